@@ -1,0 +1,218 @@
+"""The clients that receive the same messages: a channel, the subscribers of a list.
+
+Frames are not written to each client as they come. They wait until the event loop's turn
+ends, are joined, and each client gets one write, so that a burst of a thousand messages to a
+thousand clients is a thousand writes, not a million. No latency is added: a turn ends when
+what is ready now has been handled.
+
+The order that is promised: within an audience, and between an audience and the messages sent
+to one of its clients alone. Between two audiences nothing is promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from snorky.metrics import metrics
+from snorky.wire import Envelope
+
+if TYPE_CHECKING:
+    from snorky.connection import Connection
+
+RECEIVERS_PER_TURN = 1000
+"""Clients written to before other work gets its turn: a call made during a fan-out to fifty
+thousand clients is answered within milliseconds."""
+
+MAX_PENDING_BYTES = 256 * 1024
+"""Frames of one audience that may wait; past it they are written at once. Who publishes more
+than that in one turn waits for its own fan-out, instead of filling the memory."""
+
+
+class Turn:
+    """What has to be written before this turn of an event loop ends. One per loop."""
+
+    __slots__ = ("_loop", "_scheduled", "cork", "cork_bytes", "corked", "dirty")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)
+        self._scheduled = False
+        self.dirty: deque[Audience] = deque()
+        self.corked: Connection | None = None
+        """The connection whose input is being handled; its output is collected in ``cork``."""
+        self.cork: list[bytes] = []
+        self.cork_bytes = 0
+
+    def mark_dirty(self, audience: Audience) -> None:
+        self.dirty.append(audience)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        loop = self._loop()
+        if not self._scheduled and loop is not None:
+            self._scheduled = True
+            loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        dirty = self.dirty
+        budget = RECEIVERS_PER_TURN
+        while dirty and budget > 0:
+            audience = dirty[0]
+            budget = audience.flush(budget)
+            if audience.is_dirty:
+                dirty.rotate(-1)  # the others come first in the next turn
+            else:
+                dirty.popleft()
+        if dirty:
+            self._schedule()
+
+
+_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turn] = weakref.WeakKeyDictionary()
+
+
+def turn_of(loop: asyncio.AbstractEventLoop) -> Turn:
+    turn = _turns.get(loop)
+    if turn is None:
+        turn = _turns[loop] = Turn(loop)
+    return turn
+
+
+class _Batch:
+    """Frames on their way to more clients than one turn serves."""
+
+    __slots__ = ("frames", "joined", "rest", "seen")
+
+    def __init__(
+        self, frames: list[bytes], seen: dict[Connection, int], rest: dict[Connection, Any]
+    ) -> None:
+        self.frames = frames
+        self.joined = b"".join(frames)
+        self.seen = seen
+        self.rest = rest
+
+
+class Audience:
+    """Clients that all receive what is given to ``send``.
+
+    Clients with a WebSocket connection of ours get it when the turn ends; any other object with
+    ``send`` gets it at once. All connections of an audience belong to one event loop.
+    """
+
+    __slots__ = ("__weakref__", "_batch", "_connections", "_others", "_pending", "_seen", "_size")
+
+    def __init__(self) -> None:
+        self._connections: dict[Connection, Any] = {}
+        self._others: dict[Any, None] = {}
+        self._pending: list[bytes] = []
+        self._size = 0
+        # How many of the pending frames a client must not get (again): it joined after them,
+        # or they were written to it before a message of its own. Absent means 0.
+        self._seen: dict[Connection, int] = {}
+        self._batch: _Batch | None = None
+
+    def __len__(self) -> int:
+        return len(self._connections) + len(self._others)
+
+    def __contains__(self, client: Any) -> bool:
+        connection = getattr(client, "connection", None)
+        return client in self._others if connection is None else connection in self._connections
+
+    def add(self, client: Any) -> None:
+        """Let ``client`` receive what is sent from now on. Once, however often it is added."""
+        connection = getattr(client, "connection", None)
+        if connection is None:
+            if getattr(client, "connected", True):
+                self._others[client] = None
+        elif connection not in self._connections:
+            self._connections[connection] = client
+            connection.audiences.add(self)
+            if self._pending:
+                self._seen[connection] = len(self._pending)
+
+    def remove(self, client: Any) -> None:
+        """Let ``client`` receive nothing more; what was sent before, it still gets."""
+        connection = getattr(client, "connection", None)
+        if connection is None:
+            self._others.pop(client, None)
+        else:
+            self.remove_connection(connection)
+
+    def remove_connection(self, connection: Connection) -> None:
+        if connection in self._connections:
+            connection.send_share(self.take_share(connection))
+            del self._connections[connection]
+            self._seen.pop(connection, None)
+            connection.audiences.discard(self)
+
+    def send(self, envelope: Envelope) -> None:
+        """Send to every client, those that join later excepted."""
+        if self._connections:
+            frame = envelope.frame
+            if not self.is_dirty:
+                next(iter(self._connections)).turn.mark_dirty(self)
+            self._pending.append(frame)
+            self._size += len(frame)
+            if self._size > MAX_PENDING_BYTES:
+                self._write_now()
+        if self._others:
+            metrics.messages_sent += len(self._others)
+            for client in tuple(self._others):
+                client.send(envelope)
+
+    @property
+    def is_dirty(self) -> bool:
+        """True while frames wait to be written."""
+        return bool(self._pending) or self._batch is not None
+
+    def flush(self, budget: int) -> int:
+        """Write what waits, to at most ``budget`` clients; return what is left of the budget."""
+        batch = self._batch
+        if batch is None:
+            frames, self._pending = self._pending, []
+            seen, self._seen = self._seen, {}
+            self._size = 0
+            receivers = len(self._connections)
+            if not seen and receivers <= budget:
+                joined = b"".join(frames) if len(frames) != 1 else frames[0]
+                for connection in self._connections:
+                    connection.write(joined)
+                metrics.messages_sent += len(frames) * receivers
+                return budget - max(receivers, 1)
+            batch = self._batch = _Batch(frames, seen, self._connections.copy())
+        rest = batch.rest
+        while rest and budget > 0:
+            connection = rest.popitem()[0]
+            seen_frames = batch.seen.get(connection, 0)
+            if seen_frames == 0:
+                connection.write(batch.joined)
+            elif seen_frames < len(batch.frames):
+                connection.write(b"".join(batch.frames[seen_frames:]))
+            metrics.messages_sent += len(batch.frames) - seen_frames
+            budget -= 1
+        if not rest:
+            self._batch = None
+        return budget
+
+    def take_share(self, connection: Connection) -> bytes:
+        """Return what waits for one client, joined; it counts as written to it."""
+        share: list[bytes] = []
+        batch = self._batch
+        if batch is not None and connection in batch.rest:
+            del batch.rest[connection]
+            share += batch.frames[batch.seen.get(connection, 0) :]
+        if self._pending:
+            share += self._pending[self._seen.get(connection, 0) :]
+            self._seen[connection] = len(self._pending)
+        metrics.messages_sent += len(share)
+        return b"".join(share)
+
+    def _write_now(self) -> None:
+        turn = next(iter(self._connections)).turn
+        if turn.corked is not None:
+            # Its collected replies are older than what is written now.
+            turn.corked.write_cork()
+        while self.is_dirty:
+            self.flush(len(self._connections))

@@ -1,0 +1,98 @@
+"""The connector for web applications: blocking calls to Snorky's HTTP backend.
+
+::
+
+    snorky = SnorkyBackend(SnorkyHTTPTransport("http://127.0.0.1:5002/backend", "swordfish"))
+    snorky.call("pubsub_backend", "publish", channel="news", message="Hello")
+
+The same for asyncio is `snorky.backend.aio`. Neither imports anything of the server.
+"""
+
+import json as standard_json
+import os
+from typing import Any, Protocol
+
+import httpx2
+
+from snorky.backend.exchange import (
+    JSON,
+    Address,
+    NoAnswerError,
+    SnorkyError,
+    call_envelope,
+    call_result,
+)
+
+__all__ = ["NoAnswerError", "SnorkyBackend", "SnorkyError", "SnorkyHTTPTransport", "Transport"]
+
+
+class Transport(Protocol):
+    """What carries one envelope to Snorky. Raises RuntimeError when no proper answer came."""
+
+    def send(self, message: Any, json: JSON = ...) -> Any:
+        """Send ``message``, an envelope, and return the decoded envelope that answers it."""
+
+
+class SnorkyHTTPTransport:
+    """Sends envelopes to a backend over HTTP, on connections that are kept and reused.
+
+    Any number of threads may share one, and a process that forks may go on using it. ``timeout``
+    is how many seconds connecting, writing or waiting for the next bytes may take, each.
+    Proxies named in the environment are not used: the key goes to ``url`` and nowhere else.
+    """
+
+    def __init__(self, url: str, key: str, *, timeout: float = 10) -> None:
+        self._address = Address(url, key)
+        self._timeout = timeout
+        self._client = self._new_client()
+        self._pid = os.getpid()
+
+    def send(self, message: Any, json: JSON = standard_json) -> Any:
+        """Send ``message``, an envelope, and return the decoded envelope that answers it.
+
+        Raises NoAnswerError where no answer came, RuntimeError where it is not what was expected.
+        """
+        request = self._address.request(message, json)
+        try:
+            response = self._own_client().send(request)
+        except httpx2.HTTPError as error:
+            raise self._address.away(error) from None
+        return self._address.answer(response, json)
+
+    def close(self) -> None:
+        """Close the connections. Nothing can be sent afterwards."""
+        self._client.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._address}>"
+
+    def _new_client(self) -> httpx2.Client:
+        return httpx2.Client(timeout=self._timeout, trust_env=False)
+
+    def _own_client(self) -> httpx2.Client:
+        # After a fork the connections are the parent's: two processes must not talk over one.
+        # The client first, then the process id: another thread never sees the old client as own.
+        if self._pid != os.getpid():
+            self._client = self._new_client()
+            self._pid = os.getpid()
+        return self._client
+
+
+class SnorkyBackend:
+    """Calls the services of a backend. ``json`` is anything with ``dumps`` and ``loads``."""
+
+    def __init__(self, transport: Transport, json: JSON = standard_json) -> None:
+        self.transport = transport
+        self.json = json
+
+    def call(self, service: str, command: str, **params: Any) -> Any:
+        """Run a command and return its value.
+
+        Raises SnorkyError with the text of the command's error, RuntimeError when there was no
+        proper answer (NoAnswerError: none at all).
+        """
+        return call_result(self.send(call_envelope(service, command, params)))
+
+    def send(self, message: Any) -> Any:
+        """Send a bare envelope, for services that are not RPC, and return the one that answers."""
+        return self.transport.send(message, json=self.json)

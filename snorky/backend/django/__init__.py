@@ -1,0 +1,28 @@
+"""Snorky in a Django project: changes of models are published, lists can be subscribed to.
+
+::
+
+    SNORKY_BACKEND_URL = "http://127.0.0.1:5002/backend"
+    SNORKY_API_KEY = "swordfish"
+
+`subscribable` makes a model publish its changes, `snorky.backend.django.rest_framework` hands out
+subscriptions. Nothing goes into INSTALLED_APPS, and settings are read when first needed.
+"""
+
+from snorky.backend.django.changes import subscribable
+from snorky.backend.django.connector import (
+    authorize_subscription,
+    failures,
+    http_transport,
+    snorky_backend,
+)
+from snorky.backend.django.publication import publish_deltas
+
+__all__ = [
+    "authorize_subscription",
+    "failures",
+    "http_transport",
+    "publish_deltas",
+    "snorky_backend",
+    "subscribable",
+]

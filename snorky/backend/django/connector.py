@@ -1,0 +1,121 @@
+"""The project's one connection to Snorky, and what an outage may cost a request: little.
+
+A failure is counted here and raised; whoever asked decides what it means to the user.
+"""
+
+import json as standard_json
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django.utils.functional import SimpleLazyObject, empty
+
+from snorky.backend import SnorkyBackend, SnorkyHTTPTransport
+from snorky.backend.django import settings
+from snorky.backend.exchange import JSON, NoAnswerError, SnorkyError
+
+COSTLY_SECONDS = 0.2  # a failure that took longer is not repeated for a while
+
+
+class Failures:
+    """What did not get through since the process started. Read its attributes.
+
+    ``publications``: publishings that failed; ``deltas``: changes lost in them;
+    ``authorizations``: subscriptions that were asked for and not authorised.
+    """
+
+    def __init__(self) -> None:
+        self.publications = 0
+        self.deltas = 0
+        self.authorizations = 0
+        self._lock = threading.Lock()
+
+    def count_publication(self, deltas: int) -> None:
+        with self._lock:
+            self.publications += 1
+            self.deltas += deltas
+
+    def count_authorization(self) -> None:
+        with self._lock:
+            self.authorizations += 1
+
+
+class RestingHTTPTransport(SnorkyHTTPTransport):
+    """Does not make every request of the project wait for a server that does not answer.
+
+    A refused connection costs nothing and is tried each time. After a failure that cost time the
+    server is left alone for ``rest`` seconds: sending raises NoAnswerError at once. Then one
+    request tries again, and the others follow once it was answered.
+    """
+
+    def __init__(self, url: str, key: str, *, timeout: float = 2, rest: float = 10) -> None:
+        super().__init__(url, key, timeout=timeout)
+        self._rest = rest
+        self._rests_until = 0.0
+
+    def send(self, message: Any, json: JSON = standard_json) -> Any:
+        started = time.monotonic()
+        if started < self._rests_until:
+            raise NoAnswerError(
+                f"Snorky did not answer in time and is asked again in "
+                f"{self._rests_until - started:.1f} s"
+            )
+        if self._rests_until:
+            self._rests_until = started + self._rest
+        rests_until = 0.0
+        try:
+            return super().send(message, json)
+        except NoAnswerError:
+            ended = time.monotonic()
+            if ended - started > COSTLY_SECONDS:
+                rests_until = ended + self._rest
+            raise
+        finally:
+            self._rests_until = rests_until
+
+
+def _make_transport() -> RestingHTTPTransport:
+    return RestingHTTPTransport(
+        settings.backend_url(), settings.api_key(), timeout=settings.timeout()
+    )
+
+
+def _make_backend() -> SnorkyBackend:
+    return SnorkyBackend(http_transport, json=settings.ProjectJSON())
+
+
+failures = Failures()
+
+# Casts: a lazy object is, to all who use it, what it makes at its first use.
+http_transport = cast(SnorkyHTTPTransport, SimpleLazyObject(_make_transport))
+snorky_backend = cast(SnorkyBackend, SimpleLazyObject(_make_backend))
+
+
+@receiver(setting_changed)
+def _forget_transport(*, setting: str, **_: Any) -> None:
+    """Let ``override_settings`` in the project's tests reach a transport that is in use."""
+    lazy = cast(SimpleLazyObject, http_transport)
+    if setting.startswith("SNORKY_") and lazy._wrapped is not empty:
+        http_transport.close()
+        lazy._wrapped = empty
+
+
+def authorize_subscription(items: Sequence[dict[str, Any]]) -> str:
+    """Return a token for a subscription to ``items``: ``{"dealer": name, "query": any}`` each.
+
+    Check the user's permission before, query the database after. Raises RuntimeError, also when
+    Snorky refuses: ``Error from Snorky server: <text>``.
+    """
+    try:
+        return str(
+            snorky_backend.call(settings.datasync_service(), "authorizeSubscription", items=items)
+        )
+    except SnorkyError as error:
+        failures.count_authorization()
+        raise RuntimeError(f"Error from Snorky server: {error}") from error
+    except RuntimeError:
+        failures.count_authorization()
+        raise

@@ -1,0 +1,73 @@
+"""One connected peer, as services see it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, ClassVar
+
+from snorky.log import printable, snorky_log
+from snorky.metrics import metrics
+
+
+class Client:
+    """Base of every connected peer. An edge subclasses it.
+
+    Services keep clients in sets and as keys: two clients are never equal.
+    """
+
+    identity: Any = None
+    """Who it is, as the application's ``authenticate`` said; None until authenticated."""
+
+    remote_address: str | None = None
+    """The peer's address, as text without the port."""
+
+    connected: bool = True
+    """False once the connection has ended; ``send`` then does nothing."""
+
+    warnings_left: ClassVar[int] = 100
+
+    def send(self, msg: Any) -> None:
+        """Send any JSON value.
+
+        Encodes before it returns: later changes of ``msg`` are not sent, and a value that
+        cannot be encoded raises TypeError or ValueError here. Does nothing for a client that
+        has gone, and never calls back into services.
+        """
+        raise NotImplementedError
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection; what was sent before still arrives if the peer reads it."""
+        raise NotImplementedError
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes accepted by ``send`` that have not been given to the operating system."""
+        return 0
+
+    def message_refused(self, reason: str, status: int = 400) -> None:
+        """A message of this client was dropped. An edge that can tell its peer overrides this.
+
+        ``status`` is what HTTP would answer: 400 for a fault of the message, 500 for ours.
+        """
+
+
+def refuse_message(client: Any, reason: str, *, status: int = 400, exc_info: bool = False) -> None:
+    """Drop a message: log ``reason`` once, count it, and tell the client if its edge can.
+
+    ``client`` may be any object with ``send``. Past ``warnings_left`` a client's warnings are
+    only counted: a peer that floods us with garbage must not fill the disk.
+    """
+    metrics.messages_refused += 1
+    left = getattr(client, "warnings_left", 1)
+    if left > 0:
+        if isinstance(client, Client):
+            client.warnings_left = left - 1  # type: ignore[misc]  # per instance from here on
+        level = logging.ERROR if status >= 500 else logging.WARNING
+        snorky_log.log(level, "%s", reason, exc_info=exc_info)
+        if left == 1 and isinstance(client, Client):
+            snorky_log.warning(
+                "Further warnings about client %s are not logged",
+                printable(client.remote_address),
+            )
+    if isinstance(client, Client):
+        client.message_refused(reason, status)

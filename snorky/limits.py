@@ -1,0 +1,58 @@
+"""Every size, rate and count that bounds what others can make us keep or do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a registry and of the services registered in it.
+
+    On by default. Sizes are bytes, times are seconds; 0 is not "unlimited" but zero.
+    """
+
+    max_message_bytes: int = 64 * KIB
+    """Longest message from a client. Past it the connection is closed with code 1009."""
+
+    max_backend_message_bytes: int = 1 * MIB
+    """Longest body of a request to the HTTP back end. Past it: status 413."""
+
+    max_unsent_bytes: int = 1 * MIB
+    """What may wait for a client before the next message is added to it.
+
+    A client that lets more pile up is disconnected (``close_codes.SLOW_CLIENT``). What was
+    queued *before* a message counts, so any single message fits an empty queue.
+    """
+
+    socket_send_buffer_bytes: int = 256 * KIB
+    """SO_SNDBUF of a client's socket. Left to itself the kernel swallows megabytes, and
+    ``max_unsent_bytes`` would notice a slow client late."""
+
+    max_messages_per_turn: int = 128
+    """Messages of one client that are handled before other connections get their turn."""
+
+    max_warnings_per_client: int = 100
+    """Warnings about dropped messages of one client; later ones are counted, not logged."""
+
+    max_pending_calls: int = 64
+    """Asynchronous calls of one client under way in one service. Past it: ``Too many pending
+    calls``."""
+
+    command_timeout: float = 60.0
+    """How long an asynchronous command may take. Past it it is cancelled: ``Command timed out``."""
+
+    max_subscriptions: int = 1000
+    """Subscriptions of one client in one service. Past it: ``Too many subscriptions``."""
+
+    backend_timeout: float = 30.0
+    """How long a request to the HTTP back end waits for the service's answer. Past it: 504."""
+
+    close_timeout: float = 5.0
+    """How long a closing connection may take to say goodbye before it is cut."""
+
+
+DEFAULT_LIMITS = Limits()

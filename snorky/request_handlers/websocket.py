@@ -1,0 +1,297 @@
+"""WebSocket through Tornado: it parses HTTP and routes; then the connection is taken out of it.
+
+Tornado's own WebSocket code costs several times more per message and per idle connection, so the
+socket moves to ``snorky.connection`` as soon as the handshake is accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import inspect
+import socket
+import sys
+from collections.abc import Awaitable, Sequence
+from http.client import responses
+from typing import Any
+
+from tornado import httputil
+from tornado.escape import json_encode, utf8
+from tornado.iostream import IOStream, StreamClosedError
+from tornado.web import Application
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from snorky.connection import HEARTBEAT_SUBPROTOCOL, ConnectedClient, Connection
+from snorky.identity import Handshake, Refused, origin_allowed
+from snorky.metrics import metrics
+from snorky.protocols.websocket_frames import BINARY, TEXT, encode_frame
+from snorky.request_handlers.handshakes import handshake_of
+from snorky.request_handlers.stream_transport import StreamTransport
+from snorky.service_registry import ServiceRegistry
+
+_ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+
+
+class WebSocketClient(ConnectedClient):
+    """A client that came by WebSocket.
+
+    ``req_handler`` is its request handler. The plain SnorkyWebSocketHandler is dropped with its
+    request once every service knows of the client (None then), a subclass stays.
+    """
+
+    def __init__(self, req_handler: SnorkyWebSocketHandler, identity: Any = None) -> None:
+        super().__init__(req_handler.request.remote_ip, identity)
+        self.req_handler: SnorkyWebSocketHandler | None = req_handler
+
+
+class SnorkyWebSocketHandler(WebSocketHandler):
+    """Accepts WebSockets for the services of a registry.
+
+    Subclasses may override ``check_origin``, ``open``, ``on_message`` and ``on_close`` (calling
+    super), and everything else of Tornado's handler: ``prepare``, ``select_subprotocol``,
+    ``write_message``, ``ping``, ``on_ping``... ``self.client`` exists before ``open``.
+    """
+
+    client: WebSocketClient
+
+    @classmethod
+    def get_route(
+        cls, service_registry: ServiceRegistry, path: str = "/", **options: Any
+    ) -> tuple[str, type[SnorkyWebSocketHandler], dict[str, Any]]:
+        """A route for ``tornado.web.Application``.
+
+        Options: ``ping_pong_interval`` in seconds (90; 0 or None: no pings), ``allowed_origins``
+        (see ``snorky.identity.origin_allowed``).
+        """
+        return path, cls, {"service_registry": service_registry, **options}
+
+    def __init__(
+        self,
+        application: Application,
+        request: httputil.HTTPServerRequest,
+        service_registry: ServiceRegistry,
+        ping_pong_interval: float | None = 90,
+        allowed_origins: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.service_registry = service_registry
+        self.ping_pong_interval = ping_pong_interval
+        self.allowed_origins = allowed_origins
+        self._connection: Connection | None = None
+        self._subprotocol: str | None = None
+        super().__init__(application, request, **kwargs)
+
+    # The handshake
+
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        self.open_args = args
+        self.open_kwargs = kwargs
+        fault = self._handshake_fault()
+        if fault is not None:
+            self._refuse(*fault)
+            return
+        handshake = handshake_of(self.request)
+        if handshake.origin is not None and not self.check_origin(handshake.origin):
+            self._refuse(403, f"Cross origin websockets not allowed: {handshake.origin}")
+            return
+        try:
+            identity = await self.service_registry.admit(handshake)
+        except Refused as refused:
+            self._refuse(refused.status, refused.reason)
+            return
+        self.client = WebSocketClient(self, identity)
+        await self._accept(handshake)
+
+    def check_origin(self, origin: str) -> bool:
+        """Say whether pages of ``origin`` may connect. An override decides alone."""
+        return origin_allowed(origin, self.request.host, self.allowed_origins)
+
+    def _handshake_fault(self) -> tuple[int, str] | None:
+        """RFC 6455, 4.2.1."""
+        headers = self.request.headers
+        if headers.get("Upgrade", "").lower() != "websocket":
+            return 400, 'Can "Upgrade" only to "WebSocket".'
+        connection = [token.strip().lower() for token in headers.get("Connection", "").split(",")]
+        if "upgrade" not in connection:
+            return 400, '"Connection" must be "Upgrade".'
+        if headers.get("Sec-WebSocket-Version") != "13":
+            return 426, "Sec-WebSocket-Version must be 13."
+        try:
+            key = base64.b64decode(headers.get("Sec-WebSocket-Key", ""), validate=True)
+        except ValueError:
+            key = b""
+        if len(key) != 16:
+            return 400, "Sec-WebSocket-Key must be 16 bytes in base64."
+        return None
+
+    def _refuse(self, status: int, reason: str) -> None:
+        metrics.clients_refused += 1
+        self.set_status(status)
+        if status == 426:
+            self.set_header("Sec-WebSocket-Version", "13")
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.finish(reason)
+
+    async def _accept(self, handshake: Handshake) -> None:
+        offered = handshake.headers.get("Sec-WebSocket-Protocol", "")
+        self._subprotocol = self.select_subprotocol(
+            [name.strip() for name in offered.split(",") if name.strip()]
+        )
+        limits = self.service_registry.limits
+        head = self._head_of_101()
+        self.application.log_request(self)
+        stream = self.detach()
+        stream.socket.setsockopt(
+            socket.SOL_SOCKET, socket.SO_SNDBUF, limits.socket_send_buffer_bytes
+        )
+        # The plain handler is not needed any more; what a subclass overrides is told to it.
+        plain = type(self) is SnorkyWebSocketHandler
+        connection = (Connection if plain else _HandlerConnection)(
+            self.client,
+            self.service_registry if plain else _HandlerReceiver(self),
+            limits=limits,
+            ping_interval=self.ping_pong_interval,
+            head=head,
+            heartbeats=self._subprotocol == HEARTBEAT_SUBPROTOCOL,
+        )
+        if not plain:
+            self._connection = connection
+        if type(stream) is not IOStream or sys.platform == "win32":
+            StreamTransport(stream, connection).start()
+        else:
+            await _move(stream, connection)
+        if plain:
+            self.client.req_handler = None
+
+    def _head_of_101(self) -> bytes:
+        """The response, sent by the new transport: no byte of the peer comes before it is ready.
+
+        Headers and cookies that the handler has set go with it.
+        """
+        key = utf8(self.request.headers["Sec-WebSocket-Key"])
+        accept = base64.b64encode(hashlib.sha1(key + _ACCEPT_GUID).digest())  # noqa: S324  # RFC 6455
+        self.set_status(101)
+        self.clear_header("Content-Type")
+        self.set_header("Upgrade", "websocket")
+        self.set_header("Connection", "Upgrade")
+        self.set_header("Sec-WebSocket-Accept", accept)
+        if self._subprotocol is not None:
+            self.set_header("Sec-WebSocket-Protocol", self._subprotocol)
+        lines = [f"HTTP/1.1 101 {responses[101]}"]
+        lines += [f"{name}: {value}" for name, value in self._headers.get_all()]
+        for cookie in getattr(self, "_new_cookie", {}).values():
+            lines.append(f"Set-Cookie: {cookie.OutputString()}")
+        return "\r\n".join((*lines, "", "")).encode("utf-8")
+
+    # What subclasses override
+
+    def select_subprotocol(self, subprotocols: list[str]) -> str | None:
+        """Our own client offers ``snorky``: heartbeats that pages can see."""
+        return HEARTBEAT_SUBPROTOCOL if HEARTBEAT_SUBPROTOCOL in subprotocols else None
+
+    def open(self, *args: str, **kwargs: str) -> Awaitable[None] | None:
+        self.service_registry.client_connected(self.client)
+        return None
+
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        self.service_registry.process_message_raw(self.client, message)
+        return None
+
+    def on_close(self) -> None:
+        self.service_registry.client_disconnected(self.client)
+
+    # What subclasses call
+
+    @property
+    def selected_subprotocol(self) -> str | None:
+        return self._subprotocol
+
+    def write_message(
+        self, message: bytes | str | dict[str, Any], binary: bool = False
+    ) -> asyncio.Future[None]:
+        """Send a message as it is. Raises WebSocketClosedError where the connection has ended."""
+        connection = self._open_connection()
+        if isinstance(message, dict):
+            message = json_encode(message)
+        connection.send_frame(encode_frame(BINARY if binary else TEXT, utf8(message)))
+        sent: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        sent.set_result(None)
+        return sent
+
+    def ping(self, data: str | bytes = b"") -> None:
+        self._open_connection().ping(utf8(data))
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        if self._connection is not None:
+            self._connection.close(code or 1000, reason or "")
+
+    def set_nodelay(self, value: bool) -> None:
+        """Always on: messages leave at once."""
+
+    def _open_connection(self) -> Connection:
+        if self._connection is None or self._connection.closing:
+            raise WebSocketClosedError()
+        return self._connection
+
+
+class _HandlerConnection(Connection):
+    """A connection whose pings and pongs a subclass of the handler hears of."""
+
+    __slots__ = ()
+
+    def ping_received(self, data: bytes) -> None:
+        super().ping_received(data)
+        self.client.req_handler.on_ping(data)
+
+    def pong_received(self, data: bytes) -> None:
+        self.client.req_handler.on_pong(data)
+
+
+class _HandlerReceiver:
+    """Tells a subclass of the handler what its connection has to tell."""
+
+    def __init__(self, handler: SnorkyWebSocketHandler) -> None:
+        self._handler = handler
+
+    def client_connected(self, client: WebSocketClient) -> Awaitable[None] | None:
+        handler = self._handler
+        return _awaitable(handler.open(*handler.open_args, **handler.open_kwargs))
+
+    def process_message_raw(
+        self, client: WebSocketClient, text: str | bytes
+    ) -> Awaitable[None] | None:
+        return _awaitable(self._handler.on_message(text))
+
+    def client_disconnected(self, client: WebSocketClient) -> None:
+        handler, connection = self._handler, client.connection
+        if connection is not None and connection.close_code not in (1005, 1006):
+            # As with Tornado: what the close frame said, None where there was none.
+            handler.close_code = connection.close_code
+            handler.close_reason = connection.close_reason or None
+        try:
+            handler.on_close()
+        finally:
+            # No cycle is left for the collector.
+            handler._connection = None
+            client.req_handler = None
+
+
+def _awaitable(result: Any) -> Awaitable[None] | None:
+    return result if inspect.isawaitable(result) else None
+
+
+async def _move(stream: IOStream, connection: Connection) -> None:
+    """Move a plain socket from Tornado's stream to an asyncio transport."""
+    received = asyncio.ensure_future(stream.read_bytes(stream.max_buffer_size, partial=True))
+    if received.done():
+        try:
+            connection.early = received.result()
+        except StreamClosedError:
+            return
+    else:
+        # Closing the stream ends the reading: the exception is expected.
+        received.add_done_callback(lambda future: future.exception())
+    sock = stream.socket.dup()
+    stream.close()
+    await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)

@@ -1,0 +1,139 @@
+"""From raw text to the service it is addressed to, and who may connect at all."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from snorky.client import refuse_message
+from snorky.hashable import hashable
+from snorky.identity import Authenticate, Handshake, Refused
+from snorky.limits import DEFAULT_LIMITS, Limits
+from snorky.log import printable, snorky_log
+from snorky.wire import MalformedMessage, decode
+
+
+class ServiceRegistry:
+    """A set of services that clients reach together.
+
+    Several request handlers may share one registry, and several registries may live in one
+    process: a public front end and a private back end. ``limits`` bound the connections and,
+    where given, every service that is registered.
+    """
+
+    def __init__(
+        self,
+        services: Iterable[Any] | None = None,
+        *,
+        authenticate: Authenticate | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self.registered_services: dict[str, Any] = {}
+        self.limits = limits or DEFAULT_LIMITS
+        self._authenticate = authenticate
+        self._services_share_limits = limits is not None
+        for service in services or ():
+            self.register_service(service)
+
+    def register_service(self, service: Any) -> None:
+        """Make ``service`` reachable under its name, in the place of another of that name."""
+        self.registered_services[service.name] = service
+        if self._services_share_limits:
+            service.limits = self.limits
+
+    def unregister_service(self, service: Any) -> None:
+        """Raises KeyError where no service of that name is registered."""
+        del self.registered_services[service.name]
+
+    async def authenticate(self, handshake: Handshake) -> Any:
+        """Say who is connecting: becomes ``client.identity``; None is anonymous.
+
+        Called before the connection is accepted; raise ``Refused`` to turn the peer away.
+        Override it, or pass ``authenticate=``, a plain or ``async`` function of the handshake.
+        """
+        if self._authenticate is None:
+            return None
+        identity = self._authenticate(handshake)
+        return await identity if inspect.isawaitable(identity) else identity
+
+    async def admit(self, handshake: Handshake) -> Any:
+        """Return the identity of a peer that may connect.
+
+        Raises Refused for every other, also where ``authenticate`` fails: who cannot be checked
+        does not come in.
+        """
+        try:
+            identity = self.authenticate(handshake)
+            # An override may be a plain method.
+            return await identity if inspect.isawaitable(identity) else identity
+        except Refused:
+            raise
+        except Exception as error:
+            snorky_log.exception(
+                "Unhandled exception while authenticating %s", printable(handshake.remote_address)
+            )
+            raise Refused(500, "Internal error") from error
+
+    def process_message_raw(self, client: Any, text: str | bytes) -> None:
+        """Hand over one message as it came. What is malformed is dropped with a warning."""
+        try:
+            msg = decode(text)
+        except MalformedMessage:
+            shown = text if isinstance(text, str) else text.decode("utf-8", "replace")
+            refuse_message(
+                client, f"Invalid JSON from client {_address(client)}: {printable(shown)}"
+            )
+            return
+        self.process_message_from(client, msg)
+
+    def process_message_from(self, client: Any, msg: Any) -> None:
+        """Hand over one decoded envelope. What is malformed is dropped with a warning.
+
+        What a service raises is logged and ends here: one bad message must not cost anyone the
+        connection.
+        """
+        if not isinstance(msg, dict) or "service" not in msg or "message" not in msg:
+            refuse_message(
+                client, f"Malformed message from client {_address(client)}: {printable(msg)}"
+            )
+            return
+        name = msg["service"]
+        service = self.registered_services.get(name) if isinstance(name, str) else None
+        if service is None:
+            refuse_message(
+                client,
+                f'Message for non existing service "{printable(name)}" '
+                f"from client {_address(client)}",
+            )
+            return
+        try:
+            service.process_message_from(client, hashable(msg["message"]))
+        except Exception:
+            refuse_message(
+                client,
+                f'Unhandled exception in service "{name}", message from client {_address(client)}',
+                status=500,
+                exc_info=True,
+            )
+
+    def client_connected(self, client: Any) -> None:
+        """Tell every service of a new client."""
+        for service in tuple(self.registered_services.values()):
+            service.client_connected(client)
+
+    def client_disconnected(self, client: Any) -> None:
+        """Tell every service that a client has gone, also where one of them fails."""
+        for service in tuple(self.registered_services.values()):
+            try:
+                service.client_disconnected(client)
+            except Exception:
+                snorky_log.exception(
+                    'Unhandled exception in service "%s" while client %s disconnects',
+                    service.name,
+                    _address(client),
+                )
+
+
+def _address(client: Any) -> str:
+    return printable(getattr(client, "remote_address", None))

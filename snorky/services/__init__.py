@@ -1,0 +1,1 @@
+"""What clients can reach: the base classes and the bundled services."""

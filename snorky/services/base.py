@@ -1,0 +1,281 @@
+"""Services: what they are told, and how a remote call becomes a method call.
+
+Knows messages and clients, not connections: anything hashable with ``send`` is a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ClassVar, TypeVar
+
+from snorky.client import refuse_message
+from snorky.limits import DEFAULT_LIMITS, Limits
+from snorky.log import printable, snorky_log
+from snorky.metrics import metrics
+from snorky.services.signatures import InvalidParams, signature_of
+from snorky.wire import Envelope
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class InvalidMessage(Exception):
+    """The message is not a call."""
+
+
+class RPCError(Exception):
+    """Raised by a command to refuse: its text goes to the client."""
+
+
+def rpc_command(function: Command) -> Command:
+    """Make a method of an RPCService callable by clients."""
+    function.is_rpc_command = True  # type: ignore[attr-defined]
+    return function
+
+
+def rpc_asynchronous(function: Command) -> Command:
+    """Let a command answer later through its request: a return of None then sends nothing."""
+    function.is_rpc_asynchronous = True  # type: ignore[attr-defined]
+    return function
+
+
+def format_call(command: Any, params: Any) -> str:
+    """A call as text for logs: ``sum({"a": 1, "b": 2})``, cut to 100 characters."""
+    try:
+        text = json.dumps(params, sort_keys=True, ensure_ascii=False, default=repr)
+    except (TypeError, ValueError, RecursionError):
+        text = repr(params)
+    call = f"{command}({text})"
+    return call if len(call) <= 100 else call[:97] + "..."
+
+
+class Service:
+    """Something clients send messages to, under a name.
+
+    Every service of a registry is told of every client that comes and goes.
+    """
+
+    limits: Limits = DEFAULT_LIMITS
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def process_message_from(self, client: Any, msg: Any) -> None:
+        """A client sent ``msg``; it and all it contains can be used as dictionary keys."""
+        raise NotImplementedError(f"{type(self).__name__} must override process_message_from")
+
+    def client_connected(self, client: Any) -> None:
+        """A client connected. Not called for requests to the HTTP back end."""
+
+    def client_disconnected(self, client: Any) -> None:
+        """A client has gone. Not called for requests to the HTTP back end."""
+
+    def send_message_to(self, client: Any, msg: Any) -> None:
+        """Send ``msg``, any JSON value, to the same service of the client's library."""
+        client.send(Envelope(self.name, msg))
+
+    def broadcast(self, clients: Iterable[Any], msg: Any) -> None:
+        """Send ``msg`` to each of ``clients``; it is encoded once."""
+        envelope = Envelope(self.name, msg)
+        # A copy: what a user's client does in send may change the set.
+        for client in tuple(clients):
+            client.send(envelope)
+
+
+class Request:
+    """One call: answered once, by ``reply`` or by ``error``."""
+
+    debug: ClassVar[bool] = False
+    """True: unexpected exceptions propagate instead of being answered. For tests."""
+
+    def __init__(self, service: Any, client: Any, msg: Any) -> None:
+        """Raises InvalidMessage where ``msg`` is not an object with ``command`` and ``params``."""
+        if not isinstance(msg, dict) or "command" not in msg or "params" not in msg:
+            raise InvalidMessage("expected an object with the keys command and params")
+        self.service = service
+        self.client = client
+        self.command = msg["command"]
+        self.params = msg["params"]
+        self.call_id = msg.get("callId")
+        self.resolved = False
+
+    def reply(self, data: Any) -> None:
+        """Answer with ``data``, any JSON value. Raises RuntimeError where already answered."""
+        self._resolve()
+        message = {"type": "response", "data": data}
+        if self.call_id is not None:
+            message["callId"] = self.call_id
+        try:
+            self.service.send_message_to(self.client, message)
+        except BaseException:
+            self.resolved = False  # nothing was sent: the data cannot be encoded
+            raise
+
+    def error(self, message: str) -> None:
+        """Answer with an error text. Raises RuntimeError where already answered."""
+        self._resolve()
+        metrics.rpc_errors += 1
+        self.service.send_message_to(
+            self.client, {"type": "error", "callId": self.call_id, "message": message}
+        )
+
+    def format_call(self) -> str:
+        return format_call(self.command, self.params)
+
+    def _resolve(self) -> None:
+        if self.resolved:
+            raise RuntimeError("This request has already been resolved")
+        self.resolved = True
+
+
+class RPCService(Service):
+    """A service whose methods clients call.
+
+    A command is a method ``name(self, req, ...)`` marked with ``rpc_command``, or named in the
+    class attribute ``rpc_commands``; parameters have the names that clients use. It may be plain,
+    ``async``, or return an awaitable; what it returns is the reply.
+
+    Asynchronous commands of one client start in order and may finish out of order. They run to
+    their end, or for ``limits.command_timeout``, also when the client leaves meanwhile: code
+    between a commit and its publication is not killed. Only the reply is dropped then.
+    """
+
+    rpc_commands: Iterable[str] = frozenset()
+    """Names of the commands, those of the base classes included."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        commands: set[str] = set()
+        for base in cls.__mro__:  # mixins that are no services included
+            commands.update(vars(base).get("rpc_commands", ()))
+            commands.update(
+                name
+                for name, value in vars(base).items()
+                if getattr(value, "is_rpc_command", False)
+            )
+        cls.rpc_commands = frozenset(commands)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._pending_calls: dict[Any, int] = {}
+        self.tasks: set[asyncio.Task[None]] = set()
+        """Asynchronous calls under way."""
+        for command in self.rpc_commands:
+            function = getattr(type(self), command, None)
+            if function is not None:
+                signature_of(function, 1)  # a faulty annotation shows at the start, not at a call
+
+    def process_message_from(self, client: Any, msg: Any) -> None:
+        try:
+            request = Request(self, client, msg)
+        except InvalidMessage:
+            refuse_message(
+                client,
+                f'Invalid format in RPC service "{self.name}". Message: {printable(msg)}',
+            )
+            return
+        self.process_request(request)
+
+    def process_request(self, request: Any) -> None:
+        """Run one call and see that it is answered.
+
+        ``request`` is a Request or any object with its attributes.
+        """
+        metrics.rpc_calls += 1
+        command = request.command
+        if not isinstance(command, str) or command not in self.rpc_commands:
+            request.error("Unknown command")
+            return
+        method = getattr(self, command)
+        function = getattr(method, "__func__", None)
+        # A function set on the instance is not bound: it takes no self.
+        signature = signature_of(method, 0) if function is None else signature_of(function, 1)
+        try:
+            params = signature.fit(request.params)
+        except InvalidParams:
+            snorky_log.warning(
+                'Invalid params in RPC service "%s": %s',
+                self.name,
+                printable(request.format_call()),
+            )
+            request.error("Invalid params")
+            return
+        try:
+            result = method(request, **params)
+            if result is None:
+                if not request.resolved and not getattr(method, "is_rpc_asynchronous", False):
+                    request.reply(None)
+            elif inspect.isawaitable(result):
+                self._start(request, result, getattr(method, "is_rpc_asynchronous", False))
+            else:
+                request.reply(result)
+        except Exception as error:
+            self._failed(request, error)
+
+    def _start(self, request: Any, result: Awaitable[Any], answers_later: bool) -> None:
+        client = request.client
+        pending = self._pending_calls.get(client, 0)
+        if pending >= self.limits.max_pending_calls:
+            if inspect.iscoroutine(result):
+                result.close()
+            raise RPCError("Too many pending calls")
+        task = asyncio.get_running_loop().create_task(self._finish(request, result, answers_later))
+        self._pending_calls[client] = pending + 1
+        metrics.rpc_pending += 1
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _finish(self, request: Any, result: Awaitable[Any], answers_later: bool) -> None:
+        try:
+            async with asyncio.timeout(self.limits.command_timeout) as timeout:
+                data = await result
+            if data is not None or not (request.resolved or answers_later):
+                request.reply(data)
+        except TimeoutError as error:
+            if not timeout.expired():
+                self._failed(request, error)
+            else:
+                metrics.rpc_timeouts += 1
+                snorky_log.warning(
+                    'Command timed out after %g s in RPC service "%s": %s',
+                    self.limits.command_timeout,
+                    self.name,
+                    printable(request.format_call()),
+                )
+                if not request.resolved:
+                    request.error("Command timed out")
+        except Exception as error:
+            self._failed(request, error)
+        finally:
+            metrics.rpc_pending -= 1
+            left = self._pending_calls[request.client] - 1
+            if left:
+                self._pending_calls[request.client] = left
+            else:
+                del self._pending_calls[request.client]
+
+    def _failed(self, request: Any, error: Exception) -> None:
+        if isinstance(error, RPCError):
+            text = str(error) or "Exception"
+            snorky_log.info(
+                '%s in RPC service "%s", call: %s %s',
+                text,
+                self.name,
+                printable(request.command),
+                printable(request.params),
+            )
+        elif getattr(request, "debug", False):
+            raise error
+        else:
+            text = "Internal error"
+            metrics.rpc_exceptions += 1
+            snorky_log.error(
+                'Unhandled exception in RPC service "%s": %s',
+                self.name,
+                printable(request.format_call()),
+                exc_info=error,
+            )
+        if not request.resolved:
+            request.error(text)

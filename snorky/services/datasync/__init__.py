@@ -1,0 +1,31 @@
+"""DataSync: views in browsers that stay equal to queries on the application's database."""
+
+from snorky.services.datasync.backend import DataSyncBackend
+from snorky.services.datasync.dealers import (
+    BadQuery,
+    BroadcastDealer,
+    Dealer,
+    FilterDealer,
+    SimpleDealer,
+    filter_matches,
+)
+from snorky.services.datasync.delta import Delta, DeletionDelta, InsertionDelta, UpdateDelta
+from snorky.services.datasync.frontend import DataSyncService
+from snorky.services.datasync.subscription import Subscription, SubscriptionItem
+
+__all__ = [
+    "BadQuery",
+    "BroadcastDealer",
+    "DataSyncBackend",
+    "DataSyncService",
+    "Dealer",
+    "DeletionDelta",
+    "Delta",
+    "FilterDealer",
+    "InsertionDelta",
+    "SimpleDealer",
+    "Subscription",
+    "SubscriptionItem",
+    "UpdateDelta",
+    "filter_matches",
+]

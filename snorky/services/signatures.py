@@ -1,0 +1,111 @@
+"""Whether the params of a call fit a command, and what its annotations make of them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from snorky.hashable import hashable
+
+
+class InvalidParams(ValueError):
+    """The params do not fit the command's signature."""
+
+
+class Signature:
+    """The parameters of a command after the first one, the request.
+
+    Parameters with an annotation are checked against it and converted (a datetime from its ISO
+    text, a dataclass from an object); those without take any JSON value.
+    """
+
+    __slots__ = ("_converted", "_names", "_required", "_takes_any_name", "request_name")
+
+    def __init__(self, function: Callable[..., Any], before_request: int) -> None:
+        request, *parameters = _parameters_from_request(function, before_request)
+        self.request_name = request.name
+        named = [
+            parameter
+            for parameter in parameters
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        ]
+        self._names = frozenset(parameter.name for parameter in named)
+        self._required = frozenset(
+            parameter.name for parameter in named if parameter.default is parameter.empty
+        )
+        self._takes_any_name = any(
+            parameter.kind is parameter.VAR_KEYWORD for parameter in parameters
+        )
+        annotated = [
+            parameter for parameter in named if parameter.annotation is not parameter.empty
+        ]
+        self._converted = {
+            parameter.name: _annotation(function, parameter)
+            for parameter in annotated
+            if parameter.annotation not in (Any, "Any", object)
+        }
+
+    def fit(self, params: Any) -> dict[str, Any]:
+        """Return the keyword arguments that ``params`` make. Raises InvalidParams."""
+        if not isinstance(params, dict):
+            raise InvalidParams(f"expected an object, got {type(params).__name__}")
+        names = params.keys()
+        if not self._required <= names:
+            raise InvalidParams(f"missing: {', '.join(sorted(self._required - names))}")
+        if not names <= self._names and (not self._takes_any_name or self.request_name in names):
+            raise InvalidParams(f"not expected: {', '.join(sorted(names - self._names))}")
+        if not self._converted:
+            return params
+        converted = dict(params)
+        for name, kind in self._converted.items():
+            if name in converted:
+                try:
+                    converted[name] = hashable(msgspec.convert(converted[name], kind))
+                except (msgspec.ValidationError, RecursionError) as error:
+                    raise InvalidParams(f"{name}: {error}") from error
+        return converted
+
+
+@functools.lru_cache(maxsize=4096)
+def signature_of(function: Callable[..., Any], before_request: int) -> Signature:
+    """The signature of a command, read once.
+
+    ``before_request`` parameters come before the request: 1 for the function of a method (self).
+    Raises TypeError where the function can be no command.
+    """
+    return Signature(function, before_request)
+
+
+def _parameters_from_request(
+    function: Callable[..., Any], before_request: int
+) -> list[inspect.Parameter]:
+    parameters = list(inspect.signature(function).parameters.values())[before_request:]
+    if not parameters or parameters[0].kind not in (
+        inspect.Parameter.POSITIONAL_ONLY,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    ):
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"the first parameter of a command is its request; {name} has none")
+    return parameters
+
+
+def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
+    annotation = parameter.annotation
+    if isinstance(annotation, str):
+        # The parameter's own annotation alone: the others may name what exists only for type
+        # checkers.
+        holder = type("holder", (), {"__annotations__": {parameter.name: annotation}})
+        scope = getattr(inspect.unwrap(function), "__globals__", {})
+        try:
+            annotation = typing.get_type_hints(holder, scope, include_extras=True)[parameter.name]
+        except NameError as error:
+            raise TypeError(
+                f"the annotation of parameter {parameter.name} of {function.__qualname__} "
+                f"cannot be resolved: {error}"
+            ) from error
+    return annotation
