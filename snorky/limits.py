@@ -48,6 +48,19 @@ class Limits:
     max_subscriptions: int = 1000
     """Subscriptions of one client in one service. Past it: ``Too many subscriptions``."""
 
+    max_subscription_items: int = 1000
+    """Items of one DataSync subscription. Past it: ``Too many items``."""
+
+    max_unacquired_tokens: int = 10_000
+    """DataSync tokens of one service that were authorised and not acquired yet. Past it: ``Too
+    many unacquired tokens``."""
+
+    max_kept_deltas: int = 1000
+    """Deltas kept for a token that is not acquired yet. Past it the token dies."""
+
+    max_kept_bytes: int = 256 * KIB
+    """Their size. Past it the token dies. Less than ``max_unsent_bytes``: they are sent at once."""
+
     backend_timeout: float = 30.0
     """How long a request to the HTTP back end waits for the service's answer. Past it: 504."""
 

@@ -30,6 +30,8 @@ class ServiceRegistry:
         limits: Limits | None = None,
     ) -> None:
         self.registered_services: dict[str, Any] = {}
+        self.clients: set[Any] = set()
+        """Clients connected now."""
         self.limits = limits or DEFAULT_LIMITS
         self._authenticate = authenticate
         self._services_share_limits = limits is not None
@@ -119,11 +121,13 @@ class ServiceRegistry:
 
     def client_connected(self, client: Any) -> None:
         """Tell every service of a new client."""
+        self.clients.add(client)
         for service in tuple(self.registered_services.values()):
             service.client_connected(client)
 
     def client_disconnected(self, client: Any) -> None:
         """Tell every service that a client has gone, also where one of them fails."""
+        self.clients.discard(client)
         for service in tuple(self.registered_services.values()):
             try:
                 service.client_disconnected(client)

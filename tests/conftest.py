@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
+import re
+import signal
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -79,3 +87,117 @@ async def listen() -> AsyncIterator[Listen]:
         server.stop()
         await server.close_all_connections()
 
+
+class Program:
+    """A program in a process of its own; ``lines`` is what it has printed, on both outputs."""
+
+    def __init__(self, command: list[str], env: dict[str, str], cwd: Path | None = None) -> None:
+        self.lines: list[str] = []
+        self._printed = threading.Condition()
+        self._ended = False
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=cwd,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._printed:
+                self.lines.append(line.rstrip())
+                self._printed.notify_all()
+        with self._printed:
+            self._ended = True
+            self._printed.notify_all()
+
+    def wait_for(self, pattern: str, timeout: float = 20) -> re.Match[str]:
+        """The first line that matches; fails when the program ends or time is up before it."""
+        matches: list[re.Match[str]] = []
+
+        def found() -> bool:
+            matches.extend(m for line in self.lines if (m := re.search(pattern, line)))
+            return bool(matches) or self._ended
+
+        with self._printed:
+            self._printed.wait_for(found, timeout)
+        assert matches, f"expected a line matching {pattern!r}, got {self.lines}"
+        return matches[0]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it with a signal and return its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.end()
+
+    def end(self) -> int:
+        """Wait until it ends by itself and return its exit code."""
+        try:
+            code = self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        finally:
+            self._reader.join(20)
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+        return code
+
+
+class Served(Program):
+    """``snorky serve`` on free ports."""
+
+    def __init__(self, file: Path, *options: str, **env: str) -> None:
+        command = [sys.executable, "-m", "snorky", "serve", str(file), *options]
+        if "--port" not in options:
+            command += ["--port", "0", "--backend-port", "0"]
+        super().__init__(command, {"SNORKY_API_KEY": "swordfish", **env})
+
+    @property
+    def port(self) -> int:
+        return int(self.wait_for(r"ws://127\.0\.0\.1:(\d+)/ws")[1])
+
+    @property
+    def backend_port(self) -> int:
+        return int(self.wait_for(r"/live at http://127\.0\.0\.1:(\d+)")[1])
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    @property
+    def backend_url(self) -> str:
+        return f"http://127.0.0.1:{self.backend_port}/backend"
+
+
+@pytest.fixture
+def run_program() -> Iterator[Callable[..., Program]]:
+    """``run_program([command], **env)`` -> a Program, stopped when the test ends."""
+    programs: list[Program] = []
+
+    def run(command: list[str], *, cwd: Path | None = None, **env: str) -> Program:
+        programs.append(Program(command, env, cwd))
+        return programs[-1]
+
+    yield run
+    for program in programs:
+        program.stop()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Served]]:
+    """``serve(file, *options, **env)`` -> ``snorky serve`` running on free ports."""
+    programs: list[Served] = []
+
+    def run(file: Path, *options: str, **env: str) -> Served:
+        programs.append(Served(file, *options, **env))
+        return programs[-1]
+
+    yield run
+    for program in programs:
+        program.stop()

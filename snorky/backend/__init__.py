@@ -56,7 +56,7 @@ class SnorkyHTTPTransport:
         try:
             response = self._own_client().send(request)
         except httpx2.HTTPError as error:
-            raise self._address.away(error) from None
+            raise self._address.away(error) from error
         return self._address.answer(response, json)
 
     def close(self) -> None:

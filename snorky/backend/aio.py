@@ -54,7 +54,7 @@ class SnorkyHTTPTransport:
         try:
             response = await self._client.send(request)
         except httpx2.HTTPError as error:
-            raise self._address.away(error) from None
+            raise self._address.away(error) from error
         return self._address.answer(response, json)
 
     async def aclose(self) -> None:

@@ -72,10 +72,10 @@ class Address:
         """Return the decoded envelope of a response that has been read."""
         body = response.content.decode("utf-8", "replace")
         if not response.is_success:
-            reason = self._hide_key(response.reason_phrase)
-            error = RuntimeError(f"Error from Snorky server: {response.status_code} {reason}")
-            error.add_note(f"It said: {self._hide_key(body)}")
-            raise error
+            status = f"{response.status_code} {response.reason_phrase}"
+            # The body may tell why, but the error's text is a fixed one.
+            snorky_log.debug("Error: %s: %s", status, self._hide_key(body))
+            raise RuntimeError(f"Error from Snorky server: {status}")
         try:
             return json.loads(body)
         except ValueError:
@@ -83,11 +83,7 @@ class Address:
             raise RuntimeError(f"Non-JSON response from Snorky: {self._hide_key(body)}") from None
 
     def away(self, error: httpx2.HTTPError) -> NoAnswerError:
-        """Return what to raise for an exchange that failed on its way.
-
-        Raise it ``from None``: the frames of the HTTP client hold the headers, and error pages
-        show the local variables of every frame of a chain.
-        """
+        """Return what to raise for an exchange that failed on its way."""
         detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return NoAnswerError(f"No answer from Snorky at {self}: {self._hide_key(detail)}")
 

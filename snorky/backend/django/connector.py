@@ -84,7 +84,7 @@ def _make_transport() -> RestingHTTPTransport:
 
 
 def _make_backend() -> SnorkyBackend:
-    return SnorkyBackend(http_transport, json=settings.ProjectJSON())
+    return SnorkyBackend(http_transport, json=settings.project_json)
 
 
 failures = Failures()
@@ -97,7 +97,7 @@ snorky_backend = cast(SnorkyBackend, SimpleLazyObject(_make_backend))
 @receiver(setting_changed)
 def _forget_transport(*, setting: str, **_: Any) -> None:
     """Let ``override_settings`` in the project's tests reach a transport that is in use."""
-    lazy = cast(SimpleLazyObject, http_transport)
+    lazy = cast("SimpleLazyObject[SnorkyHTTPTransport]", http_transport)
     if setting.startswith("SNORKY_") and lazy._wrapped is not empty:
         http_transport.close()
         lazy._wrapped = empty
@@ -109,10 +109,10 @@ def authorize_subscription(items: Sequence[dict[str, Any]]) -> str:
     Check the user's permission before, query the database after. Raises RuntimeError, also when
     Snorky refuses: ``Error from Snorky server: <text>``.
     """
+    service = settings.datasync_service()
     try:
-        return str(
-            snorky_backend.call(settings.datasync_service(), "authorizeSubscription", items=items)
-        )
+        token: str = snorky_backend.call(service, "authorizeSubscription", items=items)
+        return token
     except SnorkyError as error:
         failures.count_authorization()
         raise RuntimeError(f"Error from Snorky server: {error}") from error

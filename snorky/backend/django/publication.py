@@ -13,11 +13,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from snorky.backend.django import settings
 from snorky.backend.django.connector import failures, snorky_backend
+from snorky.backend.django.settings import project_json
 from snorky.backend.exchange import SnorkyError, snorky_log
 
 MAX_PUBLICATION_BYTES = 512 * 1024  # more leaves in several calls: servers limit their size
-
-_json = settings.ProjectJSON()
 
 
 def publish_deltas(deltas: Iterable[dict[str, Any]], using: str | None = None) -> None:
@@ -27,7 +26,9 @@ def publish_deltas(deltas: Iterable[dict[str, Any]], using: str | None = None) -
     otherwise they leave now. They are encoded now: later changes to them are not seen, and what
     is no JSON raises here. A failure of Snorky is logged and counted in ``failures``.
     """
-    texts = [_json.dumps(delta) for delta in deltas]
+    texts = [project_json.dumps(delta) for delta in deltas]
+    if not texts:
+        return
     connection = transaction.get_connection(using)
     if not connection.in_atomic_block and not connection.get_autocommit():
         # Django calls nobody after the commit of a transaction that the program manages itself.
@@ -75,15 +76,15 @@ def _send(texts: list[str]) -> None:
     sent = 0
     try:
         for part in _parts(texts):
-            deltas = [_json.loads(text) for text in part]
+            deltas = [project_json.loads(text) for text in part]
             snorky_backend.call(settings.datasync_service(), "publishDeltas", deltas=deltas)
             sent += len(part)
     except (RuntimeError, SnorkyError) as error:
-        _count_lost(len(texts) - sent)
+        failures.count_publication(len(texts) - sent)
         snorky_log.error("%d deltas not published: %s", len(texts) - sent, error)
     except Exception:
         # The transaction has committed: whatever this is, it is not the user's failure.
-        _count_lost(len(texts) - sent)
+        failures.count_publication(len(texts) - sent)
         snorky_log.exception("%d deltas not published", len(texts) - sent)
 
 
@@ -98,7 +99,3 @@ def _parts(texts: list[str]) -> Iterator[list[str]]:
         part.append(text)
     if part:
         yield part
-
-
-def _count_lost(deltas: int) -> None:
-    failures.count_publication(deltas)

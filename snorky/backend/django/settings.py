@@ -47,6 +47,9 @@ class ProjectJSON:
         return json.loads(s)
 
 
+project_json = ProjectJSON()
+
+
 def _required(name: str, meaning: str) -> str:
     value = getattr(settings, name, None)
     if not value:

@@ -18,12 +18,9 @@ class Timeout(Protocol):
 
 
 class TimeoutFactory(Protocol):
-    """Whoever can call something later: an event loop, or a test's clock."""
+    """Whoever can call something later: asyncio's loop, Tornado's IOLoop, the clock of a test."""
 
-    # A method of Tornado's IOLoop has other names for the parameters, hence positional ones.
-    def call_later(
-        self, delay: float, callback: Callable[..., Any], /, *args: Any, **kwargs: Any
-    ) -> Any: ...
+    def call_later(self, delay: float, callback: Callable[..., Any], /, *args: Any) -> Timeout: ...
 
 
 class RunningLoop:

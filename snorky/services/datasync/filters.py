@@ -35,7 +35,7 @@ MISSING = object()
 
 
 class BadQuery(ValueError):
-    """A query the dealer cannot answer. The text names the fault and reaches the web application."""
+    """A query that no dealer can answer; its text, which the web application gets, says why."""
 
 
 def filter_matches(row: Row, filter: Any) -> bool:  # noqa: A002 (the name is public)

@@ -76,7 +76,7 @@ class DataSyncService(RPCService):
     @rpc_command
     def acquireSubscription(self, req: Request, token: Any) -> None:
         """Deliver what was kept for the token, then every delta that follows."""
-        subscription = self._get_subscription(token)
+        subscription = self._get_subscription(req, token)
         if subscription.client is not None:
             raise RPCError("No such subscription")
         if not getattr(req.client, "connected", True):
@@ -97,7 +97,7 @@ class DataSyncService(RPCService):
 
     @rpc_command
     def cancelSubscription(self, req: Request, token: Any) -> None:
-        subscription = self._get_subscription(token)
+        subscription = self._get_subscription(req, token)
         if subscription not in self._subscriptions_by_client.get(req.client, ()):
             raise RPCError("No such subscription")
         self.end_subscription(subscription)
@@ -106,7 +106,9 @@ class DataSyncService(RPCService):
         for subscription in tuple(self._subscriptions_by_client.get(client, ())):
             self.end_subscription(subscription)
 
-    def _get_subscription(self, token: Any) -> Subscription:
+    def _get_subscription(self, req: Request, token: Any) -> Subscription:
+        # A call that is refused is logged with its params, and the token may still be good.
+        req.params = {"token": "(hidden)"}
         if not isinstance(token, str):
             raise RPCError("token must be string")
         subscription = self._subscriptions_by_token.get(token)
@@ -123,7 +125,7 @@ class DataSyncService(RPCService):
         Raises RPCError where a dealer is unknown or refuses, and leaves nothing behind then.
         """
         if len(self._unacquired) >= self.limits.max_unacquired_tokens:
-            raise RPCError("Too many tokens that are not acquired")
+            raise RPCError("Too many unacquired tokens")
         if len(subscription.items) > self.limits.max_subscription_items:
             raise RPCError("Too many items")
         if any(item.dealer_name not in self.dealers for item in subscription.items):

@@ -1,0 +1,70 @@
+# Each target does all of its own set-up, in .venv and client/node_modules.
+#   PYTHON=python3.13 make test    uses that Python for a new .venv
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-python test-client check format client wheel bench chromium clean
+
+help: ## Say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp ## Run the to-do list in your browser: needs Python alone
+	$(BIN)/python demos/todo/run.py
+
+test: test-python test-client ## Run all tests: Python, browser and JavaScript
+
+test-python: $(VENV)/dev.stamp chromium
+	$(BIN)/python -m pytest
+
+test-client: $(VENV)/dev.stamp client/node_modules/.stamp
+	cd client && npm test
+
+check: $(VENV)/dev.stamp client/node_modules/.stamp ## Check format, lint, types, and that the built client is up to date
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	cd client && npm run check
+
+format: $(VENV)/dev.stamp client/node_modules/.stamp ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	cd client && npm run format
+
+client: client/node_modules/.stamp ## Build the JavaScript client into snorky/static
+	cd client && npm run build
+
+wheel: $(VENV)/dev.stamp ## Build the wheel into dist
+	$(BIN)/python -m build --wheel --outdir dist .
+
+bench: $(VENV)/dev.stamp ## Measure the fan-out beside ws: needs Node and a C compiler
+	$(BIN)/python benchmarks/fanout.py
+
+chromium: ## Install Chromium for the browser tests, where there is none
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	|| command -v google-chrome >/dev/null \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	     && apt-get update -q && apt-get install -qy --no-install-recommends chromium fonts-dejavu-core; } \
+	|| echo "No Chromium found, and it cannot be installed here: the browser tests will fail."
+
+clean: ## Remove what was made
+	rm -rf $(VENV) client/node_modules build dist test-results *.egg-info benchmarks/.build
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Snorky needs Python 3.11 or newer, got " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
+
+$(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q -e ".[django]"
+	@touch $@
+
+$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install -q --group dev -e ".[django]"
+	@touch $@ $(VENV)/demo.stamp
+
+client/node_modules/.stamp: client/package-lock.json
+	cd client && npm ci
+	@touch $@

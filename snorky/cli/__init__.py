@@ -1,0 +1,17 @@
+"""The command ``snorky``."""
+
+from __future__ import annotations
+
+import click
+
+from snorky import version
+from snorky.cli.serve import serve
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version, prog_name="snorky")
+def main() -> None:
+    """The real-time server beside your web application."""
+
+
+main.add_command(serve)

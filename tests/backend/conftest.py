@@ -1,0 +1,131 @@
+"""A real HTTP server that records what it is sent and answers, or fails, as it is told."""
+
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+DEADLINE_SECONDS = 10
+
+
+@dataclass
+class Recorded:
+    """One request, as it arrived."""
+
+    path: str
+    headers: dict[str, str]  # names in lower case
+    body: bytes
+    connection: tuple[str, int]  # the client's end: two requests on one connection share it
+
+    @property
+    def envelope(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def params(self) -> Any:
+        return self.envelope["message"]["params"]
+
+
+@dataclass
+class Backend:
+    """What a test sees of the server: ``requests``, and how the next ones are answered."""
+
+    url: str
+    requests: list[Recorded] = field(default_factory=list)
+    release: threading.Event = field(default_factory=threading.Event)
+    answer: Callable[["_Handler", Recorded], None] = field(
+        default=lambda handler, request: handler.reply(request, {"type": "response", "data": None})
+    )
+
+    def answers(self, data: Any) -> None:
+        """Answer every call with this value."""
+        self.answer = lambda handler, request: handler.reply(
+            request, {"type": "response", "data": data}
+        )
+
+    def refuses(self, text: str) -> None:
+        """Answer every call with this RPC error."""
+        self.answer = lambda handler, request: handler.reply(
+            request, {"type": "error", "callId": None, "message": text}
+        )
+
+    def sends(self, status: int, body: bytes, reason: str | None = None) -> None:
+        """Answer with this status and body."""
+        self.answer = lambda handler, request: handler.respond(status, body, reason)
+
+    def hangs(self) -> None:
+        """Answer nothing until the test ends."""
+        self.answer = lambda handler, request: handler.wait_for(self.release)
+
+    def hangs_up(self) -> None:
+        """Close the connection instead of answering."""
+        self.answer = lambda handler, request: handler.hang_up()
+
+    def commands(self) -> list[str]:
+        return [request.envelope["message"]["command"] for request in self.requests]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # the default refuses the sixth of several that come at once
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    backend: Backend
+
+    def do_POST(self) -> None:
+        request = Recorded(
+            self.path,
+            {name.lower(): value for name, value in self.headers.items()},
+            self.rfile.read(int(self.headers["Content-Length"])),
+            self.client_address,
+        )
+        self.backend.requests.append(request)
+        self.backend.answer(self, request)
+
+    def reply(self, request: Recorded, message: Any) -> None:
+        envelope = {"service": request.envelope["service"], "message": message}
+        self.respond(200, json.dumps(envelope).encode())
+
+    def respond(self, status: int, body: bytes, reason: str | None = None) -> None:
+        self.send_response(status, reason)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def wait_for(self, event: threading.Event) -> None:
+        event.wait(DEADLINE_SECONDS)
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        self.close_connection = True
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    handler = type("Handler", (_Handler,), {})
+    server = _Server(("127.0.0.1", 0), handler)
+    handler.backend = Backend(f"http://127.0.0.1:{server.server_port}/backend")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield handler.backend
+    handler.backend.release.set()
+    server.shutdown()
+    thread.join(DEADLINE_SECONDS)
+    server.server_close()
+
+
+@pytest.fixture
+def nobody() -> str:
+    """The address of a backend that is not there: connections are refused."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return f"http://127.0.0.1:{listening.getsockname()[1]}/backend"

@@ -1,0 +1,110 @@
+"""Models of a small project, one for each way a row may change."""
+
+import json
+import uuid
+from typing import Any
+
+from django.db import models
+
+from snorky.backend.django import subscribable
+
+
+@subscribable
+class Task(models.Model):
+    """Everything by default: key `id`, rendered by Django REST Framework."""
+
+    title = models.CharField(max_length=100)
+    completed = models.BooleanField(default=False)
+    due = models.DateField(null=True)
+    votes = models.IntegerField(default=0)
+    details = models.JSONField(default=dict)
+
+
+class UrgentTask(Task):
+    """A proxy: the same rows."""
+
+    class Meta:
+        proxy = True
+
+    def jsonify(self) -> dict[str, Any]:
+        raise AssertionError("its rows are published as those of Task")
+
+
+@subscribable
+class Country(models.Model):
+    """A key with another name, set by hand."""
+
+    code = models.CharField(max_length=2, primary_key=True)
+    name = models.CharField(max_length=100)
+
+
+@subscribable
+class City(models.Model):
+    """Deleted with its country; its key is made by the application. Gives JSON text."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    name = models.CharField(max_length=100)
+    country = models.ForeignKey(Country, on_delete=models.CASCADE)
+
+    def jsonify(self) -> str:
+        return json.dumps({"id": str(self.id), "city": self.name, "country": self.country.name})
+
+
+@subscribable
+class Seat(models.Model):
+    """A key of two columns."""
+
+    pk = models.CompositePrimaryKey("row", "number")
+    row = models.IntegerField()
+    number = models.IntegerField()
+    taken = models.BooleanField(default=False)
+
+    def jsonify(self) -> dict[str, Any]:
+        return {"row": self.row, "number": self.number, "taken": self.taken}
+
+
+class NoDrafts(models.Manager["Place"]):
+    def get_queryset(self) -> models.QuerySet["Place"]:
+        return super().get_queryset().exclude(name="draft")
+
+
+@subscribable
+class Place(models.Model):
+    """A parent, with a manager that hides rows."""
+
+    name = models.CharField(max_length=100)
+    objects = NoDrafts()
+
+
+@subscribable
+class Restaurant(Place):
+    """A child with a table of its own."""
+
+    stars = models.IntegerField(default=0)
+
+
+class Bar(Restaurant):
+    """A grandchild that is not subscribable itself."""
+
+    beers = models.IntegerField(default=0)
+
+
+class Measurement(models.Model):
+    """Made subscribable by the tests that need it, by a proxy."""
+
+    value = models.FloatField()
+
+
+@subscribable
+class Reading(Measurement):
+    class Meta:
+        proxy = True
+
+    def jsonify(self) -> dict[str, Any]:
+        return {"id": self.pk, "value": self.value}
+
+
+class Note(models.Model):
+    """Nobody is told about notes."""
+
+    text = models.CharField(max_length=100)
