@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar
+from typing import Any
 
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
@@ -24,7 +24,8 @@ class Client:
     connected: bool = True
     """False once the connection has ended; ``send`` then does nothing."""
 
-    warnings_left: ClassVar[int] = 100
+    warnings_left: int = 100
+    """How many of its faults are still logged."""
 
     def send(self, msg: Any) -> None:
         """Send any JSON value.
@@ -51,23 +52,31 @@ class Client:
         """
 
 
-def refuse_message(client: Any, reason: str, *, status: int = 400, exc_info: bool = False) -> None:
-    """Drop a message: log ``reason`` once, count it, and tell the client if its edge can.
+def warn_about(
+    client: Any, text: str, *, level: int = logging.WARNING, exc_info: bool = False
+) -> None:
+    """Log what ``client``, any object with ``send``, did wrong.
 
-    ``client`` may be any object with ``send``. Past ``warnings_left`` a client's warnings are
-    only counted: a peer that floods us with garbage must not fill the disk.
+    Past ``warnings_left`` nothing is logged: a peer that floods us with garbage must not fill the
+    disk.
     """
-    metrics.messages_refused += 1
     left = getattr(client, "warnings_left", 1)
-    if left > 0:
-        if isinstance(client, Client):
-            client.warnings_left = left - 1  # type: ignore[misc]  # per instance from here on
-        level = logging.ERROR if status >= 500 else logging.WARNING
-        snorky_log.log(level, "%s", reason, exc_info=exc_info)
-        if left == 1 and isinstance(client, Client):
+    if left <= 0:
+        return
+    snorky_log.log(level, "%s", text, exc_info=exc_info)
+    if isinstance(client, Client):
+        client.warnings_left = left - 1
+        if left == 1:
             snorky_log.warning(
                 "Further warnings about client %s are not logged",
                 printable(client.remote_address),
             )
+
+
+def refuse_message(client: Any, reason: str, *, status: int = 400, exc_info: bool = False) -> None:
+    """Drop a message: log ``reason`` once, count it, and tell the client if its edge can."""
+    metrics.messages_refused += 1
+    level = logging.ERROR if status >= 500 else logging.WARNING
+    warn_about(client, reason, level=level, exc_info=exc_info)
     if isinstance(client, Client):
         client.message_refused(reason, status)

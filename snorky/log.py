@@ -6,15 +6,22 @@ import logging
 
 snorky_log = logging.getLogger("snorky")
 
-_CONTROL_CHARACTERS = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F)}
-
 
 def printable(value: object, length: int = 500) -> str:
-    """``value`` as one line of at most ``length`` characters, for a log line.
+    """``value`` as one line for the log, cut to ``length`` characters.
 
-    What clients send may hold line breaks (forged log lines) and may be long.
+    What clients send may hold line breaks (forged log lines), commands for the terminal, or lone
+    surrogates, which no log file can take: all of it is escaped.
     """
-    text = str(value)
+    try:
+        text = str(value)
+    except RecursionError:
+        text = f"<{type(value).__name__}, nested too deeply>"
     if len(text) > length:
         text = text[: length - 3] + "..."
-    return text if text.isprintable() else text.translate(_CONTROL_CHARACTERS)
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )

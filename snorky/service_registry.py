@@ -45,8 +45,11 @@ class ServiceRegistry:
             service.limits = self.limits
 
     def unregister_service(self, service: Any) -> None:
-        """Raises KeyError where no service of that name is registered."""
-        del self.registered_services[service.name]
+        """Raises KeyError where ``service`` is not registered."""
+        name = service.name
+        if self.registered_services.get(name) is not service:
+            raise KeyError(name)
+        del self.registered_services[name]
 
     async def authenticate(self, handshake: Handshake) -> Any:
         """Say who is connecting: becomes ``client.identity``; None is anonymous.
@@ -110,7 +113,14 @@ class ServiceRegistry:
             )
             return
         try:
-            service.process_message_from(client, hashable(msg["message"]))
+            message = hashable(msg["message"])
+        except RecursionError:
+            refuse_message(
+                client, f"Malformed message from client {_address(client)}: nested too deeply"
+            )
+            return
+        try:
+            service.process_message_from(client, message)
         except Exception:
             refuse_message(
                 client,

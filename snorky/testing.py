@@ -13,7 +13,11 @@ from snorky.wire import encode
 
 
 class FakeClient(Client):
-    """A client without a connection. ``received`` holds the envelopes it was sent, decoded."""
+    """A client without a connection. ``received`` holds the envelopes it was sent, decoded.
+
+    Once it is closed it receives nothing more. Services are not told of that: a test calls their
+    ``client_disconnected``.
+    """
 
     def __init__(self, identity: Any = None, remote_address: str = "fake") -> None:
         self.identity = identity
@@ -22,10 +26,14 @@ class FakeClient(Client):
         self.closed: tuple[int, str] | None = None
 
     def send(self, msg: Any) -> None:
-        self.received.append(json.loads(encode(msg)))
+        text = encode(msg)
+        if self.connected:
+            self.received.append(json.loads(text))
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        self.closed = (code, reason)
+        if self.closed is None:
+            self.closed = (code, reason)
+            self.connected = False
 
     @property
     def messages(self) -> list[Any]:

@@ -7,6 +7,7 @@ clients receive it.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import msgspec
@@ -16,6 +17,8 @@ from snorky.protocols.websocket_frames import TEXT, encode_frame
 _encoder = msgspec.json.Encoder()
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder()
+
+TOO_DEEP = "nested too deeply, or contains itself"
 
 
 class MalformedMessage(ValueError):
@@ -27,9 +30,20 @@ def decode(text: str | bytes) -> Any:
     try:
         return _decoder.decode(text)
     except RecursionError as error:
-        raise MalformedMessage("nested too deeply") from error
+        raise MalformedMessage(TOO_DEEP) from error
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise MalformedMessage(str(error)) from error
+        fault = error
+    # JavaScript cuts strings in the middle of an emoji and escapes the half that is left. That is
+    # JSON, but msgspec refuses it.
+    try:
+        standard_text = text if isinstance(text, str) else text.decode()
+        if "\\u" in standard_text:
+            return json.loads(standard_text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise MalformedMessage(TOO_DEEP) from error
+    except ValueError:
+        pass
+    raise MalformedMessage(str(fault)) from fault
 
 
 def encode(value: Any) -> bytes:
@@ -42,38 +56,71 @@ def encode(value: Any) -> bytes:
     try:
         return _encoder.encode(value)
     except (TypeError, UnicodeEncodeError):
-        # msgspec refuses subclasses of str, int and float (Django's SafeString),
-        # None and bool as keys, and lone surrogates.
-        text = json.dumps(value)
-        try:
-            return _encoder.encode(json.loads(text))
-        except UnicodeEncodeError:
-            return text.encode("ascii")
+        # msgspec refuses lone surrogates, and subclasses of str, int and float (as Django's
+        # SafeString).
+        return _encode_by_standard_library(value)
     except RecursionError as error:
-        raise ValueError("nested too deeply, or contains itself") from error
+        raise ValueError(TOO_DEEP) from error
 
 
 def canonical(value: Any) -> str:
     """Return a text that is equal for two values exactly when they are equal as JSON.
 
-    Keys are sorted, 1.0 is 1, true is not 1 (as Python's ``==`` would have it).
+    Keys are sorted, 1.0 is 1, true is not 1 (as Python's ``==`` would have it). Raises as
+    ``encode`` does.
     """
+    try:
+        try:
+            return _sorted_text(value)
+        except TypeError:
+            return _sorted_text(json.loads(encode(value)))
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
+
+
+def _encode_by_standard_library(value: Any) -> bytes:
+    try:
+        plain = json.loads(json.dumps(value), parse_constant=_null_for_constant)
+    except RecursionError as error:
+        raise ValueError(TOO_DEEP) from error
+    try:
+        return _encoder.encode(plain)
+    except UnicodeEncodeError:
+        # UTF-8 cannot carry lone surrogates, escapes can.
+        return json.dumps(plain, separators=(",", ":")).encode("ascii")
+
+
+def _sorted_text(value: Any) -> str:
+    """Raises TypeError where ``value`` holds what is no plain JSON value of Python's."""
     if type(value) is not str:
-        value = _with_plain_numbers(value)
+        value = _normalised(value)
     try:
         return _sorted_encoder.encode(value).decode()
-    except (TypeError, UnicodeEncodeError):
+    except UnicodeEncodeError:
         return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def _with_plain_numbers(value: Any) -> Any:
+def _normalised(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _with_plain_numbers(item) for key, item in value.items()}
+        for key in value:
+            if type(key) is not str:  # 1 and "1" are the same key
+                raise TypeError(f"expected a str as key, got {key!r}")
+        return {key: _normalised(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_with_plain_numbers(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+        return [_normalised(item) for item in value]
+    if isinstance(value, float):
+        if value.is_integer():
+            return int(value)
+        return value if math.isfinite(value) else None
     return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _null_for_constant(name: str) -> None:
+    return None
 
 
 class Envelope(dict[str, Any]):

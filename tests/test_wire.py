@@ -160,8 +160,7 @@ def same(one: Any, other: Any) -> bool:
 def test_what_json_dumps_encodes_is_encoded_with_the_same_meaning(value: Any) -> None:
     text = encode(value)
 
-    assert same(json.loads(text), meaning(value))
-    assert b"NaN" not in text or "NaN" in str(value)
+    assert same(json.loads(text.decode(), parse_constant=pytest.fail), meaning(value))
     assert same(decode(text), meaning(value))
 
 
@@ -193,9 +192,9 @@ def test_what_contains_itself_raises() -> None:
     cycle: list[Any] = [SafeString("a")]
     cycle.append(cycle)
 
-    with pytest.raises(ValueError, match="nested too deeply|ircular"):
+    with pytest.raises(ValueError, match=r"nested too deeply|Circular"):
         encode(cycle)
-    with pytest.raises(ValueError, match="nested too deeply|ircular"):
+    with pytest.raises(ValueError, match=r"nested too deeply|Circular"):
         encode(cycle[1:])
 
 

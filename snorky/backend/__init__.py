@@ -67,7 +67,8 @@ class SnorkyHTTPTransport:
         return f"<{type(self).__name__} {self._address}>"
 
     def _new_client(self) -> httpx2.Client:
-        return httpx2.Client(timeout=self._timeout, trust_env=False)
+        verify = self._address.is_https
+        return httpx2.Client(timeout=self._timeout, trust_env=False, verify=verify)
 
     def _own_client(self) -> httpx2.Client:
         # After a fork the connections are the parent's: two processes must not talk over one.

@@ -43,7 +43,8 @@ class SnorkyHTTPTransport:
 
     def __init__(self, url: str, key: str, *, timeout: float = 10) -> None:
         self._address = Address(url, key)
-        self._client = httpx2.AsyncClient(timeout=timeout, trust_env=False)
+        verify = self._address.is_https
+        self._client = httpx2.AsyncClient(timeout=timeout, trust_env=False, verify=verify)
 
     async def send(self, message: Any, json: JSON = standard_json) -> Any:
         """Send ``message``, an envelope, and return the decoded envelope that answers it.

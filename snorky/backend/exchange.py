@@ -58,6 +58,11 @@ class Address:
         self._url = _checked_url(url)
         self._key = _checked_key(key)
 
+    @property
+    def is_https(self) -> bool:
+        """Whether certificates are needed. Loading them takes 0.1 s, so not for plain HTTP."""
+        return self._url.scheme == "https"
+
     def request(self, message: Any, json: JSON) -> httpx2.Request:
         """Return the POST that carries ``message``; raises what ``json.dumps`` raises."""
         text = json.dumps(message)

@@ -9,9 +9,9 @@ import asyncio
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
-from snorky.client import refuse_message
+from snorky.client import refuse_message, warn_about
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
@@ -87,7 +87,7 @@ class Service:
 class Request:
     """One call: answered once, by ``reply`` or by ``error``."""
 
-    debug: ClassVar[bool] = False
+    debug: bool = False
     """True: unexpected exceptions propagate instead of being answered. For tests."""
 
     def __init__(self, service: Any, client: Any, msg: Any) -> None:
@@ -185,20 +185,21 @@ class RPCService(Service):
         """
         metrics.rpc_calls += 1
         command = request.command
-        if not isinstance(command, str) or command not in self.rpc_commands:
+        method = None
+        if isinstance(command, str) and command in self.rpc_commands:
+            method = getattr(self, command, None)
+        if method is None:
             request.error("Unknown command")
             return
-        method = getattr(self, command)
         function = getattr(method, "__func__", None)
         # A function set on the instance is not bound: it takes no self.
         signature = signature_of(method, 0) if function is None else signature_of(function, 1)
         try:
             params = signature.fit(request.params)
         except InvalidParams:
-            snorky_log.warning(
-                'Invalid params in RPC service "%s": %s',
-                self.name,
-                printable(request.format_call()),
+            warn_about(
+                request.client,
+                f'Invalid params in RPC service "{self.name}": {printable(request.format_call())}',
             )
             request.error("Invalid params")
             return

@@ -24,11 +24,13 @@ class Signature:
     text, a dataclass from an object); those without take any JSON value.
     """
 
-    __slots__ = ("_converted", "_names", "_required", "_takes_any_name", "request_name")
+    __slots__ = ("_converted", "_names", "_required", "_taken", "_takes_any_name")
 
     def __init__(self, function: Callable[..., Any], before_request: int) -> None:
-        request, *parameters = _parameters_from_request(function, before_request)
-        self.request_name = request.name
+        every = list(inspect.signature(function).parameters.values())
+        by_position, parameters = every[: before_request + 1], every[before_request + 1 :]
+        _check_can_be_called(function, by_position[before_request:], parameters)
+        self._taken = frozenset(parameter.name for parameter in by_position)
         named = [
             parameter
             for parameter in parameters
@@ -57,7 +59,9 @@ class Signature:
         names = params.keys()
         if not self._required <= names:
             raise InvalidParams(f"missing: {', '.join(sorted(self._required - names))}")
-        if not names <= self._names and (not self._takes_any_name or self.request_name in names):
+        if not names <= self._names and not (
+            self._takes_any_name and names.isdisjoint(self._taken)
+        ):
             raise InvalidParams(f"not expected: {', '.join(sorted(names - self._names))}")
         if not self._converted:
             return params
@@ -81,17 +85,23 @@ def signature_of(function: Callable[..., Any], before_request: int) -> Signature
     return Signature(function, before_request)
 
 
-def _parameters_from_request(
-    function: Callable[..., Any], before_request: int
-) -> list[inspect.Parameter]:
-    parameters = list(inspect.signature(function).parameters.values())[before_request:]
-    if not parameters or parameters[0].kind not in (
+def _check_can_be_called(
+    function: Callable[..., Any],
+    request: list[inspect.Parameter],
+    parameters: list[inspect.Parameter],
+) -> None:
+    if not request or request[0].kind not in (
         inspect.Parameter.POSITIONAL_ONLY,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
     ):
-        name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(f"the first parameter of a command is its request; {name} has none")
-    return parameters
+        raise TypeError(
+            f"the first parameter of a command is its request; {_name_of(function)} has none"
+        )
+    for parameter in parameters:
+        if parameter.kind is parameter.POSITIONAL_ONLY and parameter.default is parameter.empty:
+            raise TypeError(
+                f"parameter {parameter.name} of {_name_of(function)} cannot be given by name"
+            )
 
 
 def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> Any:
@@ -105,7 +115,17 @@ def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> A
             annotation = typing.get_type_hints(holder, scope, include_extras=True)[parameter.name]
         except NameError as error:
             raise TypeError(
-                f"the annotation of parameter {parameter.name} of {function.__qualname__} "
+                f"the annotation of parameter {parameter.name} of {_name_of(function)} "
                 f"cannot be resolved: {error}"
             ) from error
+    try:
+        msgspec.json.Decoder(annotation)  # what msgspec cannot check, it says at the first use
+    except TypeError as error:
+        raise TypeError(
+            f"parameter {parameter.name} of {_name_of(function)} cannot be checked: {error}"
+        ) from error
     return annotation
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", repr(function))

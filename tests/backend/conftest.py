@@ -1,14 +1,27 @@
-"""A real HTTP server that records what it is sent and answers, or fails, as it is told."""
+"""Real servers: Snorky itself, and one that records what it is sent and fails as it is told."""
 
+import asyncio
 import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application
+from websockets.sync.client import ClientConnection, connect
+
+from snorky import ServiceRegistry
+from snorky.request_handlers.http import BackendHTTPHandler
+from snorky.request_handlers.websocket import SnorkyWebSocketHandler
+from snorky.services.datasync import DataSyncBackend, DataSyncService
+from snorky.services.datasync.dealers import BroadcastDealer, FilterDealer
+from snorky.services.pubsub import PubSubBackend, PubSubService
 
 DEADLINE_SECONDS = 10
 
@@ -35,6 +48,7 @@ class Recorded:
 class Backend:
     """What a test sees of the server: ``requests``, and how the next ones are answered."""
 
+    server: ThreadingHTTPServer
     url: str
     requests: list[Recorded] = field(default_factory=list)
     release: threading.Event = field(default_factory=threading.Event)
@@ -114,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
 def backend() -> Iterator[Backend]:
     handler = type("Handler", (_Handler,), {})
     server = _Server(("127.0.0.1", 0), handler)
-    handler.backend = Backend(f"http://127.0.0.1:{server.server_port}/backend")
+    handler.backend = Backend(server, f"http://127.0.0.1:{server.server_port}/backend")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield handler.backend
@@ -129,3 +143,94 @@ def nobody() -> str:
     """The address of a backend that is not there: connections are refused."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return f"http://127.0.0.1:{listening.getsockname()[1]}/backend"
+
+
+@dataclass
+class Server:
+    """A real Snorky, in a thread of its own."""
+
+    backend_url: str
+    socket_url: str
+    key: str
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    started: Future[tuple[Server, Callable[[], object]]] = Future()
+
+    async def serve() -> None:
+        frontend = DataSyncService("datasync", [AllTasks, OpenTasks])
+        pubsub = PubSubService("pubsub")
+        public = ServiceRegistry([frontend, pubsub])
+        private = ServiceRegistry(
+            [DataSyncBackend("datasync_backend", frontend), PubSubBackend("pubsub_backend", pubsub)]
+        )
+        options = {"service_registry": private, "api_key": "swordfish"}
+        http = HTTPServer(
+            Application(
+                [
+                    SnorkyWebSocketHandler.get_route(public, "/ws"),
+                    ("/backend", BackendHTTPHandler, options),
+                ],
+                log_function=lambda handler: None,  # it logs when the test is already over
+            )
+        )
+        [listening] = bind_sockets(0, "127.0.0.1")
+        http.add_sockets([listening])
+        host = f"127.0.0.1:{listening.getsockname()[1]}"
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        server = Server(f"http://{host}/backend", f"ws://{host}/ws", "swordfish")
+        started.set_result((server, lambda: loop.call_soon_threadsafe(stop.set)))
+        await stop.wait()
+        http.stop()
+        await http.close_all_connections()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    server, stop = started.result(DEADLINE_SECONDS)
+    yield server
+    stop()
+    thread.join(DEADLINE_SECONDS)
+
+
+class AllTasks(BroadcastDealer):
+    model = "Task"
+
+
+class OpenTasks(FilterDealer):
+    model = "Task"
+
+
+class Page:
+    """A browser's end of the connection: calls commands, keeps the notifications that come."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self._socket = socket
+        self.deltas: list[Any] = []
+
+    def call(self, service: str, command: str, **params: Any) -> Any:
+        message = {"command": command, "params": params, "callId": 1}
+        self._socket.send(json.dumps({"service": service, "message": message}))
+        while True:
+            message = self._receive()
+            if message["type"] == "response":
+                return message["data"]
+            assert message["type"] == "delta", message
+            self.deltas.append(message["delta"])
+
+    def next_delta(self) -> Any:
+        if not self.deltas:
+            message = self._receive()
+            assert message["type"] == "delta", message
+            self.deltas.append(message["delta"])
+        return self.deltas.pop(0)
+
+    def _receive(self) -> Any:
+        return json.loads(self._socket.recv(timeout=DEADLINE_SECONDS))["message"]
+
+
+@pytest.fixture
+def page(server: Server) -> Iterator[Page]:
+    with connect(server.socket_url) as socket:
+        yield Page(socket)

@@ -4,6 +4,8 @@ import json
 import logging
 import multiprocessing
 import os
+import ssl
+import subprocess
 import threading
 import traceback
 from collections import UserDict
@@ -251,6 +253,21 @@ def test_a_proxy_of_the_environment_is_not_given_the_key(backend, nobody, connec
     monkeypatch.setenv("ALL_PROXY", nobody)
     backend.answers("direct")
     assert connect(backend.url).call("echo", "say") == "direct"
+
+
+def test_a_server_without_a_trusted_certificate_is_not_given_the_key(backend, connect, tmp_path):
+    certificate, private_key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    options = (
+        "-x509 -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    )
+    files = ["-keyout", str(private_key), "-out", str(certificate)]
+    subprocess.run(["openssl", "req", *options.split(), *files], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, private_key)
+    backend.server.socket = tls.wrap_socket(backend.server.socket, server_side=True)
+    with pytest.raises(NoAnswerError, match="CERTIFICATE_VERIFY_FAILED"):
+        connect(backend.url.replace("http:", "https:")).call("echo", "say")
+    assert backend.requests == []
 
 
 def test_calls_share_one_connection(backend, connect):

@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+FOLDERS = ("*.md", "docs/**/*.md", "demos/*/*.md", "client/*.md", "benchmarks/*.md")
 PAGES = sorted(
-    page
-    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("demos/*/*.md")]
-    + [*ROOT.glob("client/*.md"), *ROOT.glob("benchmarks/*.md")]
-    if page.name != "CHANGELOG.md"
+    page for folder in FOLDERS for page in ROOT.glob(folder) if page.name != "CHANGELOG.md"
 )
 INCLUDED = re.compile(r"<!-- file: (?P<file>\S+) -->\n```\w*\n(?P<text>.*?)```\n", re.DOTALL)
 LINK = re.compile(r"\]\((?P<target>[^)\s]+)\)")

@@ -246,7 +246,7 @@ def hostile_streams(draw: st.DrawFn) -> bytes:
     return bytes(stream)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(valid_messages(), max_size=5), sizes_of_pieces)
 def test_valid_messages_arrive_whole_and_in_order(
     messages: list[tuple[list[Event], bytes]], piece_sizes: list[int]
@@ -259,7 +259,7 @@ def test_valid_messages_arrive_whole_and_in_order(
     assert_same(stream, piece_sizes)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(hostile_streams(), sizes_of_pieces)
 def test_hostile_streams_end_alike(stream: bytes, piece_sizes: list[int]) -> None:
     assert_same(stream, piece_sizes)

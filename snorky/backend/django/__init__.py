@@ -7,6 +7,7 @@
 
 `subscribable` makes a model publish its changes, `snorky.backend.django.rest_framework` hands out
 subscriptions. Nothing goes into INSTALLED_APPS, and settings are read when first needed.
+While Snorky is away the project works on: the log `snorky` says what was lost, `failures` counts.
 """
 
 from snorky.backend.django.changes import subscribable

@@ -6,7 +6,7 @@ A failure is counted here and raised; whoever asked decides what it means to the
 import json as standard_json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from django.core.signals import setting_changed
@@ -51,25 +51,34 @@ class RestingHTTPTransport(SnorkyHTTPTransport):
     request tries again, and the others follow once it was answered.
     """
 
-    def __init__(self, url: str, key: str, *, timeout: float = 2, rest: float = 10) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        timeout: float = 2,
+        rest: float = 10,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(url, key, timeout=timeout)
         self._rest = rest
+        self._clock = clock
         self._rests_until = 0.0
 
     def send(self, message: Any, json: JSON = standard_json) -> Any:
-        started = time.monotonic()
+        started = self._clock()
         if started < self._rests_until:
             raise NoAnswerError(
                 f"Snorky did not answer in time and is asked again in "
                 f"{self._rests_until - started:.1f} s"
             )
         if self._rests_until:
-            self._rests_until = started + self._rest
+            self._rests_until = started + self._rest  # for the others, until this one is answered
         rests_until = 0.0
         try:
             return super().send(message, json)
         except NoAnswerError:
-            ended = time.monotonic()
+            ended = self._clock()
             if ended - started > COSTLY_SECONDS:
                 rests_until = ended + self._rest
             raise
@@ -77,10 +86,18 @@ class RestingHTTPTransport(SnorkyHTTPTransport):
             self._rests_until = rests_until
 
 
+_transport: RestingHTTPTransport | None = None
+_transport_lock = threading.Lock()
+
+
 def _make_transport() -> RestingHTTPTransport:
-    return RestingHTTPTransport(
-        settings.backend_url(), settings.api_key(), timeout=settings.timeout()
-    )
+    # Under a lock, since the first requests of a process may come at the same time.
+    global _transport
+    with _transport_lock:
+        if _transport is None:
+            url, key, timeout = settings.backend_url(), settings.api_key(), settings.timeout()
+            _transport = RestingHTTPTransport(url, key, timeout=timeout)
+        return _transport
 
 
 def _make_backend() -> SnorkyBackend:
@@ -97,10 +114,11 @@ snorky_backend = cast(SnorkyBackend, SimpleLazyObject(_make_backend))
 @receiver(setting_changed)
 def _forget_transport(*, setting: str, **_: Any) -> None:
     """Let ``override_settings`` in the project's tests reach a transport that is in use."""
-    lazy = cast("SimpleLazyObject[SnorkyHTTPTransport]", http_transport)
-    if setting.startswith("SNORKY_") and lazy._wrapped is not empty:
-        http_transport.close()
-        lazy._wrapped = empty
+    global _transport
+    if setting.startswith("SNORKY_") and _transport is not None:
+        _transport.close()
+        _transport = None
+        cast("SimpleLazyObject[SnorkyHTTPTransport]", http_transport)._wrapped = empty
 
 
 def authorize_subscription(items: Sequence[dict[str, Any]]) -> str:

@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import connections
 from django.db.models import Model
 from django.utils.cache import patch_vary_headers
 from rest_framework.generics import GenericAPIView
@@ -113,7 +113,7 @@ class SubscribeModelMixin:
         return super().get_serializer_class()  # type: ignore[misc,no-any-return]
 
     def _authorize(self) -> str | None:
-        _refuse_old_snapshot(self)
+        _refuse_old_snapshots(self)
         items = self.get_subscription_items()
         try:
             return authorize_subscription(items)
@@ -149,27 +149,27 @@ def _model_of(view: SubscribeModelMixin) -> type[Model] | None:
     return view.model or (queryset.model if queryset is not None else None)
 
 
-def _refuse_old_snapshot(view: SubscribeModelMixin) -> None:
-    """Raise where the coming query may not see what was committed before the token.
+def _refuse_old_snapshots(view: object) -> None:
+    """Raise in a transaction whose query may not see what was committed before the token.
 
-    In a transaction only PostgreSQL's READ COMMITTED gives each query a snapshot of its own. The
+    Only PostgreSQL's READ COMMITTED gives each query of a transaction a snapshot of its own. The
     transactions in which Django's ``TestCase`` wraps a test do not count.
     """
-    queryset = getattr(view, "queryset", None)
-    connection = connections[DEFAULT_DB_ALIAS if queryset is None else queryset.db]
-    # The attribute is what Django itself goes by, for durable blocks.
-    if all(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
-        return
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SHOW transaction_isolation")
-            if cursor.fetchone()[0] in ("read committed", "read uncommitted"):
-                return
-    raise ImproperlyConfigured(
-        f"{type(view).__name__} hands out subscriptions in a transaction whose query may miss "
-        f"changes. Run it outside: decorate its dispatch() with "
-        f"django.db.transaction.non_atomic_requests"
-    )
+    for connection in connections.all(initialized_only=True):
+        # The mark is the one Django itself goes by, for durable blocks.
+        if all(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
+            continue
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SHOW transaction_isolation")
+                [level] = cursor.fetchone()
+            if level in ("read committed", "read uncommitted"):
+                continue
+        raise ImproperlyConfigured(
+            f"{type(view).__name__} hands out subscriptions in a transaction of the database "
+            f"{connection.alias!r}, whose queries may miss changes. Run it outside: decorate its "
+            f"dispatch() with django.db.transaction.non_atomic_requests"
+        )
 
 
 def _expose_headers(response: Response) -> None:

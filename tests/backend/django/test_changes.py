@@ -384,30 +384,25 @@ def test_a_model_decorated_twice_publishes_once(published):
     assert len(published.deltas) == 1
 
 
-def test_in_a_transaction_on_sqlite_a_writer_waits_instead_of_failing(published, task):
-    """Reading a row before writing it must not make concurrent transactions fail."""
-    together = threading.Barrier(2, timeout=10)
+def test_concurrent_deletions_on_sqlite_wait_for_each_other(published):
+    """SQLite fails a transaction that reads first and writes after somebody else did."""
     failed: list[Exception] = []
+    together = threading.Barrier(2)
 
-    def delete_one() -> None:
-        mine = Task.objects.order_by("pk")[threads.index(threading.current_thread())]
-        connection.close()
-        together.wait()
+    def create_and_delete() -> None:
+        together.wait(10)
         try:
             for _ in range(10):
-                copy = Task.objects.create(title="copy")
-                copy.delete()
-            mine.delete()
+                Task.objects.create(title="a").delete()
         except Exception as error:
             failed.append(error)
         finally:
             connection.close()
 
-    Task.objects.create(title="second")
-    threads = [threading.Thread(target=delete_one) for _ in range(2)]
+    threads = [threading.Thread(target=create_and_delete) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert failed == []
-    assert Task.objects.count() == 0
+    assert len(published.deltas) == 40

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from snorky.services.base import RPCError
 from snorky.services.datasync import (
     BroadcastDealer,
     DataSyncBackend,
@@ -32,6 +34,25 @@ class PlayersByColor(SimpleDealer):
 class PlayersByFilter(FilterDealer):
     name = "players"
     model = "Player"
+
+
+class Witness(FilterDealer):
+    """Remembers which items came and went."""
+
+    name = "witness"
+    model = "Player"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log: list[tuple[str, Any]] = []
+
+    def add_subscription_item(self, item: Any) -> None:
+        self.log.append(("add", item.query))
+        super().add_subscription_item(item)
+
+    def remove_subscription_item(self, item: Any) -> None:
+        self.log.append(("remove", item.query))
+        super().remove_subscription_item(item)
 
 
 class Clock:
@@ -152,3 +173,30 @@ class Make:
 @pytest.fixture
 def delta() -> type[Make]:
     return Make
+
+
+@pytest.fixture
+def witness(datasync: DataSyncService) -> Witness:
+    return datasync.register_dealer(Witness())
+
+
+@pytest.fixture
+def refused() -> Callable[..., str]:
+    """``refused(service, client, command, **params)`` -> the text of the error."""
+
+    def call_in_vain(service: Any, client: Any, command: str, **params: Any) -> str:
+        with pytest.raises(RPCError) as refusal:
+            call(service, client, command, **params)
+        return str(refusal.value)
+
+    return call_in_vain
+
+
+@pytest.fixture
+def limit() -> Callable[..., None]:
+    """``limit(service, max_...=...)``"""
+
+    def set_limits(service: Any, **limits: Any) -> None:
+        service.limits = dataclasses.replace(service.limits, **limits)
+
+    return set_limits

@@ -37,7 +37,7 @@ def test_the_arguments_are_keywords_and_attributes() -> None:
 
 def test_deltas_are_equal_when_kind_model_and_rows_are() -> None:
     assert InsertionDelta("P", dict(ALICE)) == InsertionDelta("P", dict(ALICE))
-    assert InsertionDelta("P", ALICE) != DeletionDelta("P", ALICE)
+    assert InsertionDelta("P", ALICE) != DeletionDelta("P", ALICE)  # type: ignore[comparison-overlap]
     assert InsertionDelta("P", ALICE) != InsertionDelta("Q", ALICE)
     assert InsertionDelta("P", ALICE) != InsertionDelta("P", BOB)
     assert UpdateDelta("P", BOB, ALICE) != UpdateDelta("P", ALICE, BOB)

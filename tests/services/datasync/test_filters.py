@@ -18,6 +18,7 @@ ROW: Any = {
     "alive": True,
     "team": None,
     "tags": ["a", {"b": 1}],
+    "flags": [True],
     "player": {"color": "red", "home": {"city": "Soria"}},
 }
 
@@ -45,6 +46,8 @@ ROW: Any = {
         (["==", "tags", ["a", {"b": 1}]], True),
         (["==", "tags", ["a", {"b": 1.0}]], True),
         (["==", "tags", ["a", {"b": True}]], False),
+        (["==", "flags", [True]], True),
+        (["==", "flags", [1]], False),
         (["==", "tags", ["a"]], False),
         (["==", "tags", {}], False),
         (["==", "player", {"home": {"city": "Soria"}, "color": "red"}], True),
@@ -163,7 +166,9 @@ def test_a_filter_may_be_as_large_as_the_limits_say() -> None:
 
 
 def test_the_error_does_not_repeat_a_huge_filter() -> None:
-    for query in ("x" * 100_000, ["x" * 100_000], [10**5000], ["==", 10**5000, 1], [{}] * 10_000):
+    huge = 10**5000
+    queries: list[Any] = ["x" * 100_000, ["x" * 100_000], [huge], ["==", huge, 1], [{}] * 10_000]
+    for query in queries:
         with pytest.raises(BadQuery) as refusal:
             compile_filter(query)
         assert len(str(refusal.value)) < 200

@@ -58,7 +58,9 @@ def player(color: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def by_color(datasync: Any) -> ByColor:
-    return datasync.register_dealer(ByColor())
+    dealer = ByColor()
+    datasync.register_dealer(dealer)
+    return dealer
 
 
 def test_an_item_tells_what_was_asked_and_by_whom(app: Any, by_color: ByColor, page: Any) -> None:
@@ -98,6 +100,17 @@ def test_updates_are_asked_old_row_first_and_told_as_they_look(
         delta.insert(player("blue")),
         delta.delete(player("blue")),
     ]
+
+
+def test_a_row_without_fields_is_a_row(app: Any, datasync: Any, page: Any, delta: Any) -> None:
+    class Everything(ByColor):
+        def get_subscription_items_for_model(self, player: Any) -> Iterator[SubscriptionItem]:
+            return iter(self.items)
+
+    datasync.register_dealer(Everything)
+    app.subscribe(page, ("Everything", None))
+    app.publish(delta.insert({}), delta.update({}, {}), delta.delete({}))
+    assert page.deltas == [delta.insert({}), delta.update({}, {}), delta.delete({})]
 
 
 def test_an_iterable_that_fails_half_way_matches_nobody(
@@ -226,6 +239,22 @@ def test_a_bundled_dealer_whose_matches_are_overridden_is_asked_for_them(
     assert other_page.deltas == []
 
 
+def test_a_bundled_dealer_with_overridden_matches_is_part_of_the_union(
+    app: Any, datasync: Any, page: Any, delta: Any
+) -> None:
+    class Reversed(FilterDealer):
+        model = "Player"
+
+        def get_subscription_items_for_model(self, player: Any) -> Any:
+            return reversed(list(super().get_subscription_items_for_model(player)))
+
+    datasync.register_dealer(Reversed)
+    for _ in range(2):
+        app.subscribe(page, ("Reversed", BLUE), ("Reversed", ["and"]), ("players", BLUE))
+    app.publish(delta.update(player("red"), player("blue")))
+    assert page.deltas == [delta.update(player("red"), player("blue"))] * 2
+
+
 def test_a_bundled_dealer_may_change_deltas_on_their_way(
     app: Any, datasync: Any, page: Any, delta: Any
 ) -> None:
@@ -253,18 +282,37 @@ def test_a_dealer_may_publish_what_follows_from_a_delta(
 
     class Counting(ByColor):
         def deliver_delta(self, delta: Any) -> None:
-            super().deliver_delta(delta)
             datasync.publish_deltas([InsertionDelta("Count", {"n": 1})])
+            super().deliver_delta(delta)
 
     datasync.register_dealer(Count)
     datasync.register_dealer(Counting)
-    app.subscribe(page, ("Counting", "blue"), ("Count", None))
+    app.subscribe(page, ("Counting", "blue"), ("Count", None), ("AllPlayers", None))
     app.publish(delta.insert(player("blue")), delta.insert(player("red")))
     assert page.deltas == [
         delta.insert({"n": 1}, model="Count"),
         delta.insert(player("blue")),
         delta.insert({"n": 1}, model="Count"),
+        delta.insert(player("red")),
     ]
+
+
+def test_a_dealer_may_tell_a_subscription_of_which_it_holds_no_item(
+    app: Any, datasync: Any, witness: Any, page: Any, other_page: Any, delta: Any
+) -> None:
+    class Herald(ByColor):
+        model = "News"
+
+        def deliver_delta(self, delta: Any) -> None:
+            first, _ = witness.get_subscription_items_for_model(player("blue"))
+            first.subscription.deliver_delta(delta)
+
+    datasync.register_dealer(Herald)
+    app.subscribe(page, ("witness", BLUE))
+    app.subscribe(other_page, ("witness", BLUE))
+    app.publish(delta.insert({"text": "hear, hear"}, model="News"))
+    assert page.deltas == [delta.insert({"text": "hear, hear"}, model="News")]
+    assert other_page.deltas == []
 
 
 def test_a_subscription_may_be_told_at_any_time(

@@ -1,0 +1,206 @@
+"""When deltas leave: after the commit, together, in order, and only what was committed."""
+
+import threading
+import unittest
+from contextlib import suppress
+
+import pytest
+from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.test import TestCase
+from taskapp.models import Country, Task
+
+from snorky.backend.django import failures, publish_deltas
+from snorky.backend.django.publication import MAX_PUBLICATION_BYTES
+
+
+def titles(deltas: list) -> list[str]:
+    return [(delta.get("newData") or delta["data"])["title"] for delta in deltas]
+
+
+def test_a_transaction_is_published_once_after_its_commit_in_order(published):
+    with transaction.atomic():
+        for title in "abc":
+            Task.objects.create(title=title)
+        Task.objects.get(title="b").delete()
+        assert published.requests == []
+    [deltas] = published.requests
+    assert titles(deltas) == ["a", "b", "c", "b"]
+    assert [delta["type"] for delta in deltas] == ["insert", "insert", "insert", "delete"]
+
+
+def test_two_transactions_are_two_publications(published):
+    for title in "ab":
+        with transaction.atomic():
+            Task.objects.create(title=title)
+    assert [titles(deltas) for deltas in published.requests] == [["a"], ["b"]]
+
+
+def test_outside_a_transaction_each_change_leaves_at_once(published):
+    Task.objects.create(title="a")
+    Task.objects.create(title="b")
+    assert [titles(deltas) for deltas in published.requests] == [["a"], ["b"]]
+
+
+def test_a_transaction_that_is_rolled_back_publishes_nothing(published):
+    with suppress(LookupError), transaction.atomic():
+        Task.objects.create(title="a")
+        raise LookupError
+    Task.objects.create(title="b")
+    assert [titles(deltas) for deltas in published.requests] == [["b"]]
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_savepoint_that_is_rolled_back_publishes_nothing(published, last):
+    with transaction.atomic():
+        Task.objects.create(title="a")
+        with suppress(LookupError), transaction.atomic():
+            Task.objects.create(title="b")
+            with transaction.atomic():
+                Task.objects.create(title="c")
+            raise LookupError
+        if not last:
+            Task.objects.create(title="d")
+    assert [titles(deltas) for deltas in published.requests] == [["a"] if last else ["a", "d"]]
+
+
+def test_a_transaction_of_which_nothing_is_left_publishes_nothing(published):
+    with transaction.atomic(), suppress(LookupError), transaction.atomic():
+        Task.objects.create(title="a")
+        raise LookupError
+    assert published.requests == []
+    assert not Task.objects.exists()
+
+
+def test_savepoints_are_published_with_their_transaction(published):
+    with transaction.atomic():
+        with transaction.atomic():
+            Task.objects.create(title="a")
+        with transaction.atomic():
+            Task.objects.create(title="b")
+        with transaction.atomic(savepoint=False):
+            Task.objects.create(title="c")
+    assert [titles(deltas) for deltas in published.requests] == [["a", "b", "c"]]
+
+
+def test_the_row_is_committed_when_its_delta_arrives(published, snorky):
+    seen: list[bool] = []
+    reply = snorky.answer
+
+    def look_and_reply(handler, request):
+        seen.append(Task.objects.filter(title="a").exists())  # in the server's thread
+        connection.close()
+        reply(handler, request)
+
+    snorky.answer = look_and_reply
+    with transaction.atomic():
+        Task.objects.create(title="a")
+    assert seen == [True]
+
+
+def test_databases_publish_their_transactions_apart(published):
+    with transaction.atomic("default"):
+        with transaction.atomic("other"):
+            Task.objects.using("default").create(title="a")
+            Task.objects.using("other").create(title="b")
+        assert [titles(deltas) for deltas in published.requests] == [["b"]]
+    assert [titles(deltas) for deltas in published.requests] == [["b"], ["a"]]
+
+
+def test_a_failing_hook_of_the_project_delays_what_was_ready_before_it(published):
+    """Django runs no hook after one that fails, so what was changed after it is lost."""
+
+    def fail() -> None:
+        raise LookupError
+
+    with suppress(LookupError), transaction.atomic():
+        Task.objects.create(title="a")
+        transaction.on_commit(fail)
+        Task.objects.create(title="lost")
+    assert published.requests == []
+    Task.objects.create(title="b")
+    assert [titles(deltas) for deltas in published.requests] == [["a", "b"]]
+
+
+def test_hand_made_deltas_join_the_transaction_they_are_made_in(published):
+    delta = {"type": "insert", "model": "Weather", "data": {"title": "sun"}}
+    with transaction.atomic():
+        Task.objects.create(title="a")
+        publish_deltas([delta])
+        delta["data"]["title"] = "rain"
+        Task.objects.create(title="b")
+    publish_deltas([delta])
+    publish_deltas([])
+    assert [titles(deltas) for deltas in published.requests] == [["a", "sun", "b"], ["rain"]]
+
+
+@pytest.mark.parametrize("value", [object(), float("nan"), {1, 2}])
+def test_a_hand_made_delta_that_is_no_json_raises_at_once(published, value):
+    with pytest.raises((TypeError, ValueError)), transaction.atomic():
+        publish_deltas([{"type": "insert", "model": "Weather", "data": {"value": value}}])
+    assert published.requests == []
+
+
+def test_a_large_transaction_leaves_in_parts_that_a_server_accepts(published, snorky):
+    with transaction.atomic():
+        publish_deltas(
+            {"type": "insert", "model": "Weather", "data": {"title": f"{n} " + "é" * 1000}}
+            for n in range(500)
+        )
+    assert len(published.requests) > 1
+    assert [int(title.split()[0]) for title in titles(published.deltas)] == list(range(500))
+    assert all(len(request.body) < 1.1 * MAX_PUBLICATION_BYTES for request in snorky.requests)
+
+
+def test_one_huge_delta_leaves_alone(published):
+    publish_deltas(
+        {"type": "insert", "model": "Weather", "data": {"title": name, "text": "x" * size}}
+        for name, size in [("a", 1), ("b", 2 * MAX_PUBLICATION_BYTES), ("c", 1)]
+    )
+    assert [titles(deltas) for deltas in published.requests] == [["a"], ["b"], ["c"]]
+
+
+def test_threads_publish_their_own_transactions(published):
+    def work(name: str) -> None:
+        for number in range(5):
+            with transaction.atomic():
+                publish_deltas([{"type": "insert", "model": "W", "data": {"title": name}}])
+                publish_deltas([{"type": "insert", "model": "W", "data": {"title": number}}])
+        connection.close()
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    got = [tuple(titles(deltas)) for deltas in published.requests]
+    assert sorted(got) == sorted((name, number) for name in "abcd" for number in range(5))
+    for name in "abcd":
+        assert [number for who, number in got if who == name] == [0, 1, 2, 3, 4]
+
+
+def test_without_autocommit_nothing_is_published_and_the_log_says_so(published, expect_log):
+    before = failures.deltas
+    transaction.set_autocommit(False)
+    try:
+        Country.objects.create(code="es", name="Spain")
+        transaction.commit()
+    finally:
+        transaction.set_autocommit(True)
+    expect_log("1 deltas not published: autocommit is off")
+    assert failures.deltas == before + 1
+    assert published.requests == []
+
+
+def test_in_a_django_test_case_what_would_be_published_can_be_looked_at(published):
+    class Case(TestCase):
+        databases = (DEFAULT_DB_ALIAS,)
+
+        def test(self) -> None:
+            Task.objects.create(title="before")
+            with self.captureOnCommitCallbacks(execute=True):
+                Task.objects.create(title="a")
+                Task.objects.create(title="b")
+
+    result = unittest.TestSuite([Case("test")]).run(unittest.TestResult())
+    assert result.wasSuccessful(), result.errors + result.failures
+    assert [titles(deltas) for deltas in published.requests] == [["a", "b"]]

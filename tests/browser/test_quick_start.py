@@ -1,0 +1,34 @@
+"""The first page of the README, opened from disk, in a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, expect
+
+QUICK_START = Path(__file__).parent.parent.parent / "docs" / "examples" / "quickstart"
+
+
+def test_two_windows_of_the_first_page_and_a_restart(
+    browser: Browser, serve: Callable[..., Any]
+) -> None:
+    ports = ("--port", "5001", "--backend-port", "0")
+    server = serve(QUICK_START / "live.py", *ports)
+    server.wait_for("serves clients")
+    one, two = browser.new_page(), browser.new_page()
+    for page in (one, two):
+        page.goto((QUICK_START / "page.html").as_uri())
+        page.wait_for_function("snorky.isConnected")
+    one.get_by_role("button").click()
+    for page in (one, two):
+        expect(page.locator("body")).to_contain_text("Hello at")
+
+    assert server.stop() == 0
+    serve(QUICK_START / "live.py", *ports).wait_for("serves clients")
+    for page in (one, two):
+        page.wait_for_function("snorky.isConnected", timeout=30_000)
+    two.get_by_role("button").click()
+    for page in (one, two):
+        expect(page.locator("br")).to_have_count(2)
