@@ -1,0 +1,33 @@
+/**
+ * When to come back after a connection ended. Nothing here keeps time or state.
+ */
+
+/** Where the server has just restarted, thousands come back: nobody at once. In seconds. */
+const SHORTEST_DELAY = 0.1;
+
+/**
+ * Seconds to wait before attempt number `attempt` (0 is the first after the drop).
+ *
+ * Full jitter: evenly spread below a bound that doubles from `minDelay` up to `maxDelay`, so
+ * that clients that were dropped together do not return together.
+ */
+export function reconnectDelay(
+  attempt: number,
+  minDelay: number,
+  maxDelay: number,
+  random: () => number = Math.random,
+): number {
+  const bound = Math.min(maxDelay, minDelay * 2 ** attempt);
+  const shortest = Math.min(SHORTEST_DELAY, bound);
+  return shortest + random() * (bound - shortest);
+}
+
+/**
+ * Whether a close code tells the client not to come back by itself.
+ *
+ * 3500-3999 (Snorky's) and 4500-4999 (the application's) do. 3000-3499 and 4000-4499 mean
+ * "come back", as does everything below 3000, which belongs to the WebSocket protocol.
+ */
+export function isTerminal(code: number): boolean {
+  return (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000);
+}

@@ -1,0 +1,4 @@
+/** The script-tag build that brings the globals `my.Class` and `signals.Signal` too. */
+
+import "./globals.js";
+import "./script.js";

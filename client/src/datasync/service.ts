@@ -1,0 +1,104 @@
+/**
+ * Lists that follow the application's database: subscriptions come from the web application as
+ * tokens, changes arrive here as deltas.
+ */
+
+import { Class } from "../class.js";
+import { Snorky } from "../connection.js";
+import { RPCService, type RPCServiceClass } from "../rpc.js";
+import type { Signal } from "../signal.js";
+import { ArrayCollection, ArrayIterator } from "./array_collection.js";
+import { Collection, Iterator } from "./collection.js";
+import { CollectionDeltaProcessor, type Delta } from "./delta_processor.js";
+import { SingleItemCollection, SingleItemIterator } from "./single_item_collection.js";
+
+export interface TokenParams {
+  token: string;
+}
+
+/** A subscription ended, and changes were missed: fetch the data and a new token. */
+export interface Resync {
+  /** Why it ended. `lost`: with the connection. */
+  reason: "lost";
+  token: string;
+}
+
+export interface DataSync extends RPCService {
+  deltaReceived: Signal<[delta: Delta]>;
+  /** Called beside `deltaReceived`. */
+  onDelta?: ((delta: Delta) => void) | null;
+  /** Dispatched after a reconnection, for each subscription that ended with the old connection. */
+  resyncNeeded: Signal<[resync: Resync]>;
+  acquireSubscription(params: TokenParams): Promise<null>;
+  cancelSubscription(params: TokenParams): Promise<null>;
+  /** @internal */
+  _acquiredTokens: Set<string>;
+  /** @internal */
+  _lostTokens: Set<string>;
+}
+
+export interface DataSyncClass extends RPCServiceClass<DataSync> {
+  CollectionDeltaProcessor: typeof CollectionDeltaProcessor;
+  Collection: typeof Collection;
+  Iterator: typeof Iterator;
+  ArrayCollection: typeof ArrayCollection;
+  ArrayIterator: typeof ArrayIterator;
+  SingleItemCollection: typeof SingleItemCollection;
+  SingleItemIterator: typeof SingleItemIterator;
+}
+
+export const DataSync = Class<DataSyncClass>(RPCService, {
+  _setUp() {
+    RPCService.prototype._setUp.call(this);
+    this.deltaReceived = new Snorky.Signal();
+    this.resyncNeeded = new Snorky.Signal();
+    this._acquiredTokens = new Set();
+    this._lostTokens = new Set();
+    this.notificationReceived.add(receive, this);
+  },
+
+  acquireSubscription(params) {
+    const answer = this.rpcCall<null>("acquireSubscription", params);
+    answer.then(
+      () => this._acquiredTokens.add(params.token),
+      () => {}, // for the page to handle
+    );
+    return answer;
+  },
+
+  cancelSubscription(params) {
+    this._acquiredTokens.delete(params?.token);
+    this._lostTokens.delete(params?.token);
+    return this.rpcCall("cancelSubscription", params);
+  },
+
+  _connectionClosed(error) {
+    RPCService.prototype._connectionClosed.call(this, error);
+    for (const token of this._acquiredTokens) this._lostTokens.add(token);
+    this._acquiredTokens.clear();
+  },
+
+  _connectionOpened() {
+    // Not at the drop: while the server is away there is nothing to fetch a token from.
+    for (const token of this._lostTokens) {
+      this._lostTokens.delete(token);
+      this.resyncNeeded.dispatch({ reason: "lost", token });
+    }
+  },
+
+  STATIC: {
+    CollectionDeltaProcessor,
+    Collection,
+    Iterator,
+    ArrayCollection,
+    ArrayIterator,
+    SingleItemCollection,
+    SingleItemIterator,
+  },
+});
+
+function receive(this: DataSync, notification: any): void {
+  if (notification?.type !== "delta") return;
+  this.deltaReceived.dispatch(notification.delta);
+  this.onDelta?.(notification.delta);
+}

@@ -1,0 +1,33 @@
+/** The ES module: what `import { ... } from "snorky"` offers. */
+
+import "./classic.js";
+
+export { Class, type ClassBody, type ES5Class } from "./class.js";
+export {
+  type Disconnection,
+  type ServiceClasses,
+  type ServiceConstructor,
+  Snorky,
+  type SocketClass,
+  type SocketLike,
+} from "./connection.js";
+export {
+  ArrayCollection,
+  type ArrayCollectionOptions,
+  ArrayIterator,
+} from "./datasync/array_collection.js";
+export { Collection, Iterator } from "./datasync/collection.js";
+export {
+  CollectionDeltaProcessor,
+  type Collections,
+  type Delta,
+  type DeltaProcessorOptions,
+} from "./datasync/delta_processor.js";
+export { DataSync, type Resync, type TokenParams } from "./datasync/service.js";
+export { SingleItemCollection, SingleItemIterator } from "./datasync/single_item_collection.js";
+export { ConnectionError, type ConnectionErrorReason } from "./errors.js";
+export type { SnorkyOptions } from "./options.js";
+export { RPCService, type RPCServiceClass } from "./rpc.js";
+export { Service, type ServiceClass } from "./service.js";
+export { type ChannelParams, type PublishedMessage, PubSub } from "./services/pubsub.js";
+export { type Listener, Signal, type SignalBinding, type SignalClass } from "./signal.js";

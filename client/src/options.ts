@@ -1,0 +1,33 @@
+/** The fourth argument of `new Snorky(...)`. Times are in seconds. */
+export interface SnorkyOptions {
+  /** Log messages and connections to the console. Default false. */
+  debug?: boolean;
+  /** Reconnect after a drop. Default true. */
+  reconnect?: boolean;
+  /** Bound of the random delay before the first attempt; it doubles with each. Default 0.5. */
+  minReconnectDelay?: number;
+  /** The most that bound grows to. Default 20. */
+  maxReconnectDelay?: number;
+  /** How long an attempt to connect may take. Default 20, 0 = any time. */
+  connectTimeout?: number;
+  /** How long a call may take, the time in the queue included. Default 30, 0 = any time. */
+  callTimeout?: number;
+  /** Silence after which the client asks the server for a sign of life. Default 25, 0 = never. */
+  heartbeatInterval?: number;
+  /** Messages that may wait for a connection. Default 1000. */
+  maxQueuedMessages?: number;
+  /** Their size in bytes of UTF-8, and that of what the socket has not sent yet. Default 1 MiB. */
+  maxQueuedBytes?: number;
+}
+
+export const defaultOptions: Required<SnorkyOptions> = {
+  debug: false,
+  reconnect: true,
+  minReconnectDelay: 0.5,
+  maxReconnectDelay: 20,
+  connectTimeout: 20,
+  callTimeout: 30,
+  heartbeatInterval: 25,
+  maxQueuedMessages: 1000,
+  maxQueuedBytes: 1024 * 1024,
+};

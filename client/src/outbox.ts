@@ -1,0 +1,60 @@
+/**
+ * Messages that wait for a connection, bounded in number and in bytes.
+ */
+
+import { ConnectionError } from "./errors.js";
+
+/** A message on its way. */
+export interface Outgoing {
+  readonly text: string;
+  /** It has been handed to a socket. */
+  sent: boolean;
+}
+
+export class Outbox {
+  private messages: Outgoing[] = [];
+  private bytes = 0;
+
+  constructor(
+    private readonly maxMessages: number,
+    private readonly maxBytes: number,
+  ) {}
+
+  /** Keep a message for later. Throws ConnectionError where it does not fit. */
+  add(text: string): Outgoing {
+    const { maxMessages, maxBytes } = this;
+    const bytes = byteLength(text);
+    if (this.messages.length >= maxMessages || this.bytes + bytes > maxBytes) {
+      throw new ConnectionError(
+        "overflow",
+        `Not connected, and no room to queue the message: ${this.messages.length} messages ` +
+          `(at most ${maxMessages}) and ${this.bytes} + ${bytes} bytes (at most ${maxBytes})`,
+      );
+    }
+    const outgoing = { text, sent: false };
+    this.messages.push(outgoing);
+    this.bytes += bytes;
+    return outgoing;
+  }
+
+  /** Give the oldest message away; undefined when there is none. */
+  take(): Outgoing | undefined {
+    const outgoing = this.messages[0];
+    if (outgoing) this.remove(outgoing);
+    return outgoing;
+  }
+
+  /** Drop a message that waits. Does nothing if it does not. */
+  remove(outgoing: Outgoing): void {
+    const index = this.messages.indexOf(outgoing);
+    if (index < 0) return;
+    this.messages.splice(index, 1);
+    this.bytes -= byteLength(outgoing.text);
+  }
+}
+
+const encoder = new TextEncoder();
+
+function byteLength(text: string): number {
+  return encoder.encode(text).length;
+}

@@ -1,0 +1,134 @@
+/**
+ * Services one calls: every call is answered once, by the server or by a ConnectionError.
+ */
+
+import { Class } from "./class.js";
+import { Snorky } from "./connection.js";
+import { ConnectionError } from "./errors.js";
+import type { Outgoing } from "./outbox.js";
+import { Service, type ServiceClass } from "./service.js";
+import type { Signal } from "./signal.js";
+
+export interface RPCService extends Service {
+  /** Dispatched with each message that is not the answer to a call. */
+  notificationReceived: Signal<[notification: any]>;
+  /** Run a command. Rejected with an Error that carries the server's text. */
+  rpcCall<T = any>(command: string, params?: object): Promise<T>;
+  /** @internal */
+  _calls: Map<unknown, OpenCall>;
+  /** @internal */
+  _nextCallId: number;
+}
+
+interface OpenCall {
+  outgoing: Outgoing | undefined;
+  timer: ReturnType<typeof setTimeout> | undefined;
+  resolve(data: unknown): void;
+  reject(error: Error): void;
+}
+
+export interface RPCServiceClass<T extends RPCService = RPCService> extends ServiceClass<T> {
+  /** Add a method for each command. It takes the command's params as one object. */
+  addRPCMethods(names: readonly string[]): void;
+}
+
+export const RPCService = Class<RPCServiceClass>(Service, {
+  _setUp() {
+    this.notificationReceived = new Snorky.Signal();
+    this._calls = new Map();
+    this._nextCallId = 0;
+    this.packetReceived.add(receive, this);
+  },
+
+  rpcCall(command, params = {}) {
+    const callId = this._nextCallId++;
+    const { callTimeout } = this.snorky.options;
+    return new Snorky.Promise((resolve, reject) => {
+      const call: OpenCall = { resolve, reject, outgoing: undefined, timer: undefined };
+      // First, as a socket may answer while it is sending.
+      this._calls.set(callId, call);
+      try {
+        call.outgoing = this.sendMessage({ command, params, callId });
+      } catch (error) {
+        this._calls.delete(callId);
+        reject(error);
+        return;
+      }
+      if (callTimeout > 0 && this._calls.has(callId)) {
+        call.timer = setTimeout(() => timeOut(this, callId, command), callTimeout * 1000);
+      }
+    });
+  },
+
+  _connectionClosed(error) {
+    for (const [callId, call] of this._calls) {
+      // What still waits in the queue will be sent on the next connection.
+      if (call.outgoing?.sent ?? true) close(this, callId)?.reject(error);
+    }
+  },
+
+  STATIC: {
+    addRPCMethods(this: RPCServiceClass, names: readonly string[]) {
+      for (const name of names) {
+        if (name in this.prototype) {
+          throw new Error(
+            `Method "${name}" already exists in the class. Refusing to overwrite it.`,
+          );
+        }
+        Object.defineProperty(this.prototype, name, {
+          value(this: RPCService, params?: object) {
+            return this.rpcCall(name, params);
+          },
+          enumerable: true,
+          configurable: true,
+          writable: true,
+        });
+      }
+    },
+  },
+});
+
+function receive(this: RPCService, message: any): void {
+  switch (message?.type) {
+    case "response":
+      answered(this, message)?.resolve(message.data);
+      break;
+    case "error":
+      answered(this, message)?.reject(new Error(message.message));
+      break;
+    default:
+      this.notificationReceived.dispatch(message);
+  }
+}
+
+function answered(service: RPCService, answer: any): OpenCall | undefined {
+  const call = close(service, answer.callId);
+  if (!call) {
+    console.error(`Snorky: an answer with unknown callId in service "${service.name}":`, answer);
+  }
+  return call;
+}
+
+/** Take a call from the open ones. Who closes it settles its promise. */
+function close(service: RPCService, callId: unknown): OpenCall | undefined {
+  const call = service._calls.get(callId);
+  if (call) {
+    service._calls.delete(callId);
+    clearTimeout(call.timer);
+  }
+  return call;
+}
+
+function timeOut(service: RPCService, callId: number, command: string): void {
+  const call = close(service, callId);
+  if (!call) return;
+  // A call given up must not be carried out later.
+  if (call.outgoing) service.snorky._withdraw(call.outgoing);
+  call.reject(
+    new ConnectionError(
+      "timeout",
+      `No answer to "${command}" of service "${service.name}" ` +
+        `within ${service.snorky.options.callTimeout} s`,
+    ),
+  );
+}
