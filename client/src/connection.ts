@@ -186,10 +186,11 @@ export class Snorky<S extends ServiceClasses = any> {
     this.isConnected = true;
     this.openedAt = Date.now();
     this.failures = 0;
-    if (socket!.protocol === SUBPROTOCOL) {
+    const { heartbeatInterval } = this.options;
+    if (socket!.protocol === SUBPROTOCOL && heartbeatInterval > 0) {
       this.subprotocolWorks = true;
       this.heartbeat = new Heartbeat(
-        this.options.heartbeatInterval * 1000,
+        heartbeatInterval * 1000,
         () => socket!.send(""),
         () => this.dropped(1006, "no answer to heartbeats"),
       );

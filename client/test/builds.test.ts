@@ -4,13 +4,12 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import vm from "node:vm";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { WebSocket } from "ws";
 import { TestServer } from "./server.js";
 
 const server = new TestServer();
 beforeAll(() => server.start());
-afterAll(() => server.kill());
 
 const staticFile = (name: string) =>
   fileURLToPath(new URL(`../../snorky/static/${name}`, import.meta.url));

@@ -1,11 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { ConnectionError } from "../src/index.js";
 import { connect, controlOf, drop, next, service, TestServer } from "./server.js";
 import { expectConsoleErrors } from "./setup.js";
 
 const server = new TestServer();
 beforeAll(() => server.start());
-afterAll(() => server.kill());
 
 const Calculator = service("sum", "fail", "ponder");
 const Notebook = service("note", "read");
@@ -158,7 +157,6 @@ describe("a dropped connection", () => {
     await next(snorky.disconnected); // an attempt failed: the call still waits
     await mortal.start();
     expect(await sum).toBe(5);
-    await mortal.kill();
   });
 
   test("stays away where the option says so, until the page connects", async () => {
@@ -271,7 +269,6 @@ describe("waking up", () => {
       sleepy.freeze();
       page.dispatchEvent(new Event("online"));
       expect((await next(snorky.disconnected))[0].reason).toBe("no answer to heartbeats");
-      await sleepy.kill();
     }));
 });
 
@@ -295,7 +292,6 @@ describe("heartbeats", () => {
     expect((await next(snorky.disconnected))[0].reason).toBe("no connection within 0.5 s");
     sleepy.thaw();
     expect(await snorky.services.calculator.sum({ number1: 1, number2: 2 })).toBe(3);
-    await sleepy.kill();
   });
 
   test("may be switched off", async () => {
@@ -347,7 +343,6 @@ describe("the queue", () => {
       await new Promise(setImmediate);
     }
     expect(error).toMatchObject({ reason: "overflow" });
-    await deaf.kill();
   });
 });
 

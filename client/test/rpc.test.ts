@@ -1,10 +1,9 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { Class, ConnectionError, RPCService, Service, Signal, Snorky } from "../src/index.js";
 import { connect, next, TestServer } from "./server.js";
 
 const server = new TestServer();
 beforeAll(() => server.start());
-afterAll(() => server.kill());
 
 class Calculator extends RPCService {
   sum(params: { number1: number; number2: number }) {
@@ -76,7 +75,6 @@ describe("a call", () => {
     await next(snorky.connected);
     snorky.options.callTimeout = 10;
     expect(await notebook.rpcCall("read")).toEqual([]);
-    await late.kill();
   });
 });
 

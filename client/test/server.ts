@@ -1,11 +1,12 @@
-/** Runs real servers for tests, and clients that are disconnected when a test ends. */
+/** Real servers that end with the file that starts them, clients that end with their test. */
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { afterEach } from "vitest";
+import { afterAll, afterEach } from "vitest";
 import {
+  type Disconnection,
   RPCService,
   type ServiceClasses,
   type Signal,
@@ -16,10 +17,14 @@ import {
 const here = fileURLToPath(new URL(".", import.meta.url));
 const python = process.env.SNORKY_PYTHON ?? "../.venv/bin/python";
 
-/** The Snorky server of server.py, in a process of its own. */
+/** The Snorky server of server.py, in a process of its own until all tests of the file are done. */
 export class TestServer {
   private process: ChildProcess | undefined;
   private port = 0;
+
+  constructor() {
+    servers.push(this);
+  }
 
   get url(): string {
     return `ws://127.0.0.1:${this.port}/ws`;
@@ -60,7 +65,10 @@ export class TestServer {
   }
 }
 
+const servers: TestServer[] = [];
 const open: Snorky[] = [];
+
+afterAll(() => Promise.all(servers.map((server) => server.kill())));
 
 afterEach(() => {
   for (const snorky of open.splice(0)) {

@@ -393,10 +393,11 @@ var _Snorky = class _Snorky {
     this.isConnected = true;
     this.openedAt = Date.now();
     this.failures = 0;
-    if (socket.protocol === SUBPROTOCOL) {
+    const { heartbeatInterval } = this.options;
+    if (socket.protocol === SUBPROTOCOL && heartbeatInterval > 0) {
       this.subprotocolWorks = true;
       this.heartbeat = new Heartbeat(
-        this.options.heartbeatInterval * 1e3,
+        heartbeatInterval * 1e3,
         () => socket.send(""),
         () => this.dropped(1006, "no answer to heartbeats")
       );

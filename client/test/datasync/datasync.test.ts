@@ -1,10 +1,9 @@
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { beforeAll, expect, test, vi } from "vitest";
 import { DataSync, type Delta, type Resync } from "../../src/index.js";
 import { connect, drop, next, service, TestServer } from "../server.js";
 
 const server = new TestServer();
 beforeAll(() => server.start());
-afterAll(() => server.kill());
 
 const Backend = service("authorizeSubscription", "publishDeltas");
 

@@ -1,11 +1,10 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { PubSub } from "../../src/index.js";
 import { connect, controlOf, drop, next, TestServer } from "../server.js";
 import { consoleErrorCount, expectConsoleErrors } from "../setup.js";
 
 const server = new TestServer();
 beforeAll(() => server.start());
-afterAll(() => server.kill());
 
 const services = { pubsub: PubSub };
 
