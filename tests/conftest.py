@@ -200,3 +200,29 @@ def serve() -> Iterator[Callable[..., Served]]:
     yield run
     for program in programs:
         program.stop()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return int(unused.getsockname()[1])
+
+
+@pytest.fixture
+def on_free_ports(tmp_path: Path) -> Callable[..., tuple[Path, dict[int, int]]]:
+    """``on_free_ports(file)`` -> a copy of a program with other ports, and which they are.
+
+    The manual's programs say 5001 and 5002; what else runs on the machine must not matter.
+    """
+
+    def copy(file: Path) -> tuple[Path, dict[int, int]]:
+        ports = {5001: free_port(), 5002: free_port()}
+        text = file.read_text()
+        for printed, port in ports.items():
+            text = text.replace(str(printed), str(port))
+        copied = tmp_path / file.name
+        copied.write_text(text)
+        return copied, ports
+
+    return copy

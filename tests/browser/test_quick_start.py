@@ -12,14 +12,15 @@ QUICK_START = Path(__file__).parent.parent.parent / "docs" / "examples" / "quick
 
 
 def test_two_windows_of_the_first_page_and_a_restart(
-    browser: Browser, serve: Callable[..., Any]
+    browser: Browser, serve: Callable[..., Any], on_free_ports: Callable[..., Any]
 ) -> None:
-    ports = ("--port", "5001", "--backend-port", "0")
+    page_file, port_of = on_free_ports(QUICK_START / "page.html")
+    ports = ("--port", str(port_of[5001]), "--backend-port", "0")
     server = serve(QUICK_START / "live.py", *ports)
     server.wait_for("serves clients")
     one, two = browser.new_page(), browser.new_page()
     for page in (one, two):
-        page.goto((QUICK_START / "page.html").as_uri())
+        page.goto(page_file.as_uri())
         page.wait_for_function("snorky.isConnected")
     one.get_by_role("button").click()
     for page in (one, two):

@@ -50,9 +50,12 @@ async def test_quick_start(serve: Callable[..., Any]) -> None:
         assert await Page(one).receive() == expected
 
 
-async def test_echo_service(run_program: Callable[..., Any]) -> None:
-    program = run_program([sys.executable, "-W", "error", str(EXAMPLES / "echo_service.py")])
-    async with await connect_when_up("ws://127.0.0.1:5001/ws") as socket:
+async def test_echo_service(
+    run_program: Callable[..., Any], on_free_ports: Callable[..., Any]
+) -> None:
+    file, ports = on_free_ports(EXAMPLES / "echo_service.py")
+    program = run_program([sys.executable, "-W", "error", str(file)])
+    async with await connect_when_up(f"ws://127.0.0.1:{ports[5001]}/ws") as socket:
         await socket.send('{"service": "echo", "message": {"any": ["JSON"]}}')
         assert await Page(socket).receive() == {"any": ["JSON"]}
     assert await asyncio.to_thread(program.stop, signal.SIGINT) == 0
@@ -132,15 +135,19 @@ async def test_announcements(serve: Callable[..., Any]) -> None:
         assert (await page.receive())["message"] == "Dinner is ready"
 
 
-async def test_one_program(run_program: Callable[..., Any]) -> None:
+async def test_one_program(
+    run_program: Callable[..., Any], on_free_ports: Callable[..., Any]
+) -> None:
+    file, ports = on_free_ports(EXAMPLES / "one_program.py")
     program = run_program(
-        [sys.executable, "-W", "error", str(EXAMPLES / "one_program.py")],
+        [sys.executable, "-W", "error", str(file)],
         SNORKY_API_KEY="swordfish",
+        PYTHONPATH=str(EXAMPLES),
     )
-    async with await connect_when_up("ws://127.0.0.1:5001/ws") as socket:
+    async with await connect_when_up(f"ws://127.0.0.1:{ports[5001]}/ws") as socket:
         page = Page(socket)
         await page.call("announcements", "subscribe", channel="all")
-        await asyncio.to_thread(announce, "http://127.0.0.1:5002/backend", "Hi")
+        await asyncio.to_thread(announce, f"http://127.0.0.1:{ports[5002]}/backend", "Hi")
         assert (await page.receive())["message"] == "Hi"
     assert await asyncio.to_thread(program.stop, signal.SIGINT) == 0
     assert program.lines == ["Bye"]
