@@ -61,7 +61,8 @@ class Turn:
         budget = RECEIVERS_PER_TURN
         while dirty and budget > 0:
             audience = dirty[0]
-            budget = audience.flush(budget)
+            if audience.is_dirty:  # not so where it was written early
+                budget = audience.flush(budget)
             if audience.is_dirty:
                 dirty.rotate(-1)  # the others come first in the next turn
             else:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Iterator
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from snorky import close_codes
@@ -44,6 +45,10 @@ _PING = encode_frame(PING, b"")
 
 CORK_BYTES = 64 * 1024
 """Replies to one read are collected up to this size, then written."""
+
+SECONDS_PER_TURN = 0.005
+"""How long the messages of one client may take before other connections get their turn; looked at
+after every eighth of them. Where they are cheap, ``limits.max_messages_per_turn`` comes first."""
 
 
 class Receiver(Protocol):
@@ -139,6 +144,7 @@ class Connection(asyncio.BufferedProtocol):
         head: bytes = b"",
         heartbeats: bool = False,
     ) -> None:
+        client.warnings_left = limits.max_warnings_per_client
         self.client = client
         self.audiences: set[Audience] = set()
         self.closing = False
@@ -195,6 +201,9 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         buffer = _shared_buffer.view if self._own_buffer is None else self._own_buffer
         self.data_received(buffer[:nbytes])
+        if nbytes == len(buffer) and self._events is None and not self._waiting:
+            # More has come already, and uvloop would read on before others get their turn.
+            self._go_on_next_turn()
 
     def data_received(self, data: bytes | memoryview) -> None:
         self._silent_intervals = 0
@@ -234,14 +243,15 @@ class Connection(asyncio.BufferedProtocol):
         turn = self.turn
         turn.corked = self
         budget = self._limits.max_messages_per_turn
+        deadline = monotonic() + SECONDS_PER_TURN
         receiver = self._receiver
         client = self.client
         events = self._events
         assert events is not None
         try:
             for kind, payload in events:
-                metrics.messages_received += 1
                 if kind in (TEXT, BINARY):
+                    metrics.messages_received += 1
                     if self._heartbeats and not payload:
                         self.send_frame(_EMPTY_TEXT)
                     elif not self.closing:
@@ -256,9 +266,8 @@ class Connection(asyncio.BufferedProtocol):
                 elif kind == CLOSE:
                     self._closed_by_peer(*payload)
                 budget -= 1
-                if budget <= 0:
-                    self._pause()
-                    asyncio.get_running_loop().call_soon(self._resume)
+                if budget <= 0 or (not budget & 7 and monotonic() > deadline):
+                    self._go_on_next_turn()
                     break
             else:
                 self._events = None
@@ -272,6 +281,10 @@ class Connection(asyncio.BufferedProtocol):
         finally:
             self.write_cork()
             turn.corked = None
+
+    def _go_on_next_turn(self) -> None:
+        self._pause()
+        asyncio.get_running_loop().call_soon(self._resume)
 
     def _wait_for(self, waiting: Awaitable[None]) -> None:
         self._waiting = True
@@ -339,9 +352,9 @@ class Connection(asyncio.BufferedProtocol):
 
         Cut, not closed: a polite close would queue behind what the client does not read.
         """
-        if self.closing:
-            return
         transport = self.transport
+        if self.closing or transport.is_closing():
+            return
         if transport.get_write_buffer_size() > self._max_unsent_bytes:
             metrics.clients_slow += 1
             snorky_log.info(
@@ -382,12 +395,15 @@ class Connection(asyncio.BufferedProtocol):
 
     def ping_or_close(self) -> None:
         """Called once per ping interval."""
+        if self.closing:
+            return
         if self._silent_intervals >= 2:
             metrics.clients_silent += 1
             self._abort(close_codes.SILENT_CLIENT)
-        else:
+            return
+        if not self._waiting:  # while we do not read, the silence is ours
             self._silent_intervals += 1
-            self.write(_PING)
+        self.write(_PING)
 
     def ping(self, data: bytes = b"") -> None:
         """Send one ping with up to 125 bytes of data."""
@@ -397,8 +413,9 @@ class Connection(asyncio.BufferedProtocol):
         """Say goodbye and close; nothing is sent after the close frame. Twice does nothing."""
         if self.closing:
             return
+        frame = encode_close(code, reason)
         self.close_code, self.close_reason = code, reason
-        self.send_frame(encode_close(code, reason))
+        self.send_frame(frame)
         if self.turn.corked is self:
             self.write_cork()
         self.closing = True

@@ -32,7 +32,7 @@ class Limits:
     """SO_SNDBUF of a client's socket. Left to itself the kernel swallows megabytes, and
     ``max_unsent_bytes`` would notice a slow client late."""
 
-    max_messages_per_turn: int = 128
+    max_messages_per_turn: int = 512
     """Messages of one client that are handled before other connections get their turn."""
 
     max_warnings_per_client: int = 100

@@ -85,7 +85,8 @@ def test_a_fake_client_is_a_client_with_an_identity_and_an_address() -> None:
 
     assert isinstance(fake, Client)
     assert (fake.identity, fake.remote_address, fake.received) == (None, "fake", [])
-    assert FakeClient("alice", "192.0.2.1").remote_address == "192.0.2.1"
+    alice = FakeClient("alice", "192.0.2.1")
+    assert (alice.identity, alice.remote_address) == ("alice", "192.0.2.1")
 
 
 def test_a_fake_client_keeps_what_it_is_sent_as_json(alice: FakeClient) -> None:

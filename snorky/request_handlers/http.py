@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Iterable
+import inspect
+from collections.abc import Awaitable, Collection
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
@@ -55,14 +56,14 @@ class BackendHTTPHandler(RequestHandler):
     ``limits.backend_timeout``. Key and size are checked before the body is kept.
     """
 
-    def initialize(self, service_registry: ServiceRegistry, api_key: str | Iterable[str]) -> None:
+    def initialize(self, service_registry: ServiceRegistry, api_key: str | Collection[str]) -> None:
         """``api_key``: one key, or several of which any opens (to change keys without a pause)."""
         self.service_registry = service_registry
         self.api_key = api_key
         self._body = bytearray()
         self._refusal: HTTPError | None = None
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         metrics.backend_requests += 1
         limits = self.service_registry.limits
         self.client = HTTPClient(self.request.remote_ip)
@@ -75,21 +76,26 @@ class BackendHTTPHandler(RequestHandler):
             key = self.request.headers.get("X-Backend-Key")
             if key is None:
                 raise HTTPError(401, "Missing X-Backend-Key header")
-            self.check_api_key(key)
+            # Tornado reads header fields as Latin-1.
+            checking = self.check_api_key(key.encode("latin-1").decode("utf-8", "replace"))
+            if inspect.isawaitable(checking):
+                await checking
             if int(self.request.headers.get("Content-Length") or 0) > self._max_bytes:
                 raise self._too_large()
         except HTTPError as refusal:
             self._refusal = refusal
 
-    def check_api_key(self, api_key: str) -> None:
-        """Raise ``tornado.web.HTTPError`` unless ``api_key`` opens. May be overridden.
+    def check_api_key(self, api_key: str) -> Awaitable[None] | None:
+        """Raise ``tornado.web.HTTPError`` unless ``api_key`` opens.
 
-        Every key is compared, in constant time: the time taken tells nothing about any of them.
+        May be overridden, also by an ``async`` method. This one compares with every key, each in
+        constant time: the time taken tells nothing about any of them.
         """
         keys = [self.api_key] if isinstance(self.api_key, str) else list(self.api_key)
         matches = [hmac.compare_digest(api_key.encode(), key.encode()) for key in keys if key]
         if not any(matches):
             raise HTTPError(401, "Invalid API key")
+        return None
 
     def data_received(self, chunk: bytes) -> None:
         if self._refusal is not None:
@@ -112,6 +118,8 @@ class BackendHTTPHandler(RequestHandler):
                 status, body = await self.client.response
         except TimeoutError as error:
             raise HTTPError(504, "The service did not answer in time") from error
+        if not self.client.connected:
+            return
         if status != 200:
             metrics.backend_refused += 1
         self.set_status(status)
@@ -121,7 +129,9 @@ class BackendHTTPHandler(RequestHandler):
         self.client.connected = False
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()
         self.client.connected = False
+        self.client.message_refused("The sender has gone")  # nobody waits any more
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         metrics.backend_refused += 1

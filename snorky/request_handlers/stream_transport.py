@@ -17,53 +17,49 @@ _READ_BYTES = 64 * 1024
 
 
 class StreamTransport(asyncio.Transport):
-    """Reads from and writes to ``stream`` for ``connection`` until one of them ends."""
+    """Reads from and writes to ``stream`` for a connection until one of them ends."""
 
-    def __init__(self, stream: IOStream, connection: Connection) -> None:
+    def __init__(self, stream: IOStream) -> None:
         super().__init__(extra={"socket": stream.socket})
         self._stream = stream
-        self._connection = connection
         self._reading = asyncio.Event()
         self._reading.set()
         self._unsent_bytes = 0
         self._closing = False
-        stream.set_close_callback(self._closed)
 
-    def start(self) -> None:
-        self._connection.connection_made(self)
-        self._task = asyncio.ensure_future(self._read())
+    def start(self, connection: Connection) -> None:
+        # Its end is told also while reading is paused.
+        self._stream.set_close_callback(self._reading.set)
+        self._task = asyncio.ensure_future(self._run(connection))
+        connection.connection_made(self)
 
-    async def _read(self) -> None:
+    async def _run(self, connection: Connection) -> None:
         try:
             while True:
                 await self._reading.wait()
                 data = await self._stream.read_bytes(_READ_BYTES, partial=True)
-                self._connection.data_received(data)
+                if not self._closing:
+                    connection.data_received(data)
+                # The stream returns what has come already without waiting: others wait meanwhile.
+                await asyncio.sleep(0)
         except StreamClosedError:
-            pass  # the close callback tells the connection
-
-    def _closed(self) -> None:
+            pass
         self._closing = True
-        self._task.cancel()
         error = self._stream.error
-        self._connection.connection_lost(error if isinstance(error, Exception) else None)
+        connection.connection_lost(error if isinstance(error, Exception) else None)
 
     def write(self, data: Any) -> None:
-        if self._closing:
-            return
-        size = len(data)
-        self._unsent_bytes += size
         try:
             written = self._stream.write(data)
         except StreamClosedError:
-            return
+            return  # the reader is told
+        if not written.done():
+            size = len(data)
+            self._unsent_bytes += size
+            written.add_done_callback(lambda _: self._sent(size))
 
-        def done(future: asyncio.Future[None]) -> None:
-            self._unsent_bytes -= size
-            if not future.cancelled():
-                future.exception()  # taken: a closed stream is told by the close callback
-
-        written.add_done_callback(done)
+    def _sent(self, size: int) -> None:
+        self._unsent_bytes -= size
 
     def get_write_buffer_size(self) -> int:
         return self._unsent_bytes
@@ -81,18 +77,15 @@ class StreamTransport(asyncio.Transport):
         self._reading.set()
 
     def close(self) -> None:
-        """Close when everything has been written."""
-        if not self._closing:
-            self._closing = True
-            self._task.cancel()
-            self._task = asyncio.ensure_future(self._close_when_written())
-
-    async def _close_when_written(self) -> None:
+        """Close when everything has been written. What still comes is read and dropped."""
+        self._closing = True
+        self._reading.set()
         try:
-            await self._stream.write(b"")
+            written = self._stream.write(b"")
         except StreamClosedError:
             return
-        self._stream.close()
+        written.add_done_callback(lambda _: self._stream.close())
 
     def abort(self) -> None:
+        self._closing = True
         self._stream.close()

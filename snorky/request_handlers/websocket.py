@@ -18,7 +18,7 @@ from typing import Any
 
 from tornado import httputil
 from tornado.escape import json_encode, utf8
-from tornado.iostream import IOStream, StreamClosedError
+from tornado.iostream import IOStream
 from tornado.web import Application
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
@@ -140,8 +140,10 @@ class SnorkyWebSocketHandler(WebSocketHandler):
         )
         limits = self.service_registry.limits
         head = self._head_of_101()
-        self.application.log_request(self)
         stream = self.detach()
+        if stream.closed():
+            return  # it left while it was being admitted
+        self.application.log_request(self)
         stream.socket.setsockopt(
             socket.SOL_SOCKET, socket.SO_SNDBUF, limits.socket_send_buffer_bytes
         )
@@ -158,7 +160,7 @@ class SnorkyWebSocketHandler(WebSocketHandler):
         if not plain:
             self._connection = connection
         if type(stream) is not IOStream or sys.platform == "win32":
-            StreamTransport(stream, connection).start()
+            StreamTransport(stream).start(connection)
         else:
             await _move(stream, connection)
         if plain:
@@ -183,6 +185,9 @@ class SnorkyWebSocketHandler(WebSocketHandler):
         for cookie in getattr(self, "_new_cookie", {}).values():
             lines.append(f"Set-Cookie: {cookie.OutputString()}")
         return "\r\n".join((*lines, "", "")).encode("utf-8")
+
+    def on_connection_close(self) -> None:
+        """The peer left before it was admitted: neither ``open`` nor ``on_close`` is called."""
 
     # What subclasses override
 
@@ -283,15 +288,12 @@ def _awaitable(result: Any) -> Awaitable[None] | None:
 
 async def _move(stream: IOStream, connection: Connection) -> None:
     """Move a plain socket from Tornado's stream to an asyncio transport."""
-    received = asyncio.ensure_future(stream.read_bytes(stream.max_buffer_size, partial=True))
-    if received.done():
-        try:
-            connection.early = received.result()
-        except StreamClosedError:
-            return
-    else:
-        # Closing the stream ends the reading: the exception is expected.
-        received.add_done_callback(lambda future: future.exception())
-    sock = stream.socket.dup()
-    stream.close()
+    # What Tornado has read already; what is still in the socket comes by itself.
+    early_bytes = stream._read_buffer_size
+    if early_bytes:
+        connection.early = await stream.read_bytes(early_bytes)
+    try:
+        sock = stream.socket.dup()
+    finally:
+        stream.close()
     await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, sock)

@@ -37,8 +37,6 @@ class PubSubService(RPCService):
     @rpc_command
     def subscribe(self, req: Request, channel: Any) -> Awaitable[None] | None:
         topic = self._topic(channel)
-        if topic in self._topics_by_client.get(req.client, ()):
-            raise RPCError("Already subscribed")
         allowed = self.can_subscribe(req.client, channel)
         return _when_allowed(allowed, lambda: self._subscribe(req.client, topic))
 

@@ -108,6 +108,26 @@ def test_a_log_forgets_what_is_too_old(broker: MemoryBroker, clock: Clock) -> No
     assert log.append(3, key="a").seq == 3
 
 
+def test_a_key_is_free_again_when_its_entry_is_too_old(broker: MemoryBroker, clock: Clock) -> None:
+    log = broker.log("orders", Retention(seconds=60))
+    log.append(1, key="a")
+    clock.now += 61
+
+    assert log.append(2, key="a").seq == 2
+
+
+@pytest.mark.parametrize("retention", [Retention(entries=3), Retention(bytes=1000)])
+def test_a_log_that_nobody_reads_keeps_no_more_than_it_may(
+    broker: MemoryBroker, retention: Retention
+) -> None:
+    log = broker.log("orders", retention)
+    for number in range(100):
+        log.append("x" * 300, key=str(number))
+
+    assert len(log._kept) == 3
+    assert len(log._positions_by_key) == 3
+
+
 def test_a_log_that_lost_everything_still_knows_its_head(
     broker: MemoryBroker, clock: Clock
 ) -> None:

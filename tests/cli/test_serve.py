@@ -144,7 +144,7 @@ async def test_sigterm_tells_clients_to_come_back_and_ends_well(app, serve) -> N
         with pytest.raises(websockets.ConnectionClosed):
             await page.recv()
         assert page.close_code == 1001
-    assert await asyncio.to_thread(server.stop) == 0
+    assert await asyncio.to_thread(server.end) == 0
 
 
 async def test_sigint_ends_it_well_too(app, serve) -> None:
@@ -160,7 +160,7 @@ async def test_calls_under_way_are_answered_before_it_ends(app, serve) -> None:
         assert json.loads(await page.recv())["message"] == {"type": "begun"}
         server.process.send_signal(signal.SIGTERM)
         assert json.loads(await page.recv())["message"]["data"] == "done"
-    assert await asyncio.to_thread(server.stop) == 0
+    assert await asyncio.to_thread(server.end) == 0
 
 
 async def test_a_client_that_does_not_say_goodbye_does_not_hold_it_up(app, serve) -> None:

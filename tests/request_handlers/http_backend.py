@@ -89,7 +89,7 @@ class Backend:
         """POST ``body``: bytes and asynchronous iterables as they are, all else as JSON."""
         if not isinstance(body, bytes | AsyncIterator):
             body = json.dumps(body).encode()
-        headers = {} if key is None else {"X-Backend-Key": key}
+        headers: Any = {} if key is None else {"X-Backend-Key": key}
         return await self.client.post(self.url, content=body, headers=headers, **options)
 
     async def call(self, command: str, **params: Any) -> Any:

@@ -7,9 +7,11 @@ from typing import Any
 
 import httpx2
 import pytest
+from tornado.web import Application
 
 from snorky.metrics import metrics
-from snorky.request_handlers.http import HTTPClient
+from snorky.request_handlers.http import HTTPClient, LiveHandler
+from snorky.services.base import Service
 from snorky.services.pubsub import PubSubBackend, PubSubService
 from snorky.testing import FakeClient, call
 from tests.request_handlers.http_backend import KEY, Backend, refused
@@ -191,12 +193,35 @@ async def test_only_post_is_allowed(backend: Backend, method: str, expect_log: A
 
 async def test_requests_and_refusals_are_counted(backend: Backend, expect_log: Any) -> None:
     before = (metrics.backend_requests, metrics.backend_refused)
-    await backend.post({"service": "echo", "message": 1})
+    for _ in range(3):
+        await backend.post({"service": "echo", "message": 1})
     await backend.post(b"garbage")
     await backend.post({"service": "stranger", "message": 1})
     await backend.post({"service": "echo", "message": 1}, key=None)
 
-    assert metrics.backend_requests == before[0] + 4
+    assert metrics.backend_requests == before[0] + 6
     assert metrics.backend_refused == before[1] + 3
     expect_log.all("POST /backend")
     expect_log("stranger")
+
+
+@pytest.mark.parametrize(("reason", "text"), [("enough", "enough"), ("", "The request was closed")])
+async def test_a_service_may_close_a_request_instead_of_answering(
+    backend: Backend, reason: str, text: str, expect_log: Any
+) -> None:
+    class Closing(Service):
+        def process_message_from(self, client: Any, msg: Any) -> None:
+            client.close(4000, reason)
+
+    backend.registry.register_service(Closing("closing"))
+    response = await backend.post({"service": "closing", "message": 1})
+
+    refused(response, 500, "Internal Server Error", text, expect_log)
+
+
+async def test_a_process_says_that_it_is_alive(listen: Any, backend: Backend) -> None:
+    port = listen(Application([("/live", LiveHandler)]))
+    response = await backend.client.get(f"http://127.0.0.1:{port}/live")
+
+    assert response.json() == {"status": "live"}
+    assert response.headers["Cache-Control"] == "no-store"

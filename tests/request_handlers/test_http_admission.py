@@ -1,9 +1,11 @@
 """Who may use the HTTP back end, how much it reads, and how long it waits."""
 
 import asyncio
+import gc
 import hmac
 import json
 import logging
+import weakref
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -244,7 +246,7 @@ async def test_an_applications_check_may_look_into_its_database(
     backend: Backend, expect_log: Any
 ) -> None:
     class Own(BackendHTTPHandler):
-        async def check_api_key(self, api_key: str) -> None:  # type: ignore[override]
+        async def check_api_key(self, api_key: str) -> None:
             await asyncio.sleep(0)
             if api_key != "open sesame":
                 raise HTTPError(401, "Invalid API key")
@@ -300,11 +302,35 @@ async def test_a_longer_body_is_refused_chunked_or_not(
     assert backend.echo.clients == []
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_what_is_too_long_is_not_kept(
+    backend: Backend, chunked: bool, expect_log: Any
+) -> None:
+    kept: list[int] = []
+
+    class Watched(BackendHTTPHandler):
+        def data_received(self, chunk: bytes) -> None:
+            super().data_received(chunk)
+            kept.append(len(self._body))
+
+    backend.start(Watched)
+    body = echo_of(15_000)
+    assert (await backend.post(chunks(body) if chunked else body)).status_code == 413
+
+    assert kept
+    assert kept[-1] == 0
+    if chunked:
+        assert max(kept) <= 1000
+    else:  # its length was announced
+        assert set(kept) == {0}
+    expect_log.all("413 POST /backend")
+
+
 async def test_a_body_longer_than_all_reason_is_not_read_to_its_end(
     backend: Backend, expect_log: Any
 ) -> None:
     async with Raw(backend.port) as raw:
-        raw.send(f"X-Backend-Key: {KEY}", "Content-Length: 1000000000")
+        raw.send(f"X-Backend-Key: {KEY}", "Content-Length: 16001")
         async with asyncio.timeout(5):
             assert b" 400 " in await raw.reader.readline()
             await raw.reader.read()
@@ -392,3 +418,25 @@ async def test_a_sender_that_hangs_up_leaves_no_request_waiting(
     await until(client.response.done)
 
     assert not [r for r in caplog.get_records("call") if r.levelno >= logging.WARNING]
+
+
+async def test_a_sender_that_hangs_up_in_the_middle_of_its_body_is_forgotten(
+    backend: Backend,
+) -> None:
+    handlers: weakref.WeakSet[BackendHTTPHandler] = weakref.WeakSet()
+
+    class Watched(BackendHTTPHandler):
+        async def prepare(self) -> None:
+            await super().prepare()
+            handlers.add(self)
+
+    backend.start(Watched)
+    async with Raw(backend.port) as raw:
+        raw.send(f"X-Backend-Key: {KEY}", "Content-Length: 20", body=b"{")
+        await until(lambda: handlers)
+
+    def forgotten() -> bool:
+        gc.collect()
+        return not handlers
+
+    await until(forgotten)

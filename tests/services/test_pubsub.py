@@ -1,5 +1,6 @@
 """Publish/subscribe: who receives what, who may, and what is forgotten."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from snorky.limits import Limits
 from snorky.metrics import metrics
 from snorky.services.base import RPCError
 from snorky.services.pubsub import PubSubBackend, PubSubService
-from snorky.testing import FakeClient, call
+from snorky.testing import FakeClient, async_call, call
+from snorky.wire import Envelope
 
 
 class SafeString(str):
@@ -304,6 +306,59 @@ def test_a_client_has_a_limited_number_of_subscriptions(
     pubsub.do_publish("three", 1)
 
     assert alice.messages == bob.messages == [notification("three", 1)]
+
+
+# A broker that takes its time
+
+
+class SlowBroker(MemoryBroker):
+    """Does everything at once, and is done when it is told so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done = asyncio.Event()
+
+    async def _done(self) -> None:
+        await self.done.wait()
+
+    def publish(self, topic: str, payload: Envelope) -> Any:
+        super().publish(topic, payload)
+        return self._done()
+
+    def subscribe(self, topic: str, deliver: Any) -> Any:
+        super().subscribe(topic, deliver)
+        return self._done()
+
+    def unsubscribe(self, topic: str, deliver: Any) -> Any:
+        super().unsubscribe(topic, deliver)
+        return self._done()
+
+
+@pytest.mark.parametrize("permission", ["at once", "later"])
+async def test_a_command_is_answered_when_the_broker_has_done_it(
+    alice: FakeClient, permission: str
+) -> None:
+    class Later(PubSubService):
+        async def can_subscribe(self, client: Any, channel: Any) -> bool:
+            return True
+
+        async def can_publish(self, client: Any, channel: Any) -> bool:
+            return True
+
+    broker = SlowBroker()
+    pubsub = (PubSubService if permission == "at once" else Later)("pubsub", broker)
+    for command, params in (("subscribe", {}), ("publish", {"message": 1}), ("unsubscribe", {})):
+        broker.done.clear()
+        calling = asyncio.ensure_future(
+            async_call(pubsub, alice, command, channel="news", **params)
+        )
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not calling.done()
+        broker.done.set()
+        assert await calling is None
+
+    assert alice.messages == [notification("news", 1)]
 
 
 # The back end, and several services

@@ -1,0 +1,68 @@
+"""A site with WebSockets under test, and what its visitors do."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import websockets
+from tornado.web import Application
+
+from snorky.client import Client
+from snorky.services.base import Service
+
+DEADLINE = 5.0
+
+
+class Echo(Service):
+    """Keeps what it is told, greets, and sends everything back."""
+
+    def __init__(self, name: str = "echo", greeting: Any = None) -> None:
+        super().__init__(name)
+        self.greeting = greeting
+        self.clients: list[Client] = []
+        self.left: asyncio.Queue[Client] = asyncio.Queue()
+
+    def client_connected(self, client: Client) -> None:
+        self.clients.append(client)
+        if self.greeting is not None:
+            self.send_message_to(client, [self.greeting, client.identity])
+
+    def process_message_from(self, client: Client, msg: Any) -> None:
+        self.send_message_to(client, msg)
+
+    def client_disconnected(self, client: Client) -> None:
+        self.left.put_nowait(client)
+
+
+class Site:
+    """Serves routes; ``connect`` opens a WebSocket to one of them."""
+
+    def __init__(self, listen: Callable[..., int]) -> None:
+        self._listen = listen
+
+    def serve(self, *routes: Any, **settings: Any) -> None:
+        self.port = self._listen(Application(list(routes), **settings))
+
+    def connect(self, path: str = "/", **options: Any) -> Any:
+        return websockets.connect(f"ws://127.0.0.1:{self.port}{path}", **options)
+
+
+async def received(socket: Any) -> Any:
+    async with asyncio.timeout(DEADLINE):
+        message = await socket.recv()
+    return message if isinstance(message, bytes) else json.loads(message)
+
+
+async def said(socket: Any, message: Any) -> Any:
+    """What comes back for a message to the service ``echo``."""
+    await socket.send(json.dumps({"service": "echo", "message": message}))
+    answer = await received(socket)
+    assert answer["service"] == "echo"
+    return answer["message"]
+
+
+async def closed(socket: Any) -> tuple[int | None, str | None]:
+    async with asyncio.timeout(DEADLINE):
+        await socket.wait_closed()
+    return socket.close_code, socket.close_reason

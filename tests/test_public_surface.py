@@ -1,0 +1,123 @@
+"""Every name that programs were promised is where they look for it."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+import snorky
+
+ROOT = Path(__file__).parent.parent
+
+SURFACE = """
+snorky ServiceRegistry __version__ version
+snorky.backend SnorkyBackend SnorkyError SnorkyHTTPTransport
+snorky.brokers Broker BrokerUnavailable Entry Log Position PositionLost Retention
+snorky.brokers.memory MemoryBroker
+snorky.client Client
+snorky.identity Handshake Refused origin_allowed
+snorky.limits Limits
+snorky.log snorky_log
+snorky.request_handlers.http BackendHTTPHandler HTTPClient LiveHandler MetricsHandler
+snorky.request_handlers.websocket SnorkyWebSocketHandler WebSocketClient
+snorky.service_registry ServiceRegistry
+snorky.services.base InvalidMessage RPCError RPCService Request Service format_call \
+ rpc_asynchronous rpc_command
+snorky.services.pubsub PubSubBackend PubSubService
+snorky.testing FakeClient async_call call
+"""
+PROMISED = [line.split() for line in SURFACE.strip().splitlines()]
+
+
+def test_the_list_is_sorted_so_that_a_name_has_one_place() -> None:
+    assert sorted(PROMISED) == PROMISED
+    for _, *names in PROMISED:
+        assert names == sorted(names)
+
+
+@pytest.mark.parametrize(("module", "names"), [(module, names) for module, *names in PROMISED])
+def test_the_promised_names_can_be_imported(module: str, names: list[str]) -> None:
+    imported = importlib.import_module(module)
+
+    missing = [name for name in names if not hasattr(imported, name)]
+    assert missing == []
+    for name in names:
+        documented = getattr(imported, name)
+        if inspect.isclass(documented) or inspect.isfunction(documented):
+            assert documented.__module__.split(".")[0] == "snorky"
+
+
+def test_the_package_itself_offers_exactly_its_promised_names() -> None:
+    assert sorted(snorky.__all__) == PROMISED[0][1:]
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = snorky.Nothing
+
+
+def test_star_import_gives_the_same_names() -> None:
+    given: dict[str, object] = {}
+    exec("from snorky import *", given)
+
+    assert sorted(name for name in given if name != "__builtins__") == PROMISED[0][1:]
+
+
+def test_there_is_one_version() -> None:
+    pyproject = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+    assert snorky.version == snorky.__version__
+    assert f'\nversion = "{snorky.version}"\n' in pyproject
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "parameters"),
+    [
+        ("snorky", "ServiceRegistry", ["services"]),
+        ("snorky", "ServiceRegistry.process_message_from", ["client", "msg"]),
+        ("snorky", "ServiceRegistry.process_message_raw", ["client", "text"]),
+        ("snorky", "ServiceRegistry.register_service", ["service"]),
+        ("snorky", "ServiceRegistry.unregister_service", ["service"]),
+        ("snorky", "ServiceRegistry.client_connected", ["client"]),
+        ("snorky", "ServiceRegistry.client_disconnected", ["client"]),
+        ("snorky.client", "Client.send", ["msg"]),
+        ("snorky.services.base", "Service", ["name"]),
+        ("snorky.services.base", "Service.process_message_from", ["client", "msg"]),
+        ("snorky.services.base", "Service.send_message_to", ["client", "msg"]),
+        ("snorky.services.base", "Service.client_connected", ["client"]),
+        ("snorky.services.base", "Service.client_disconnected", ["client"]),
+        ("snorky.services.base", "RPCService", ["name"]),
+        ("snorky.services.base", "RPCService.process_request", ["request"]),
+        ("snorky.services.base", "Request", ["service", "client", "msg"]),
+        ("snorky.services.base", "Request.reply", ["data"]),
+        ("snorky.services.base", "Request.error", ["message"]),
+        ("snorky.services.base", "Request.format_call", []),
+        ("snorky.services.base", "format_call", ["command", "params"]),
+        ("snorky.services.pubsub", "PubSubService", ["name"]),
+        ("snorky.services.pubsub", "PubSubService.can_publish", ["client", "channel"]),
+        ("snorky.services.pubsub", "PubSubService.can_subscribe", ["client", "channel"]),
+        ("snorky.services.pubsub", "PubSubService.do_publish", ["channel", "message"]),
+        ("snorky.services.pubsub", "PubSubBackend", ["name", "frontend"]),
+        (
+            "snorky.request_handlers.websocket",
+            "SnorkyWebSocketHandler.get_route",
+            ["service_registry", "path", "options"],
+        ),
+        (
+            "snorky.request_handlers.http",
+            "BackendHTTPHandler.initialize",
+            ["service_registry", "api_key"],
+        ),
+        ("snorky.request_handlers.http", "BackendHTTPHandler.check_api_key", ["api_key"]),
+    ],
+)
+def test_parameters_keep_their_names_and_their_order(
+    module: str, name: str, parameters: list[str]
+) -> None:
+    found: object = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert callable(found)
+    signature = [p for p in inspect.signature(found).parameters.values() if p.name != "self"]
+
+    assert [parameter.name for parameter in signature][: len(parameters)] == parameters
+    for added in signature[len(parameters) :]:
+        assert added.default is not added.empty, f"old programs do not give {added.name}"
