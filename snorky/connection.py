@@ -251,10 +251,10 @@ class Connection(asyncio.BufferedProtocol):
         try:
             for kind, payload in events:
                 if kind in (TEXT, BINARY):
-                    metrics.messages_received += 1
                     if self._heartbeats and not payload:
                         self.send_frame(_EMPTY_TEXT)
                     elif not self.closing:
+                        metrics.messages_received += 1
                         waiting = receiver.process_message_raw(client, payload)
                         if waiting is not None:
                             self._wait_for(waiting)

@@ -39,9 +39,7 @@ def decode(text: str | bytes) -> Any:
         standard_text = text if isinstance(text, str) else text.decode()
         if "\\u" in standard_text:
             return json.loads(standard_text, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise MalformedMessage(TOO_DEEP) from error
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     raise MalformedMessage(str(fault)) from fault
 

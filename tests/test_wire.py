@@ -6,7 +6,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from snorky.protocols.websocket_frames import TEXT, encode_frame
@@ -101,7 +101,15 @@ def test_half_an_emoji_is_text_as_in_the_browser() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [r'["\ud83d", NaN]', r'["\ud83d"', r'"\ud83', r'["\ud83d", -Infinity]']
+    "text",
+    [
+        r'["\ud83d", NaN]',
+        r'["\ud83d", -Infinity]',
+        r'["\ud83d"',
+        r'"\ud83',
+        r'["\ud83d", ' + "[" * 30_000,
+        r'["\ud83d", ' + "9" * 5000 + "]",
+    ],
 )
 def test_half_an_emoji_excuses_no_other_fault(text: str) -> None:
     with pytest.raises(MalformedMessage):
@@ -240,6 +248,10 @@ def respelled(value: Any) -> Any:
 
 
 @given(small_values, small_values)
+@example([math.nan, "\ud83d"], [None, "\ud83d"])
+@example([1e-7, SafeString("ö")], [1e-7, "ö"])
+@example({1: "a", "1": "b"}, {"1": "b"})
+@example({None: 1, "a": 2}, {"a": 2, "null": 1})
 def test_canonical_texts_are_equal_exactly_when_the_values_are(one: Any, other: Any) -> None:
     assert (canonical(one) == canonical(other)) == same(meaning(one), meaning(other))
 

@@ -143,17 +143,23 @@ class Offender:
 
     def huge_heads(self) -> None:
         head = HANDSHAKE[:-2] + b"".join(b"X-%d: %s\r\n" % (i, b"x" * 1000) for i in range(200))
-        self._one_after_the_other(head)
+        self._one_after_the_other([head])
 
     def huge_bodies(self) -> None:
-        head = b"POST /backend HTTP/1.1\r\nHost: localhost\r\nX-Backend-Key: key\r\n"
+        head = b"POST /backend HTTP/1.1\r\nHost: x\r\nX-Backend-Key: key\r\nConnection: close\r\n"
         size = 15 << 20
-        self._one_after_the_other(head + b"Content-Length: %d\r\n\r\n" % size + bytes(size))
         chunk = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
-        self._one_after_the_other(head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 15)
+        self._one_after_the_other(
+            [
+                head + b"Content-Length: %d\r\n\r\n" % size + bytes(size),
+                head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 15 + b"0\r\n\r\n",
+            ]
+        )
 
-    def _one_after_the_other(self, request: bytes) -> None:
-        while self._may_go_on():
+    def _one_after_the_other(self, requests: list[bytes]) -> None:
+        for request in itertools.cycle(requests):
+            if not self._may_go_on():
+                break
             with socket.create_connection(("127.0.0.1", self.port), timeout=0.2) as sock:
                 if self._send(sock, request):
                     self.thrown_out += was_ended(sock)
