@@ -13,8 +13,10 @@ export interface ArrayCollection<T = any> extends Collection<T> {
   transformItem(value: any): T;
 }
 
-export interface ArrayCollectionClass
-  extends ES5Class<ArrayCollection, [array: any[], options?: ArrayCollectionOptions<any> | null]> {
+export interface ArrayCollectionClass extends ES5Class<
+  ArrayCollection,
+  [array: any[], options?: ArrayCollectionOptions<any> | null]
+> {
   new <T>(array: T[], options?: ArrayCollectionOptions<T> | null): ArrayCollection<T>;
 }
 

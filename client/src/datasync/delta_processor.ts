@@ -6,8 +6,7 @@ import type { Collection, Iterator } from "./collection.js";
 
 /** A change of one row. `tag` is not the server's: page code may set it before processing. */
 export type Delta = { model: string; tag?: string } & (
-  | { type: "insert" | "delete"; data: any }
-  | { type: "update"; newData: any; oldData: any }
+  { type: "insert" | "delete"; data: any } | { type: "update"; newData: any; oldData: any }
 );
 
 /** By model, or by model and then by the tag of the delta. */
