@@ -16,7 +16,6 @@ export interface ES5Class<T = any, A extends any[] = any[]> {
 
 /** The members of a class: methods, an own `constructor`, and `STATIC` for the class itself. */
 export type ClassBody<C extends ES5Class> = Partial<C["prototype"]> & {
-  // biome-ignore lint/complexity/noBannedTypes: bodies without an own one inherit this from Object
   constructor?: ((...args: ConstructorParameters<C>) => void) | Function;
   STATIC?: Record<string, unknown>;
 } & ThisType<C["prototype"]>;

@@ -178,7 +178,6 @@ describe("what pages may replace", () => {
     const made: unknown[] = [];
     Snorky.Promise = function (executor: any) {
       const promise = new Promise(executor);
-      // biome-ignore lint/suspicious/noThenProperty: a thenable is what this is about
       const thenable = Object.create(null, { then: { value: promise.then.bind(promise) } });
       made.push(thenable);
       return thenable;

@@ -191,7 +191,6 @@ describe.each([
   test("may be derived from in the ES5 way", () => {
     const Loud: any = Class(SignalClass, {
       constructor: function (this: any) {
-        // biome-ignore lint/complexity/noArguments: it is what pages wrote before ES6
         SignalClass.apply(this, arguments as any);
         this.volume = 11;
       },
