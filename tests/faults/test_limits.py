@@ -149,7 +149,8 @@ async def test_answers_are_not_kept_for_who_does_not_read_them(site: Site) -> No
         for _ in range(1000):
             sleeper.send("office", "paper", size=20_000)
         await until(lambda: not site.registry.clients)
-    most = DEFAULT_LIMITS.max_unsent_bytes + CORK_BYTES + 21_000
+    # One corked write comes on top of what was queued before, and one is being collected.
+    most = DEFAULT_LIMITS.max_unsent_bytes + 2 * (CORK_BYTES + 21_000)
     assert DEFAULT_LIMITS.max_unsent_bytes < site.office.most_unsent < most
 
 

@@ -7,6 +7,11 @@ inside a transaction nobody changes it between the reading and the writing.
 Seen are ``save()``, ``delete()`` and their cascades. ``QuerySet.update``, ``bulk_create``,
 many-to-many relations, fixtures and raw SQL send no signals that tell the rows: where they are
 used, call `publish_deltas`.
+
+Order: the changes of one thread are published in the order of its commits. Two threads, or two
+processes, that change one row within the same milliseconds may publish the later change first,
+since publishing follows the commit. Where that can happen let such writes take turns, as the to-do
+demo does.
 """
 
 from collections import deque
