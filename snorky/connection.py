@@ -47,8 +47,7 @@ CORK_BYTES = 64 * 1024
 """Replies to one read are collected up to this size, then written."""
 
 SECONDS_PER_TURN = 0.005
-"""How long the messages of one client may take before other connections get their turn; looked at
-after every eighth of them. Where they are cheap, ``limits.max_messages_per_turn`` comes first."""
+"""How long the messages of one client may hold up the others, looked at after every eighth."""
 
 
 class Receiver(Protocol):

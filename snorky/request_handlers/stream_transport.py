@@ -7,13 +7,16 @@ this shim, so that there is one implementation of the protocol.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from tornado.iostream import IOStream, StreamClosedError
 
 from snorky.connection import Connection
 
-_READ_BYTES = 64 * 1024
+_PIECE_BYTES = 64 * 1024
+"""What is read and written at once: TLS takes a write whole or not at all, so that a long message
+in one piece would count as unsent until its last byte has left."""
 
 
 class StreamTransport(asyncio.Transport):
@@ -24,7 +27,6 @@ class StreamTransport(asyncio.Transport):
         self._stream = stream
         self._reading = asyncio.Event()
         self._reading.set()
-        self._unsent_bytes = 0
         self._closing = False
 
     def start(self, connection: Connection) -> None:
@@ -37,7 +39,7 @@ class StreamTransport(asyncio.Transport):
         try:
             while True:
                 await self._reading.wait()
-                data = await self._stream.read_bytes(_READ_BYTES, partial=True)
+                data = await self._stream.read_bytes(_PIECE_BYTES, partial=True)
                 if not self._closing:
                     connection.data_received(data)
                 # The stream returns what has come already without waiting: others wait meanwhile.
@@ -49,20 +51,13 @@ class StreamTransport(asyncio.Transport):
         connection.connection_lost(error if isinstance(error, Exception) else None)
 
     def write(self, data: Any) -> None:
-        try:
-            written = self._stream.write(data)
-        except StreamClosedError:
-            return  # the reader is told
-        if not written.done():
-            size = len(data)
-            self._unsent_bytes += size
-            written.add_done_callback(lambda _: self._sent(size))
-
-    def _sent(self, size: int) -> None:
-        self._unsent_bytes -= size
+        with suppress(StreamClosedError):  # the reader is told
+            for start in range(0, len(data), _PIECE_BYTES):
+                self._stream.write(memoryview(data)[start : start + _PIECE_BYTES])
 
     def get_write_buffer_size(self) -> int:
-        return self._unsent_bytes
+        # The stream only tells when a write is done. It has no buffer once it is closed.
+        return len(self._stream._write_buffer or b"")
 
     def is_closing(self) -> bool:
         return self._closing
@@ -80,11 +75,9 @@ class StreamTransport(asyncio.Transport):
         """Close when everything has been written. What still comes is read and dropped."""
         self._closing = True
         self._reading.set()
-        try:
+        with suppress(StreamClosedError):
             written = self._stream.write(b"")
-        except StreamClosedError:
-            return
-        written.add_done_callback(lambda _: self._stream.close())
+            written.add_done_callback(lambda _: self._stream.close())
 
     def abort(self) -> None:
         self._closing = True

@@ -160,11 +160,18 @@ class SnorkyWebSocketHandler(WebSocketHandler):
         if not plain:
             self._connection = connection
         if type(stream) is not IOStream or sys.platform == "win32":
+            stream.set_nodelay(True)
             StreamTransport(stream).start(connection)
         else:
             await _move(stream, connection)
         if plain:
-            self.client.req_handler = None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Leave no cycle for the collector: with many clients it comes late."""
+        self._connection = None
+        self.client.req_handler = None
+        self.ui = None  # type: ignore[assignment]  # Tornado does the same in _break_cycles
 
     def _head_of_101(self) -> bytes:
         """The response, sent by the new transport: no byte of the peer comes before it is ready.
@@ -277,9 +284,7 @@ class _HandlerReceiver:
         try:
             handler.on_close()
         finally:
-            # No cycle is left for the collector.
-            handler._connection = None
-            client.req_handler = None
+            handler._let_go()
 
 
 def _awaitable(result: Any) -> Awaitable[None] | None:
