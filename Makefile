@@ -11,8 +11,8 @@ BIN    := $(VENV)/bin
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/demo.stamp ## Run the to-do list in your browser: needs Python alone
-	$(BIN)/python demos/todo/run.py
+demo: $(VENV)/demo.stamp ## Run the to-do list in your browser: needs Python alone (ARGS=--help)
+	$(BIN)/python demos/todo/run.py $(ARGS)
 
 test: test-python test-client ## Run all tests: Python, browser and JavaScript
 

@@ -24,7 +24,7 @@ class Client:
     connected: bool = True
     """False once the connection has ended; ``send`` then does nothing."""
 
-    warnings_left: int = 100
+    log_lines_left: int = 100
     """How many of its faults are still logged."""
 
     def send(self, msg: Any) -> None:
@@ -52,23 +52,29 @@ class Client:
         """
 
 
-def warn_about(
-    client: Any, text: str, *, level: int = logging.WARNING, exc_info: bool = False
+def log_about(
+    client: Any,
+    text: str,
+    *,
+    level: int = logging.WARNING,
+    exc_info: bool | BaseException = False,
 ) -> None:
-    """Log what ``client``, any object with ``send``, did wrong.
+    """Log what came of a message of ``client``, any object with ``send``.
 
-    Past ``warnings_left`` nothing is logged: a peer that floods us with garbage must not fill the
-    disk.
+    Past ``log_lines_left`` nothing is logged: a peer that floods us with garbage, or with calls
+    that are refused, must not fill the disk.
     """
-    left = getattr(client, "warnings_left", 1)
+    if not snorky_log.isEnabledFor(level):
+        return
+    left = getattr(client, "log_lines_left", 1)
     if left <= 0:
         return
     snorky_log.log(level, "%s", text, exc_info=exc_info)
     if isinstance(client, Client):
-        client.warnings_left = left - 1
+        client.log_lines_left = left - 1
         if left == 1:
             snorky_log.warning(
-                "Further warnings about client %s are not logged",
+                "Further lines about client %s are not logged",
                 printable(client.remote_address),
             )
 
@@ -77,6 +83,6 @@ def refuse_message(client: Any, reason: str, *, status: int = 400, exc_info: boo
     """Drop a message: log ``reason`` once, count it, and tell the client if its edge can."""
     metrics.messages_refused += 1
     level = logging.ERROR if status >= 500 else logging.WARNING
-    warn_about(client, reason, level=level, exc_info=exc_info)
+    log_about(client, reason, level=level, exc_info=exc_info)
     if isinstance(client, Client):
         client.message_refused(reason, status)

@@ -16,14 +16,8 @@ class CloseCode(NamedTuple):
     code: int
     reason: str
 
-    @property
-    def may_reconnect(self) -> bool:
-        return not (3500 <= self.code < 4000 or 4500 <= self.code < 5000)
 
-
-NORMAL = CloseCode(1000, "normal closure")
 GOING_AWAY = CloseCode(1001, "server going away")
-NO_STATUS = CloseCode(1005, "no status received")
 ABNORMAL = CloseCode(1006, "connection lost")
 INTERNAL_ERROR = CloseCode(1011, "internal error")
 SLOW_CLIENT = CloseCode(3000, "slow client: too many unsent bytes")

@@ -110,6 +110,7 @@ class Connection(asyncio.BufferedProtocol):
         "_heartbeats",
         "_limits",
         "_max_unsent_bytes",
+        "_output_full",
         "_own_buffer",
         "_parser",
         "_ping_slot",
@@ -143,7 +144,7 @@ class Connection(asyncio.BufferedProtocol):
         head: bytes = b"",
         heartbeats: bool = False,
     ) -> None:
-        client.warnings_left = limits.max_warnings_per_client
+        client.log_lines_left = limits.max_log_lines_per_client
         self.client = client
         self.audiences: set[Audience] = set()
         self.closing = False
@@ -156,6 +157,7 @@ class Connection(asyncio.BufferedProtocol):
         self._events: Iterator[tuple[int, Any]] | None = None
         self._unparsed = b""
         self._waiting = False
+        self._output_full = False
         self._head = head
         self.early = b""
         self._heartbeats = heartbeats
@@ -173,6 +175,7 @@ class Connection(asyncio.BufferedProtocol):
         loop = asyncio.get_running_loop()
         self.transport = transport  # type: ignore[assignment]  # uvloop's and ours do not inherit
         self.turn = turn_of(loop)
+        self.transport.set_write_buffer_limits(high=self._max_unsent_bytes // 2)
         if sys.platform == "win32" and isinstance(loop, asyncio.ProactorEventLoop):
             # It keeps the buffer while other connections are served.
             self._own_buffer = memoryview(bytearray(16 * 1024))
@@ -200,13 +203,13 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         buffer = _shared_buffer.view if self._own_buffer is None else self._own_buffer
         self.data_received(buffer[:nbytes])
-        if nbytes == len(buffer) and self._events is None and not self._waiting:
+        if nbytes == len(buffer) and self._events is None and not self._held_back:
             # More has come already, and uvloop would read on before others get their turn.
             self._go_on_next_turn()
 
     def data_received(self, data: bytes | memoryview) -> None:
         self._silent_intervals = 0
-        if self._events is not None or self._waiting:
+        if self._events is not None or self._held_back:
             # Reading is paused; TLS may still hand over what it had decrypted.
             self._unparsed += data
             if len(self._unparsed) > self._max_unsent_bytes:
@@ -258,6 +261,8 @@ class Connection(asyncio.BufferedProtocol):
                         if waiting is not None:
                             self._wait_for(waiting)
                             break
+                        if self._output_full:
+                            break
                 elif kind == PING:
                     self.ping_received(payload)
                 elif kind == PONG:
@@ -297,21 +302,41 @@ class Connection(asyncio.BufferedProtocol):
             self.close(*close_codes.INTERNAL_ERROR)
         self._resume()
 
+    def pause_writing(self) -> None:
+        """Half of what may wait for the client does: take no more of its calls until it has read.
+
+        So its own answers never make it a slow client; only what others send to it does.
+        """
+        self._output_full = True
+        self._pause()
+
+    def resume_writing(self) -> None:
+        self._output_full = False
+        self._silent_intervals = 0  # it reads: it is there
+        # Not now: some transports call this from within write, while another client is corked.
+        asyncio.get_running_loop().call_soon(self._resume)
+
     def _pause(self) -> None:
         with suppress(RuntimeError):  # some transports refuse to pause twice or while closing
             self.transport.pause_reading()
 
     def _resume(self) -> None:
         """Go on with what was received before the pause, then with new input."""
+        if self._held_back:
+            return
         if self._events is not None:
             self._handle_events()
-        while self._unparsed and self._events is None and not self._waiting:
+        while self._unparsed and self._events is None and not self._held_back:
             data, self._unparsed = self._unparsed, b""
             self._events = self._parser.feed(data)
             self._handle_events()
-        if self._events is None and not self._waiting and not self.transport.is_closing():
+        if self._events is None and not self._held_back and not self.transport.is_closing():
             with suppress(RuntimeError):
                 self.transport.resume_reading()
+
+    @property
+    def _held_back(self) -> bool:
+        return self._waiting or self._output_full
 
     def ping_received(self, data: bytes) -> None:
         self.send_frame(encode_frame(PONG, data))

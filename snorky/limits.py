@@ -35,8 +35,9 @@ class Limits:
     max_messages_per_turn: int = 512
     """Messages of one client that are handled before other connections get their turn."""
 
-    max_warnings_per_client: int = 100
-    """Warnings about dropped messages of one client; later ones are counted, not logged."""
+    max_log_lines_per_client: int = 100
+    """Lines in the log about what one client sent: dropped messages, refused and failed calls.
+    Later ones are counted, not logged."""
 
     max_pending_calls: int = 64
     """Asynchronous calls of one client under way in one service. Past it: ``Too many pending

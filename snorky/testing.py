@@ -54,16 +54,8 @@ class _TestRequest(Request):
         self.answer: dict[str, Any] | None = None
         self.answered = asyncio.Event()
 
-    def reply(self, data: Any) -> None:
-        self._resolve()
-        self._answer({"type": "response", "data": json.loads(encode(data))})
-
-    def error(self, message: str) -> None:
-        self._resolve()
-        self._answer({"type": "error", "message": message})
-
-    def _answer(self, answer: dict[str, Any]) -> None:
-        self.answer = answer
+    def _send(self, message: dict[str, Any]) -> None:
+        self.answer = json.loads(encode(message))
         self.answered.set()
 
     def value(self) -> Any:

@@ -81,7 +81,7 @@ class MemoryLine(asyncio.Transport):
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
         self._incoming = bytearray()
-        self._eof = False
+        self.eof = False
         self._closing = False
         self.reading = True
         self.lost = False
@@ -89,14 +89,22 @@ class MemoryLine(asyncio.Transport):
         self.cut_at = 0
         """Bytes in the buffer when the connection aborted."""
         self.received = bytearray()
+        self._high_water = 0
+        self._output_full = False
 
     # The connection's side
 
     def write(self, data: Any) -> None:
-        assert not self._eof, "written after the end of the output"
+        assert not self.eof, "written after the end of the output"
         assert not self._closing, "written to a transport that has failed"
         self.writes.append(bytes(data))
         self._buffer += data
+        if len(self._buffer) > self._high_water and not self._output_full:
+            self._output_full = True
+            self._connection.pause_writing()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high_water = high or 0
 
     def get_write_buffer_size(self) -> int:
         return len(self._buffer)
@@ -108,7 +116,7 @@ class MemoryLine(asyncio.Transport):
         return True
 
     def write_eof(self) -> None:
-        self._eof = True
+        self.eof = True
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -154,6 +162,9 @@ class MemoryLine(asyncio.Transport):
         """Read up to ``size`` bytes."""
         self.received += self._buffer[:size]
         del self._buffer[:size]
+        if self._output_full and len(self._buffer) <= self._high_water // 4 and not self.lost:
+            self._output_full = False
+            self._connection.resume_writing()
         self._end_when_written()
 
     def lose(self) -> None:

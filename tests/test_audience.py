@@ -187,6 +187,31 @@ async def test_more_receivers_than_one_turn_serves_are_served_in_the_next(
     assert all(member.messages == [1, "later", "later", "later"] for member in members)
 
 
+@pytest.mark.parametrize("event", ["a message of its own", "leaving"])
+async def test_who_is_not_served_yet_gets_its_share_when_something_else_comes_up(
+    audience: Audience, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    monkeypatch.setattr(audience_module, "RECEIVERS_PER_TURN", 1)
+    members = [Member() for _ in range(5)]
+    for member in members[:3]:
+        audience.add(member.client)
+    audience.send(message("early"))
+    for member in members[3:]:
+        audience.add(member.client)
+    audience.send(message("late"))
+    await turn()
+    waiting = [member for member in members if not member.line.writes]
+    assert waiting == members[:4]
+    for member in waiting:
+        if event == "leaving":
+            audience.remove(member.client)
+        member.client.send(message("own"))
+    while audience.is_dirty:
+        await turn()
+    expected = 3 * [["early", "late", "own"]] + [["late", "own"], ["late"]]
+    assert [member.messages for member in members] == expected
+
+
 async def test_audiences_share_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audience_module, "RECEIVERS_PER_TURN", 3)
     large, small = Audience(), Audience()

@@ -73,7 +73,7 @@ def test_past_a_hundred_warnings_a_client_is_only_counted(expect_log: Any) -> No
         refuse_message(client, "garbage")
 
     assert expect_log.all("garbage") == 100
-    expect_log("Further warnings about client None are not logged")
+    expect_log("Further lines about client None are not logged")
     assert metrics.messages_refused == before + 150
     assert len(client.refusals) == 150
 

@@ -76,7 +76,7 @@ async def test_one_client_handles_a_bounded_number_of_messages_in_a_turn() -> No
     _client, line = connect_in_memory(receiver, limits=Limits(max_messages_per_turn=4))
     line.feed(b"".join(text(str(number)) for number in range(10)))
     handled = []
-    while len(receiver.messages) < 10:
+    for _ in range(3):
         await turns(1)
         handled.append(len(receiver.messages))
         assert line.reading is (len(receiver.messages) == 10), "what was read comes first"
@@ -274,6 +274,7 @@ async def test_closing_says_everything_first_and_nothing_later() -> None:
         (1, b'{"service":"service","message":"news"}'),
         (8, (4001).to_bytes(2) + b"enough"),
     ]
+    assert line.eof, "the peer may go although it still has something to say"
 
 
 async def test_closing_while_handling_a_message_answers_it_first() -> None:
@@ -421,9 +422,9 @@ async def test_a_fault_in_greeting_a_client_ends_the_connection(expect_log: Any)
         def client_connected(self, client: Any) -> None:
             raise LookupError("of ours")
 
-    _client, line = connect_in_memory(Faulty())
-    line.feed(text("hello"))
-    await turns()
+    client, _line = connect_in_memory(Faulty())
+    assert client.connection is not None
+    assert client.connection.close_code == 1011
     expect_log("Unhandled exception while connecting memory")
 
 
@@ -443,5 +444,5 @@ async def test_a_fault_in_parting_leaves_nothing_behind(expect_log: Any) -> None
 
 
 async def test_the_limit_of_warnings_is_the_clients() -> None:
-    client, _line = connect_in_memory(limits=Limits(max_warnings_per_client=7))
-    assert client.warnings_left == 7
+    client, _line = connect_in_memory(limits=Limits(max_log_lines_per_client=7))
+    assert client.log_lines_left == 7

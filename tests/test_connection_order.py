@@ -230,7 +230,7 @@ class World:
         quiet = 0
         before: Any = None
         deadline = time.monotonic() + patience
-        while quiet < 5 or (
+        while quiet < 20 or (
             time.monotonic() < deadline and not all(map(has_everything, self.peers))
         ):
             self.act("release")

@@ -281,7 +281,7 @@ def test_a_client_that_sends_garbage_on_and_on_does_not_fill_the_log(
     registry.process_message_raw(FakeClient(remote_address="192.0.2.2"), "garbage")
 
     assert expect_log.all("Invalid JSON from client 192.0.2.1") == 100
-    expect_log("Further warnings about client 192.0.2.1 are not logged")
+    expect_log("Further lines about client 192.0.2.1 are not logged")
     expect_log("Invalid JSON from client 192.0.2.2")
     registry.process_message_raw(alice, '{"service": "recorder", "message": 1}')
     assert recorder.messages == [1]

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,7 +45,13 @@ class Served:
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address for clients.")
-@click.option("--port", default=5001, show_default=True, help="Port for clients; 0: any free one.")
+@click.option(
+    "--port",
+    default=5001,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port for clients; 0: any free one.",
+)
 @click.option(
     "--backend-host", default="127.0.0.1", show_default=True, help="Address for the back end."
 )
@@ -52,6 +59,7 @@ class Served:
     "--backend-port",
     default=5002,
     show_default=True,
+    type=click.IntRange(0, 65535),
     help="Port for the back end, /metrics and /live; 0: any free one.",
 )
 @click.option(
@@ -148,7 +156,15 @@ def run_file(file: Path) -> ModuleType:
         raise click.ClickException(f"{file} is not a Python file; expected a name ending in .py.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_code.co_filename != str(file.resolve()):
+            frames = frames.tb_next
+        # From the file on: how it came to be run is of no interest. A syntax error has no frame.
+        text = "".join(traceback.format_exception(type(error), error, frames))
+        raise click.ClickException(f"{file} cannot be run.\n{text}") from error
     return module
 
 

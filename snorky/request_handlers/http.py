@@ -61,12 +61,13 @@ class BackendHTTPHandler(RequestHandler):
         self.service_registry = service_registry
         self.api_key = api_key
         self._body = bytearray()
-        self._refusal: HTTPError | None = None
+        # Nobody comes in where prepare has not said so.
+        self._refusal: HTTPError | None = HTTPError(401, "Missing X-Backend-Key header")
+        self.client = HTTPClient(self.request.remote_ip)
 
     async def prepare(self) -> None:
         metrics.backend_requests += 1
         limits = self.service_registry.limits
-        self.client = HTTPClient(self.request.remote_ip)
         # What is refused is read to its end and dropped, so that the answer arrives: a connection
         # closed with unread input is reset, and the answer may be lost with it.
         connection = cast(HTTP1Connection, self.request.connection)
@@ -75,11 +76,12 @@ class BackendHTTPHandler(RequestHandler):
         try:
             key = self.request.headers.get("X-Backend-Key")
             if key is None:
-                raise HTTPError(401, "Missing X-Backend-Key header")
+                return
             # Tornado reads header fields as Latin-1.
             checking = self.check_api_key(key.encode("latin-1").decode("utf-8", "replace"))
             if inspect.isawaitable(checking):
                 await checking
+            self._refusal = None
             if int(self.request.headers.get("Content-Length") or 0) > self._max_bytes:
                 raise self._too_large()
         except HTTPError as refusal:

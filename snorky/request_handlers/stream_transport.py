@@ -28,9 +28,13 @@ class StreamTransport(asyncio.Transport):
         self._reading = asyncio.Event()
         self._reading.set()
         self._closing = False
+        self._connection: Connection | None = None
+        self._high_water = 0
+        self._output_full = False
 
     def start(self, connection: Connection) -> None:
         # Its end is told also while reading is paused.
+        self._connection = connection
         self._stream.set_close_callback(self._reading.set)
         self._task = asyncio.ensure_future(self._run(connection))
         connection.connection_made(self)
@@ -47,13 +51,29 @@ class StreamTransport(asyncio.Transport):
         except StreamClosedError:
             pass
         self._closing = True
+        self._connection = None  # no cycle is left for the collector
         error = self._stream.error
         connection.connection_lost(error if isinstance(error, Exception) else None)
 
     def write(self, data: Any) -> None:
         with suppress(StreamClosedError):  # the reader is told
             for start in range(0, len(data), _PIECE_BYTES):
-                self._stream.write(memoryview(data)[start : start + _PIECE_BYTES])
+                written = self._stream.write(memoryview(data)[start : start + _PIECE_BYTES])
+            if self.get_write_buffer_size() > self._high_water and self._connection is not None:
+                written.add_done_callback(self._drained)
+                if not self._output_full:
+                    self._output_full = True
+                    self._connection.pause_writing()
+
+    def _drained(self, written: asyncio.Future[None]) -> None:
+        low_water = self._high_water // 4
+        if self._output_full and self.get_write_buffer_size() <= low_water:
+            self._output_full = False
+            if self._connection is not None:
+                self._connection.resume_writing()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high_water = high or 0
 
     def get_write_buffer_size(self) -> int:
         # The stream only tells when a write is done. It has no buffer once it is closed.

@@ -196,6 +196,10 @@ class SnorkyWebSocketHandler(WebSocketHandler):
     def on_connection_close(self) -> None:
         """The peer left before it was admitted: neither ``open`` nor ``on_close`` is called."""
 
+    def _request_summary(self) -> str:
+        # What Tornado's access log shows of a request, less the query: it may hold tokens.
+        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
+
     # What subclasses override
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
@@ -203,11 +207,13 @@ class SnorkyWebSocketHandler(WebSocketHandler):
         return HEARTBEAT_SUBPROTOCOL if HEARTBEAT_SUBPROTOCOL in subprotocols else None
 
     def open(self, *args: str, **kwargs: str) -> Awaitable[None] | None:
-        self.service_registry.client_connected(self.client)
+        if self.client.connected:  # it may have left while an override was at work
+            self.service_registry.client_connected(self.client)
         return None
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
-        self.service_registry.process_message_raw(self.client, message)
+        if self.client.connected:
+            self.service_registry.process_message_raw(self.client, message)
         return None
 
     def on_close(self) -> None:

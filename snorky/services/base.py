@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
-from collections.abc import Awaitable, Callable, Iterable
+import logging
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, TypeVar
 
-from snorky.client import refuse_message, warn_about
+from snorky.client import log_about, refuse_message
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
@@ -103,31 +104,32 @@ class Request:
 
     def reply(self, data: Any) -> None:
         """Answer with ``data``, any JSON value. Raises RuntimeError where already answered."""
-        self._resolve()
         message = {"type": "response", "data": data}
         if self.call_id is not None:
             message["callId"] = self.call_id
-        try:
-            self.service.send_message_to(self.client, message)
-        except BaseException:
-            self.resolved = False  # nothing was sent: the data cannot be encoded
-            raise
+        self._answer(message)
 
     def error(self, message: str) -> None:
         """Answer with an error text. Raises RuntimeError where already answered."""
-        self._resolve()
+        self._answer({"type": "error", "callId": self.call_id, "message": message})
         metrics.rpc_errors += 1
-        self.service.send_message_to(
-            self.client, {"type": "error", "callId": self.call_id, "message": message}
-        )
 
     def format_call(self) -> str:
-        return format_call(self.command, self.params)
+        hide = getattr(self.service, "hide_secrets", None)
+        return format_call(self.command, self.params if hide is None else hide(self.params))
 
-    def _resolve(self) -> None:
+    def _answer(self, message: dict[str, Any]) -> None:
         if self.resolved:
             raise RuntimeError("This request has already been resolved")
         self.resolved = True
+        try:
+            self._send(message)
+        except BaseException:
+            self.resolved = False  # nothing was sent: it cannot be encoded
+            raise
+
+    def _send(self, message: dict[str, Any]) -> None:
+        self.service.send_message_to(self.client, message)
 
 
 class RPCService(Service):
@@ -144,6 +146,9 @@ class RPCService(Service):
 
     rpc_commands: Iterable[str] = frozenset()
     """Names of the commands, those of the base classes included."""
+
+    secret_params: Collection[str] = frozenset()
+    """Names of parameters whose values are never logged."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -173,10 +178,20 @@ class RPCService(Service):
         except InvalidMessage:
             refuse_message(
                 client,
-                f'Invalid format in RPC service "{self.name}". Message: {printable(msg)}',
+                f'Invalid format in RPC service "{self.name}". Message: '
+                f"{printable(self.hide_secrets(msg))}",
             )
             return
         self.process_request(request)
+
+    def hide_secrets(self, value: Any) -> Any:
+        """``value``, params or a message that holds them, as it may be logged."""
+        if not self.secret_params or not isinstance(value, dict):
+            return value
+        return {
+            key: "(hidden)" if key in self.secret_params else self.hide_secrets(item)
+            for key, item in value.items()
+        }
 
     def process_request(self, request: Any) -> None:
         """Run one call and see that it is answered.
@@ -197,7 +212,7 @@ class RPCService(Service):
         try:
             params = signature.fit(request.params)
         except InvalidParams:
-            warn_about(
+            log_about(
                 request.client,
                 f'Invalid params in RPC service "{self.name}": {printable(request.format_call())}',
             )
@@ -260,22 +275,23 @@ class RPCService(Service):
     def _failed(self, request: Any, error: Exception) -> None:
         if isinstance(error, RPCError):
             text = str(error) or "Exception"
-            snorky_log.info(
-                '%s in RPC service "%s", call: %s %s',
-                text,
-                self.name,
-                printable(request.command),
-                printable(request.params),
+            params = printable(self.hide_secrets(request.params))
+            log_about(
+                request.client,
+                f'{printable(text)} in RPC service "{self.name}", call: '
+                f"{printable(request.command)} {params}",
+                level=logging.INFO,
             )
         elif getattr(request, "debug", False):
             raise error
         else:
             text = "Internal error"
             metrics.rpc_exceptions += 1
-            snorky_log.error(
-                'Unhandled exception in RPC service "%s": %s',
-                self.name,
-                printable(request.format_call()),
+            log_about(
+                request.client,
+                f'Unhandled exception in RPC service "{self.name}": '
+                f"{printable(request.format_call())}",
+                level=logging.ERROR,
                 exc_info=error,
             )
         if not request.resolved:

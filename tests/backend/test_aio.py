@@ -45,6 +45,20 @@ async def test_a_bare_envelope_is_sent_and_answered_bare(backend, connect):
     assert await connect(backend.url).send(envelope) == envelope
 
 
+async def test_each_message_leaves_a_line_in_the_log(backend, connect, caplog):
+    snorky = connect(backend.url)
+    backend.answers(3)
+    await snorky.call("calculator", "sum", a=1)
+    backend.sends(200, b'{"service": "echo", "message": "hi"}')
+    await snorky.send({"service": "echo", "message": "hello"})
+    assert [r.getMessage() for r in caplog.records if r.name == "snorky"] == [
+        "Service: calculator, Call: sum {'a': 1}",
+        "Response: 3",
+        "Envelope: {'service': 'echo', 'message': 'hello'}",
+        "Answer: {'service': 'echo', 'message': 'hi'}",
+    ]
+
+
 async def test_an_error_of_the_service_is_a_snorky_error(backend, connect):
     backend.refuses("No such dealer")
     with pytest.raises(SnorkyError, match=r"^No such dealer$"):

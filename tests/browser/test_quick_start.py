@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,3 +36,20 @@ def test_two_windows_of_the_first_page_and_a_restart(
     two.get_by_role("button").click()
     for page in (one, two):
         expect(page.locator("br")).to_have_count(2)
+
+
+def test_the_page_of_the_announcements(
+    browser: Browser, serve: Callable[..., Any], on_free_ports: Callable[..., Any]
+) -> None:
+    examples = QUICK_START.parent
+    page_file, port_of = on_free_ports(examples / "announcements.html")
+    ports = ("--port", str(port_of[5001]), "--backend-port", "0")
+    server = serve(examples / "announcements.py", *ports)
+    page = browser.new_page()
+    server.wait_for("serves clients")
+    page.goto(page_file.as_uri())
+    page.wait_for_function("announcements.snorky.isConnected")
+    env = {**os.environ, "SNORKY_BACKEND_URL": server.backend_url, "SNORKY_API_KEY": "swordfish"}
+    command = [sys.executable, str(examples / "announce.py"), "Dinner is ready"]
+    subprocess.run(command, env=env, check=True, timeout=30)
+    expect(page.locator("body")).to_contain_text("Dinner is ready")

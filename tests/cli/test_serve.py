@@ -201,6 +201,7 @@ def test_an_error_in_the_file_is_shown_with_its_place(app, run_program) -> None:
     program.wait_for("ZeroDivisionError")
     program.wait_for(r"app.py\", line 1")
     assert program.end() == 1
+    assert not any("click" in line or "importlib" in line for line in program.lines)
 
 
 def test_a_port_that_is_taken_is_named(app, serve, run_program) -> None:
@@ -208,6 +209,19 @@ def test_a_port_that_is_taken_is_named(app, serve, run_program) -> None:
     second = run_program([sys.executable, "-m", "snorky", "serve", str(app(SLOW)), "--port", port])
     second.wait_for(f"Cannot listen on 127.0.0.1 port {port}: Address already in use")
     assert second.end() == 1
+
+
+def test_a_syntax_error_in_the_file_is_shown_with_its_place(app) -> None:
+    result = CliRunner().invoke(main, ["serve", str(app("frontend = ("))])
+    assert result.exit_code == 1
+    assert "was never closed" in result.output
+    assert 'app.py", line 1' in result.output
+
+
+def test_a_port_out_of_range_is_refused(app) -> None:
+    result = CliRunner().invoke(main, ["serve", str(app(SLOW)), "--port", "70000"])
+    assert result.exit_code == 2
+    assert "70000 is not in the range 0<=x<=65535" in result.output
 
 
 def test_help_and_version() -> None:

@@ -130,6 +130,9 @@ class Offender:
     def the_longest_messages(self) -> None:
         self.flood(call("echo", "echo", value="x" * 65_000) * 10)
 
+    def complicated_messages(self) -> None:
+        self.flood(call("echo", "echo", value=[["x" * 24]] * 2000) * 10)
+
     def too_long_messages(self) -> None:
         self.flood(frame(Opcode.TEXT, b"x" * 70_000))
 

@@ -37,7 +37,9 @@ def without_collector() -> Iterator[None]:
 
 def alive() -> Counter[str]:
     kinds = (WebSocketClient, Connection, SnorkyWebSocketHandler)
-    return Counter(type(each).__name__ for each in gc.get_objects() if isinstance(each, kinds))
+    return Counter(
+        type(each).__name__ for each in gc.get_objects() if issubclass(type(each), kinds)
+    )
 
 
 async def visit(port: int, *, politely: bool) -> None:

@@ -145,7 +145,7 @@ def test_a_client_that_sends_bad_params_on_and_on_does_not_fill_the_log(
         assert process(board, alice, "plain", {})["message"] == "Invalid params"
 
     assert expect_log.all("Invalid params") == 100
-    expect_log("Further warnings about client fake are not logged")
+    expect_log("Further lines about client fake are not logged")
 
 
 def test_names_that_are_not_taken_by_the_method_itself_are_free(

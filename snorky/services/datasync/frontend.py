@@ -25,6 +25,8 @@ class DataSyncService(RPCService):
     ``dealers`` are Dealer classes or instances, see ``register_dealer``.
     """
 
+    secret_params = frozenset({"token"})
+
     def __init__(self, name: str, dealers: Iterable[type[Dealer] | Dealer] = ()) -> None:
         super().__init__(name)
         self.dealers: dict[str, Dealer] = {}
@@ -76,7 +78,7 @@ class DataSyncService(RPCService):
     @rpc_command
     def acquireSubscription(self, req: Request, token: Any) -> None:
         """Deliver what was kept for the token, then every delta that follows."""
-        subscription = self._get_subscription(req, token)
+        subscription = self._get_subscription(token)
         if subscription.client is not None:
             raise RPCError("No such subscription")
         if not getattr(req.client, "connected", True):
@@ -97,7 +99,7 @@ class DataSyncService(RPCService):
 
     @rpc_command
     def cancelSubscription(self, req: Request, token: Any) -> None:
-        subscription = self._get_subscription(req, token)
+        subscription = self._get_subscription(token)
         if subscription not in self._subscriptions_by_client.get(req.client, ()):
             raise RPCError("No such subscription")
         self.end_subscription(subscription)
@@ -106,9 +108,7 @@ class DataSyncService(RPCService):
         for subscription in tuple(self._subscriptions_by_client.get(client, ())):
             self.end_subscription(subscription)
 
-    def _get_subscription(self, req: Request, token: Any) -> Subscription:
-        # A call that is refused is logged with its params, and the token may still be good.
-        req.params = {"token": "(hidden)"}
+    def _get_subscription(self, token: Any) -> Subscription:
         if not isinstance(token, str):
             raise RPCError("token must be string")
         subscription = self._subscriptions_by_token.get(token)

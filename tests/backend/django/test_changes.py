@@ -228,6 +228,20 @@ def test_a_subscribable_proxy_tells_of_rows_saved_by_the_model_under_it(publishe
     ]
 
 
+@pytest.mark.parametrize("as_text", [False, True])
+def test_an_infinity_is_saved_and_published_as_null(published, monkeypatch, as_text):
+    if as_text:
+        monkeypatch.setattr(Reading, "jsonify", lambda self: json.dumps({"value": self.value}))
+    reading = Reading.objects.create(value=float("inf"))
+    reading.value = 1.5
+    reading.save()
+    reading.delete()
+    insert, update, _ = published.deltas
+    assert insert["data"]["value"] is None
+    assert update["oldData"]["value"] is None
+    assert update["newData"]["value"] == 1.5
+
+
 def test_a_child_is_published_as_itself_and_as_its_parent(published):
     restaurant = Restaurant.objects.create(name="Casa Pepe", stars=1)
     parent = {"id": restaurant.pk, "name": "Casa Pepe"}
