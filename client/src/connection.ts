@@ -80,7 +80,7 @@ export class Snorky<S extends ServiceClasses = any> {
   /** Attempts in a row that made no connection. */
   private failures = 0;
   private subprotocolWorks = false;
-  private announcingDrop = false;
+  private ignoresConnect = false;
 
   constructor(
     SocketClass: SocketClass,
@@ -103,8 +103,8 @@ export class Snorky<S extends ServiceClasses = any> {
   connect(): void {
     if (this.isConnected || this.isConnecting) return;
     // Pages written before the client reconnected by itself connect again from `disconnected`.
-    // The delay, or the server's wish that we stay away, must hold for them too.
-    if (this.announcingDrop) return;
+    // The delay, or the wish of the server or of the page that we stay away, holds for them too.
+    if (this.ignoresConnect) return;
 
     this.cancelReconnect();
     const socket = this.makeSocket();
@@ -134,7 +134,7 @@ export class Snorky<S extends ServiceClasses = any> {
     this.retries = 0;
     this.release("The page disconnected");
     // Later, so that it reaches those who listen only after they called this.
-    Promise.resolve().then(() => this.announceDisconnected(1000, ""));
+    Promise.resolve().then(() => this.announceDisconnected(1000, "", true));
   }
 
   /** Write to the console if `debug` is set. */
@@ -155,13 +155,9 @@ export class Snorky<S extends ServiceClasses = any> {
           `(at most ${this.options.maxQueuedBytes})`,
       );
     }
-    this.transmit(text);
-    return { text, sent: true };
-  }
-
-  /** @internal Do not send it any more, if it still waits. */
-  _withdraw(outgoing: Outgoing): void {
-    this.outbox.remove(outgoing);
+    const outgoing: Outgoing = { text, sent: false };
+    this.transmit(outgoing);
+    return outgoing;
   }
 
   private makeSocket(): SocketLike {
@@ -200,19 +196,34 @@ export class Snorky<S extends ServiceClasses = any> {
     guard(() => this.onConnected?.());
     // A listener may have disconnected.
     for (const service of this.allServices()) {
-      if (this.socket === socket) guard(() => service._connectionOpened());
+      if (this.socket === socket) guard(() => service._connectionOpened?.());
     }
     while (this.socket === socket) {
-      const outgoing = this.outbox.take();
+      const outgoing = this.outbox.first;
       if (!outgoing) break;
-      outgoing.sent = true;
-      this.transmit(outgoing.text);
+      try {
+        this.transmit(outgoing);
+      } catch {
+        return; // it stays in the queue for the next connection
+      }
+      this.outbox.removeFirst();
     }
   }
 
-  private transmit(text: string): void {
-    this.logDebug("Sent", text);
-    this.socket!.send(text);
+  /** Throws ConnectionError where the socket refuses, and gives that socket up. */
+  private transmit(outgoing: Outgoing): void {
+    const { socket } = this;
+    this.logDebug("Sent", outgoing.text);
+    outgoing.sent = true; // first, as a socket may close while it is sending
+    try {
+      socket!.send(outgoing.text);
+    } catch (error) {
+      outgoing.sent = false;
+      const why = `could not send: ${error}`;
+      if (this.socket === socket) this.dropped(1006, why);
+      throw new ConnectionError("disconnected", why);
+    }
+    outgoing.onSent?.();
   }
 
   private received(data: any): void {
@@ -249,9 +260,7 @@ export class Snorky<S extends ServiceClasses = any> {
     if (isTerminal(code)) {
       console.error(`Snorky: the server closed the connection for good (${code}: ${reason})`);
     }
-    this.announcingDrop = comesBack || isTerminal(code);
-    this.announceDisconnected(code, reason);
-    this.announcingDrop = false;
+    this.announceDisconnected(code, reason, comesBack || isTerminal(code));
   }
 
   /** Let go of the socket: nothing it does from now on concerns us. */
@@ -270,13 +279,15 @@ export class Snorky<S extends ServiceClasses = any> {
     this.isConnected = this.isConnecting = false;
     if (!wasConnected) return;
     const error = new ConnectionError("disconnected", why);
-    for (const service of this.allServices()) guard(() => service._connectionClosed(error));
+    for (const service of this.allServices()) guard(() => service._connectionClosed?.(error));
   }
 
-  private announceDisconnected(code: number, reason: string): void {
+  private announceDisconnected(code: number, reason: string, decided: boolean): void {
     const disconnection = { code, reason, nextAttempt: this.nextAttempt };
+    this.ignoresConnect = decided;
     guard(() => this.disconnected.dispatch(disconnection));
     guard(() => this.onDisconnected?.(disconnection));
+    this.ignoresConnect = false;
   }
 
   private scheduleReconnect(): void {

@@ -10,7 +10,7 @@ export interface SnorkyOptions {
   maxReconnectDelay?: number;
   /** How long an attempt to connect may take. Default 20, 0 = any time. */
   connectTimeout?: number;
-  /** How long a call may take, the time in the queue included. Default 30, 0 = any time. */
+  /** How long the server may take to answer a call. Default 90, 0 = any time. */
   callTimeout?: number;
   /** Silence after which the client asks the server for a sign of life. Default 25, 0 = never. */
   heartbeatInterval?: number;
@@ -26,7 +26,7 @@ export const defaultOptions: Required<SnorkyOptions> = {
   minReconnectDelay: 0.5,
   maxReconnectDelay: 20,
   connectTimeout: 20,
-  callTimeout: 30,
+  callTimeout: 90,
   heartbeatInterval: 25,
   maxQueuedMessages: 1000,
   maxQueuedBytes: 1024 * 1024,

@@ -9,6 +9,8 @@ export interface Outgoing {
   readonly text: string;
   /** It has been handed to a socket. */
   sent: boolean;
+  /** Called when that has happened, if it had to wait. */
+  onSent?: () => void;
 }
 
 export class Outbox {
@@ -31,25 +33,21 @@ export class Outbox {
           `(at most ${maxMessages}) and ${this.bytes} + ${bytes} bytes (at most ${maxBytes})`,
       );
     }
-    const outgoing = { text, sent: false };
+    const outgoing: Outgoing = { text, sent: false };
     this.messages.push(outgoing);
     this.bytes += bytes;
     return outgoing;
   }
 
-  /** Give the oldest message away; undefined when there is none. */
-  take(): Outgoing | undefined {
-    const outgoing = this.messages[0];
-    if (outgoing) this.remove(outgoing);
-    return outgoing;
+  /** The oldest message; undefined when there is none. */
+  get first(): Outgoing | undefined {
+    return this.messages[0];
   }
 
-  /** Drop a message that waits. Does nothing if it does not. */
-  remove(outgoing: Outgoing): void {
-    const index = this.messages.indexOf(outgoing);
-    if (index < 0) return;
-    this.messages.splice(index, 1);
-    this.bytes -= byteLength(outgoing.text);
+  /** Drop the oldest message. */
+  removeFirst(): void {
+    const outgoing = this.messages.shift();
+    if (outgoing) this.bytes -= byteLength(outgoing.text);
   }
 }
 

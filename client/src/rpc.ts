@@ -54,9 +54,14 @@ export const RPCService = Class<RPCServiceClass>(Service, {
         reject(error);
         return;
       }
-      if (callTimeout > 0 && this._calls.has(callId)) {
-        call.timer = setTimeout(() => timeOut(this, callId, command), callTimeout * 1000);
-      }
+      const startTimeout = () => {
+        if (callTimeout > 0 && this._calls.has(callId)) {
+          call.timer = setTimeout(() => timeOut(this, callId, command), callTimeout * 1000);
+        }
+      };
+      // In the queue it waits for as long as there is no connection.
+      if (call.outgoing?.sent ?? true) startTimeout();
+      else call.outgoing!.onSent = startTimeout;
     });
   },
 
@@ -120,11 +125,7 @@ function close(service: RPCService, callId: unknown): OpenCall | undefined {
 }
 
 function timeOut(service: RPCService, callId: number, command: string): void {
-  const call = close(service, callId);
-  if (!call) return;
-  // A call given up must not be carried out later.
-  if (call.outgoing) service.snorky._withdraw(call.outgoing);
-  call.reject(
+  close(service, callId)?.reject(
     new ConnectionError(
       "timeout",
       `No answer to "${command}" of service "${service.name}" ` +

@@ -107,6 +107,18 @@ describe("disconnect()", () => {
     expect(log).toEqual(["disconnected", "connected"]);
   });
 
+  test("holds also for pages that connect again from `disconnected`", async () => {
+    const snorky = connect(server.url, {}, { reconnect: false });
+    await next(snorky.connected);
+    snorky.disconnected.add(() => snorky.connect());
+    snorky.onDisconnected = () => snorky.connect();
+    snorky.disconnect();
+    await next(snorky.disconnected);
+    expect([snorky.isConnecting, snorky.isConnected]).toEqual([false, false]);
+    snorky.connect(); // a button
+    await next(snorky.connected);
+  });
+
   test("ends also the attempts to come back", async () => {
     const down = new TestServer();
     await down.start();

@@ -2,9 +2,9 @@
 
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
-import { PubSub, Snorky } from "../src/index.js";
+import { ConnectionError, PubSub, RPCService, Service, Snorky } from "../src/index.js";
 import { connect, next } from "./server.js";
 import { consoleErrorCount, expectConsoleErrors } from "./setup.js";
 
@@ -77,6 +77,59 @@ test("socket classes of the page's own get the address alone", async () => {
   await next(snorky.connected);
   snorky.disconnect();
   expect(seen).toEqual([[url]]);
+});
+
+describe("a socket that throws while it sends", () => {
+  /** Real, but the first refuses to send a text that contains this. */
+  function refusing(part: string): any {
+    let first = true;
+    return class extends WebSocket {
+      private readonly refuses = first;
+      constructor(address: string) {
+        super(address);
+        first = false;
+      }
+      override send(text: any) {
+        if (this.refuses && text.includes(part)) throw new Error("broken");
+        super.send(text);
+      }
+    };
+  }
+
+  async function connectRefusing(part: string) {
+    const url = await serve();
+    const texts: string[] = [];
+    server.on("connection", (socket) => {
+      socket.on("message", (data) => texts.push(JSON.parse(String(data)).message));
+    });
+    const options = { minReconnectDelay: 0.02, maxReconnectDelay: 0.1 };
+    const snorky = new Snorky(refusing(part), url, { plain: Service, rpc: RPCService }, options);
+    onTestFinished(() => snorky.disconnect());
+    return { snorky, texts };
+  }
+
+  test("loses nothing of the queue: it is dropped, and the next one goes on", async () => {
+    const { snorky, texts } = await connectRefusing("two");
+    for (const text of ["one", "two", "three"]) snorky.services.plain.sendMessage(text);
+    const call = snorky.services.rpc.rpcCall("four");
+    const [disconnection] = await next(snorky.disconnected);
+    expect(disconnection).toMatchObject({ code: 1006, reason: "could not send: Error: broken" });
+    expect(snorky.isConnected).toBe(false);
+    await vi.waitFor(() => expect(texts).toHaveLength(4));
+    expect(texts).toEqual(["one", "two", "three", { command: "four", params: {}, callId: 0 }]);
+    const answer = { type: "response", callId: 0, data: 4 };
+    sockets.at(-1)!.send(JSON.stringify({ service: "rpc", message: answer }));
+    expect(await call).toBe(4);
+  });
+
+  test("fails the call it did not send", async () => {
+    const { snorky } = await connectRefusing("sum");
+    await next(snorky.connected);
+    const error = await snorky.services.rpc.rpcCall("sum").catch((e) => e);
+    expect(error).toBeInstanceOf(ConnectionError);
+    expect(error).toMatchObject({ reason: "disconnected" });
+    await next(snorky.connected);
+  });
 });
 
 describe("a message", () => {

@@ -62,19 +62,20 @@ describe("a call", () => {
     expect(error.message).toBe('No answer to "ponder" of service "calculator" within 0.05 s');
   });
 
-  test("that was given up while it waited in the queue is never sent", async () => {
+  test("waits in the queue for as long as it takes: its time counts from when it is sent", async () => {
     const late = new TestServer();
     await late.start();
     await late.kill();
-    const options = { callTimeout: 0.05, minReconnectDelay: 1000, maxReconnectDelay: 1000 };
-    const snorky = connect(late.url, { notebook: RPCService }, options);
-    const { notebook } = snorky.services;
-    await expect(notebook.rpcCall("note", { text: "stale" })).rejects.toThrow("No answer");
+    const options = { callTimeout: 0.3, minReconnectDelay: 1000, maxReconnectDelay: 1000 };
+    const snorky = connect(late.url, { calculator: Calculator }, options);
+    const { calculator } = snorky.services;
+    const sum = calculator.sum({ number1: 1, number2: 2 });
+    const unanswered = calculator.rpcCall("ponder").catch((e) => e);
+    await new Promise((resolve) => setTimeout(resolve, 400));
     await late.start();
     snorky.connect();
-    await next(snorky.connected);
-    snorky.options.callTimeout = 10;
-    expect(await notebook.rpcCall("read")).toEqual([]);
+    expect(await sum).toBe(3);
+    expect(await unanswered).toMatchObject({ reason: "timeout" });
   });
 });
 
@@ -157,6 +158,24 @@ describe("services of the page's own", () => {
     const message = "Bad arguments for service constructor";
     expect(() => new (Service as any)()).toThrow(message);
     expect(() => new (RPCService as any)("name")).toThrow(message);
+  });
+
+  test("need not derive from Service", async () => {
+    class Own {
+      packetReceived = new Signal();
+      constructor(
+        readonly name: string,
+        readonly snorky: Snorky,
+      ) {}
+    }
+    const service = make(Own);
+    await next(service.snorky.connected);
+    const received = next(service.packetReceived);
+    const message = { command: "sum", params: {}, callId: 1 };
+    service.snorky._send({ service: "calculator", message });
+    const answer = { type: "error", callId: 1, message: "Invalid params" };
+    expect(await received).toEqual([answer]);
+    service.snorky.disconnect();
   });
 
   test("speak freely where they are plain", async () => {

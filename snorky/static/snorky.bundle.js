@@ -240,7 +240,7 @@
     minReconnectDelay: 0.5,
     maxReconnectDelay: 20,
     connectTimeout: 20,
-    callTimeout: 30,
+    callTimeout: 90,
     heartbeatInterval: 25,
     maxQueuedMessages: 1e3,
     maxQueuedBytes: 1024 * 1024
@@ -269,18 +269,14 @@
       this.bytes += bytes;
       return outgoing;
     }
-    /** Give the oldest message away; undefined when there is none. */
-    take() {
-      const outgoing = this.messages[0];
-      if (outgoing) this.remove(outgoing);
-      return outgoing;
+    /** The oldest message; undefined when there is none. */
+    get first() {
+      return this.messages[0];
     }
-    /** Drop a message that waits. Does nothing if it does not. */
-    remove(outgoing) {
-      const index = this.messages.indexOf(outgoing);
-      if (index < 0) return;
-      this.messages.splice(index, 1);
-      this.bytes -= byteLength(outgoing.text);
+    /** Drop the oldest message. */
+    removeFirst() {
+      const outgoing = this.messages.shift();
+      if (outgoing) this.bytes -= byteLength(outgoing.text);
     }
   };
   var encoder = new TextEncoder();
@@ -324,7 +320,7 @@
       /** Attempts in a row that made no connection. */
       this.failures = 0;
       this.subprotocolWorks = false;
-      this.announcingDrop = false;
+      this.ignoresConnect = false;
       this.socketClass = SocketClass;
       this.address = address;
       this.options = { ...defaultOptions, ...options };
@@ -338,7 +334,7 @@
     /** Connect now. Does nothing while connected or connecting. */
     connect() {
       if (this.isConnected || this.isConnecting) return;
-      if (this.announcingDrop) return;
+      if (this.ignoresConnect) return;
       this.cancelReconnect();
       const socket = this.makeSocket();
       this.socket = socket;
@@ -364,7 +360,7 @@
       if (!this.socket) return;
       this.retries = 0;
       this.release("The page disconnected");
-      Promise.resolve().then(() => this.announceDisconnected(1e3, ""));
+      Promise.resolve().then(() => this.announceDisconnected(1e3, "", true));
     }
     /** Write to the console if `debug` is set. */
     logDebug(...args) {
@@ -381,12 +377,9 @@
           `The connection is too slow: ${unsent} bytes wait to be sent (at most ${this.options.maxQueuedBytes})`
         );
       }
-      this.transmit(text);
-      return { text, sent: true };
-    }
-    /** @internal Do not send it any more, if it still waits. */
-    _withdraw(outgoing) {
-      this.outbox.remove(outgoing);
+      const outgoing = { text, sent: false };
+      this.transmit(outgoing);
+      return outgoing;
     }
     makeSocket() {
       const { socketClass: SocketClass, address } = this;
@@ -415,18 +408,33 @@
       guard(() => this.connected.dispatch());
       guard(() => this.onConnected?.());
       for (const service of this.allServices()) {
-        if (this.socket === socket) guard(() => service._connectionOpened());
+        if (this.socket === socket) guard(() => service._connectionOpened?.());
       }
       while (this.socket === socket) {
-        const outgoing = this.outbox.take();
+        const outgoing = this.outbox.first;
         if (!outgoing) break;
-        outgoing.sent = true;
-        this.transmit(outgoing.text);
+        try {
+          this.transmit(outgoing);
+        } catch {
+          return;
+        }
+        this.outbox.removeFirst();
       }
     }
-    transmit(text) {
-      this.logDebug("Sent", text);
-      this.socket.send(text);
+    /** Throws ConnectionError where the socket refuses, and gives that socket up. */
+    transmit(outgoing) {
+      const { socket } = this;
+      this.logDebug("Sent", outgoing.text);
+      outgoing.sent = true;
+      try {
+        socket.send(outgoing.text);
+      } catch (error) {
+        outgoing.sent = false;
+        const why = `could not send: ${error}`;
+        if (this.socket === socket) this.dropped(1006, why);
+        throw new ConnectionError("disconnected", why);
+      }
+      outgoing.onSent?.();
     }
     received(data) {
       this.heartbeat?.heard();
@@ -460,9 +468,7 @@
       if (isTerminal(code)) {
         console.error(`Snorky: the server closed the connection for good (${code}: ${reason})`);
       }
-      this.announcingDrop = comesBack || isTerminal(code);
-      this.announceDisconnected(code, reason);
-      this.announcingDrop = false;
+      this.announceDisconnected(code, reason, comesBack || isTerminal(code));
     }
     /** Let go of the socket: nothing it does from now on concerns us. */
     release(why) {
@@ -480,12 +486,14 @@
       this.isConnected = this.isConnecting = false;
       if (!wasConnected) return;
       const error = new ConnectionError("disconnected", why);
-      for (const service of this.allServices()) guard(() => service._connectionClosed(error));
+      for (const service of this.allServices()) guard(() => service._connectionClosed?.(error));
     }
-    announceDisconnected(code, reason) {
+    announceDisconnected(code, reason, decided) {
       const disconnection = { code, reason, nextAttempt: this.nextAttempt };
+      this.ignoresConnect = decided;
       guard(() => this.disconnected.dispatch(disconnection));
       guard(() => this.onDisconnected?.(disconnection));
+      this.ignoresConnect = false;
     }
     scheduleReconnect() {
       const { minReconnectDelay, maxReconnectDelay } = this.options;
@@ -564,9 +572,13 @@
           reject(error);
           return;
         }
-        if (callTimeout > 0 && this._calls.has(callId)) {
-          call.timer = setTimeout(() => timeOut(this, callId, command), callTimeout * 1e3);
-        }
+        const startTimeout = () => {
+          if (callTimeout > 0 && this._calls.has(callId)) {
+            call.timer = setTimeout(() => timeOut(this, callId, command), callTimeout * 1e3);
+          }
+        };
+        if (call.outgoing?.sent ?? true) startTimeout();
+        else call.outgoing.onSent = startTimeout;
       });
     },
     _connectionClosed(error) {
@@ -622,10 +634,7 @@
     return call;
   }
   function timeOut(service, callId, command) {
-    const call = close(service, callId);
-    if (!call) return;
-    if (call.outgoing) service.snorky._withdraw(call.outgoing);
-    call.reject(
+    close(service, callId)?.reject(
       new ConnectionError(
         "timeout",
         `No answer to "${command}" of service "${service.name}" within ${service.snorky.options.callTimeout} s`
@@ -941,11 +950,13 @@
   }
   function restore(service, key, subscription) {
     subscription.lost = false;
-    subscription.restoring = service.rpcCall("subscribe", subscription.params);
-    subscription.restoring.then(
+    const answer = service.rpcCall("subscribe", subscription.params);
+    subscription.restoring = answer;
+    answer.then(
       () => {
       },
       (error) => {
+        if (subscription.restoring === answer) subscription.restoring = null;
         if (error.reason === "disconnected") return;
         if (!(error instanceof ConnectionError)) service._subscriptions.delete(key);
         console.error(

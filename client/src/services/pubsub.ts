@@ -122,10 +122,13 @@ function unsubscribe(service: PubSub, command: string, params?: ChannelParams): 
 
 function restore(service: PubSub, key: string | undefined, subscription: Subscription): void {
   subscription.lost = false;
-  subscription.restoring = service.rpcCall<null>("subscribe", subscription.params);
-  subscription.restoring.then(
+  const answer = service.rpcCall<null>("subscribe", subscription.params);
+  subscription.restoring = answer;
+  answer.then(
     () => {},
     (error) => {
+      // The page's own subscribe is a new call from now on.
+      if (subscription.restoring === answer) subscription.restoring = null;
       if (error.reason === "disconnected") return; // the next connection tries again
       if (!(error instanceof ConnectionError)) service._subscriptions.delete(key);
       console.error(

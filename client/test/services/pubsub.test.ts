@@ -125,6 +125,20 @@ describe("after a reconnection", () => {
     expect(await received(pubsub, "slow")).toEqual(["slow"]);
   });
 
+  test("the page may subscribe itself where that got no answer", async () => {
+    const snorky = connect(server.url, services, { callTimeout: 0.1 });
+    const { pubsub } = snorky.services;
+    const control = controlOf(server);
+    await pubsub.subscribe({ channel: "mute" });
+    await control.stall({ channel: "mute", stalled: true });
+    await drop(server, snorky);
+    await vi.waitFor(() => expect(consoleErrorCount()).toBe(1));
+    expectConsoleErrors(/could not subscribe again to channel "mute".*No answer/);
+    await control.stall({ channel: "mute", stalled: false });
+    expect(await pubsub.subscribe({ channel: "mute" })).toBeNull();
+    expect(await received(pubsub, "mute")).toEqual(["mute"]);
+  });
+
   test("the page's disconnect() and connect() bring them back too", async () => {
     const snorky = connect(server.url, services);
     const { pubsub } = snorky.services;
