@@ -28,8 +28,16 @@ from websockets.frames import Opcode
 from snorky.audience import Audience
 from snorky.connection import ConnectedClient, Connection
 from snorky.limits import Limits
-from snorky.wire import Envelope
-from tests.lines import MemoryLine, SocketLine, masked, take_frames
+from snorky.wire import Envelope, text_frame
+from tests.lines import (
+    MemoryLine,
+    Recorder,
+    SocketLine,
+    connect_in_memory,
+    masked,
+    take_frames,
+    turns,
+)
 
 CLIENTS = 4
 CHANNELS = 2
@@ -374,6 +382,31 @@ def test_nor_does_any_over_real_sockets(
 
     with changed(module_limits):
         runner.run(run(joined, program, connect, scale=50, patience=5))
+
+
+async def test_a_client_that_may_go_on_waits_until_another_one_is_done() -> None:
+    def echo(client: Any, message: str) -> None:
+        client.send(message)
+
+    alice, alices_line = connect_in_memory(
+        Recorder(echo), limits=Limits(max_unsent_bytes=1000), insistent=True
+    )
+    for text in (b"x" * 600, b"held back"):
+        alices_line.feed(masked(Opcode.TEXT, text))
+        await turns()
+    assert len(alices_line.writes) == 1, "she has not read the first answer"
+
+    def let_alice_read(client: Any, message: str) -> None:
+        client.send("to bob")
+        alices_line.drain(1000)  # her transport tells at once that she may go on
+        client.send("to bob too")
+
+    _bob, bobs_line = connect_in_memory(Recorder(let_alice_read))
+    bobs_line.feed(masked(Opcode.TEXT, b"go"))
+    await turns()
+    assert b"".join(bobs_line.writes) == text_frame("to bob") + text_frame("to bob too")
+    assert alices_line.writes[1:] == [text_frame("held back")]
+    assert alice.unsent_bytes == len(text_frame("held back"))
 
 
 @contextmanager

@@ -19,6 +19,8 @@ from snorky.backend.exchange import (
     Address,
     NoAnswerError,
     SnorkyError,
+    bare_answer,
+    bare_envelope,
     call_envelope,
     call_result,
 )
@@ -92,8 +94,10 @@ class SnorkyBackend:
         Raises SnorkyError with the text of the command's error, RuntimeError when there was no
         proper answer (NoAnswerError: none at all).
         """
-        return call_result(self.send(call_envelope(service, command, params)))
+        envelope = call_envelope(service, command, params)
+        return call_result(self.transport.send(envelope, json=self.json))
 
     def send(self, message: Any) -> Any:
         """Send a bare envelope, for services that are not RPC, and return the one that answers."""
-        return self.transport.send(message, json=self.json)
+        envelope = bare_envelope(message)
+        return bare_answer(self.transport.send(envelope, json=self.json))

@@ -19,6 +19,8 @@ from snorky.backend.exchange import (
     Address,
     NoAnswerError,
     SnorkyError,
+    bare_answer,
+    bare_envelope,
     call_envelope,
     call_result,
 )
@@ -85,8 +87,10 @@ class SnorkyBackend:
         Raises SnorkyError with the text of the command's error, RuntimeError when there was no
         proper answer (NoAnswerError: none at all).
         """
-        return call_result(await self.send(call_envelope(service, command, params)))
+        envelope = call_envelope(service, command, params)
+        return call_result(await self.transport.send(envelope, json=self.json))
 
     async def send(self, message: Any) -> Any:
         """Send a bare envelope, for services that are not RPC, and return the one that answers."""
-        return await self.transport.send(message, json=self.json)
+        envelope = bare_envelope(message)
+        return bare_answer(await self.transport.send(envelope, json=self.json))

@@ -48,6 +48,18 @@ def call_result(envelope: Any) -> Any:
     raise RuntimeError(f"Expected a response or an error from Snorky, got: {_cut(str(envelope))}")
 
 
+def bare_envelope(message: Any) -> Any:
+    """Return an envelope that is sent as it is."""
+    snorky_log.debug("Envelope: %s", message)
+    return message
+
+
+def bare_answer(envelope: Any) -> Any:
+    """Return the envelope that answers a bare one."""
+    snorky_log.debug("Answer: %s", envelope)
+    return envelope
+
+
 class Address:
     """Where a backend listens, and the key that opens it.
 
@@ -70,7 +82,7 @@ class Address:
             "POST",
             self._url,
             content=text.encode() if isinstance(text, str) else text,
-            headers={"Content-Type": "application/json", "X-Backend-Key": self._key},
+            headers={b"Content-Type": b"application/json", b"X-Backend-Key": self._key.encode()},
         )
 
     def answer(self, response: httpx2.Response, json: JSON) -> Any:
@@ -113,8 +125,8 @@ def _checked_url(url: str) -> httpx2.URL:
 
 def _checked_key(key: str) -> str:
     # Found here, since later the HTTP client would quote the header in its error.
-    if not key or not key.isascii() or not key.isprintable() or key != key.strip():
-        raise ValueError("The backend's key must be printable ASCII, without spaces around it")
+    if not key or not key.isprintable() or key != key.strip():
+        raise ValueError("The backend's key must be printable text, without spaces around it")
     return key
 
 

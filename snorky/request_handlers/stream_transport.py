@@ -59,11 +59,12 @@ class StreamTransport(asyncio.Transport):
         with suppress(StreamClosedError):  # the reader is told
             for start in range(0, len(data), _PIECE_BYTES):
                 written = self._stream.write(memoryview(data)[start : start + _PIECE_BYTES])
-            if self.get_write_buffer_size() > self._high_water and self._connection is not None:
-                written.add_done_callback(self._drained)
-                if not self._output_full:
-                    self._output_full = True
+            if not self._output_full and self.get_write_buffer_size() > self._high_water:
+                self._output_full = True
+                if self._connection is not None:
                     self._connection.pause_writing()
+            if self._output_full:
+                written.add_done_callback(self._drained)
 
     def _drained(self, written: asyncio.Future[None]) -> None:
         low_water = self._high_water // 4

@@ -238,7 +238,9 @@ def test_a_key_that_a_server_echoes_is_hidden(backend, connect, caplog, status):
     assert any("You sent X-Backend-Key: [key]" in text for text in texts)
 
 
-@pytest.mark.parametrize("key", ["", "swordfish\n", " swordfish", "sword\x00fish", "sword\x85fish", "\ud800"])
+@pytest.mark.parametrize(
+    "key", ["", "swordfish\n", " swordfish", "sword\x00fish", "sword\x85fish", "\ud800"]
+)
 def test_a_key_that_cannot_travel_is_refused_without_showing_it(key):
     with pytest.raises(ValueError, match="printable") as raised:
         SnorkyHTTPTransport("http://127.0.0.1:5002/backend", key)

@@ -20,7 +20,7 @@ from tests.conftest import Program
 from tests.lines import Peer
 
 HERE = Path(__file__).parent
-SECONDS = 1.5
+SECONDS = 1.2
 """How long an offender keeps offending."""
 
 ATTEMPTS = 3

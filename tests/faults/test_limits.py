@@ -146,7 +146,7 @@ async def test_who_does_not_read_answers_is_asked_no_more_and_loses_none(site: S
     caller = await site.connect()
     for _ in range(1000):
         caller.send("office", "paper", size=20_000)
-    # What waits reaches half the limit, plus what one cork holds; the kernel still takes some of it.
+    # What waits reaches half the limit, plus what one cork holds; the kernel then takes some.
     await until(lambda: caller.client.unsent_bytes > DEFAULT_LIMITS.max_unsent_bytes // 8)
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:

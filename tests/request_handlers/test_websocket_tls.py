@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +20,19 @@ from typing import Any
 import pytest
 import uvloop
 from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 from websockets.frames import Opcode
 
 from snorky import ServiceRegistry
 from snorky.client import Client
-from snorky.connection import Connection
+from snorky.connection import ConnectedClient, Connection
 from snorky.limits import Limits
 from snorky.request_handlers.stream_transport import StreamTransport
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Service
-from tests.lines import HANDSHAKE, Peer, masked, turns, until
+from tests.lines import HANDSHAKE, Peer, Recorder, masked, turns, until
 
 GOODBYE = masked(Opcode.CLOSE, (1000).to_bytes(2))
 
@@ -231,6 +233,35 @@ def test_who_does_not_read_is_cut_off(run: Callable[[Story], None]) -> None:
         assert Limits().max_unsent_bytes < most_unsent <= Limits().max_unsent_bytes + 51_000
 
     run(story)
+
+
+async def test_who_reads_on_is_heard_again() -> None:
+    def echo(client: Client, message: str) -> None:
+        client.send(message)
+
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    client = ConnectedClient()
+    connection = Connection(client, Recorder(echo), limits=Limits(), ping_interval=None)
+    StreamTransport(IOStream(theirs)).start(connection)
+    while client.unsent_bytes <= Limits().max_unsent_bytes // 2:
+        client.send("x" * 50_000)
+    while client.unsent_bytes > 200_000:
+        ours.recv(10_000)
+        await turns()
+    client.send("x" * 300_000)  # while no more calls are taken, but below the mark
+    ours.send(masked(Opcode.TEXT, b"still there?"))
+    received = b""
+
+    def answered() -> bool:
+        nonlocal received
+        with suppress(BlockingIOError):
+            received = received[-100:] + ours.recv(10_000)
+        return b"still there?" in received
+
+    await until(answered)
+    ours.close()
+    await until(lambda: not client.connected)
 
 
 def test_what_the_socket_has_taken_is_not_unsent(run: Callable[[Story], None]) -> None:

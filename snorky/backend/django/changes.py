@@ -4,9 +4,10 @@ Rows are read from the database, not from the instance at hand: that one may lac
 unsaved values or expressions, or be of a subclass. The row before is read under a lock, so that
 inside a transaction nobody changes it between the reading and the writing.
 
-Seen are ``save()``, ``delete()`` and their cascades. ``QuerySet.update``, ``bulk_create``,
-many-to-many relations, fixtures and raw SQL send no signals that tell the rows: where they are
-used, call `publish_deltas`.
+Seen are ``save()``, ``delete()`` and the rows that are deleted with others (``CASCADE``). Rows in
+which a deletion changes a foreign key (``SET_NULL``, ``SET_DEFAULT``, ``SET``), and what
+``QuerySet.update``, ``bulk_create``, many-to-many relations, fixtures and raw SQL do, send no
+signals that tell the rows: where they are used, call `publish_deltas`.
 
 Order: the changes of one thread are published in the order of its commits. Two threads, or two
 processes, that change one row within the same milliseconds may publish the later change first,

@@ -35,16 +35,23 @@ def timeout() -> float:
 
 
 class ProjectJSON:
-    """Encodes with the project's encoder. NaN and the infinities are no JSON: ValueError."""
+    """Encodes with the project's encoder. NaN and the infinities, which JSON lacks, become null."""
 
     def dumps(self, obj: Any) -> str:
         encoder = getattr(settings, "SNORKY_JSON_ENCODER", None) or DjangoJSONEncoder
         if isinstance(encoder, str):
             encoder = import_string(encoder)
-        return json.dumps(obj, cls=encoder, allow_nan=False)
+        try:
+            return json.dumps(obj, cls=encoder, allow_nan=False)
+        except ValueError:  # also for what contains itself, which raises again
+            return json.dumps(self.loads(json.dumps(obj, cls=encoder)))
 
     def loads(self, s: str | bytes) -> Any:
-        return json.loads(s)
+        return json.loads(s, parse_constant=_null)
+
+
+def _null(constant: str) -> None:
+    return None
 
 
 project_json = ProjectJSON()

@@ -1,6 +1,7 @@
 """Which deltas saves and deletions of subscribable models give."""
 
 import datetime
+import json
 import pickle
 import threading
 from decimal import Decimal
