@@ -65,7 +65,7 @@ def test_two_transactions_on_one_row_each_publish_what_they_really_changed(
         until(lambda: waits_for_a_lock(postgres))
     thread.join()
     changes = [(d["oldData"]["votes"], d["newData"]["votes"]) for d in published.deltas]
-    assert changes == [(0, 1), (1, 2)]
+    assert sorted(changes) == [(0, 1), (1, 2)]  # whichever thread was quicker to publish
 
 
 def test_a_row_being_saved_does_not_keep_others_from_referring_to_it(published, postgres):
