@@ -7,6 +7,7 @@ Two lines carry raw bytes: one in memory that says what was written when, and a 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -292,6 +293,9 @@ class Peer:
                 while data := await self._reader.read(1 << 16):
                     rest += data
         return bytes(rest)
+
+    def send_unencrypted(self, data: bytes) -> None:
+        os.write(self._socket().fileno(), data)
 
     def reset(self) -> None:
         self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

@@ -23,11 +23,13 @@ import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tornado.iostream import IOStream
 from websockets.frames import Opcode
 
 from snorky.audience import Audience
 from snorky.connection import ConnectedClient, Connection
 from snorky.limits import Limits
+from snorky.request_handlers.stream_transport import StreamTransport
 from snorky.wire import Envelope, text_frame
 from tests.lines import (
     MemoryLine,
@@ -360,10 +362,11 @@ def test_no_program_reorders_loses_or_repeats_a_message(
 in_memory = asyncio.Runner()
 
 
-@settings(max_examples=60, deadline=None)
-@given(joined=memberships, program=programs, module_limits=module_limits)
+@settings(max_examples=100, deadline=None)
+@given(joined=memberships, program=programs, module_limits=module_limits, tornados=st.booleans())
 def test_nor_does_any_over_real_sockets(
     runner: asyncio.Runner,
+    tornados: bool,
     joined: list[set[int]],
     program: list[Any],
     module_limits: dict[str, int],
@@ -377,8 +380,11 @@ def test_nor_does_any_over_real_sockets(
             theirs, _ = listener.accept()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         peer.line = SocketLine(ours)
-        loop = asyncio.get_running_loop()
-        await loop.connect_accepted_socket(lambda: peer.connection, theirs)
+        if tornados:
+            StreamTransport(IOStream(theirs)).start(peer.connection)
+        else:
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: peer.connection, theirs)
 
     with changed(module_limits):
         runner.run(run(joined, program, connect, scale=50, patience=5))

@@ -48,7 +48,7 @@ class StreamTransport(asyncio.Transport):
                     connection.data_received(data)
                 # The stream returns what has come already without waiting: others wait meanwhile.
                 await asyncio.sleep(0)
-        except StreamClosedError:
+        except OSError:  # StreamClosedError, or what the read itself met; the stream is closed
             pass
         self._closing = True
         self._connection = None  # no cycle is left for the collector

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import json
 import socket
@@ -217,6 +218,34 @@ def test_who_hangs_up_has_left_and_was_heard_to_the_end(run: Callable[[Story], N
         await site.empty()
 
     run(story)
+
+
+def test_who_breaks_the_encryption_has_left(
+    run: Callable[[Story], None], expect_log: Callable[[str], object]
+) -> None:
+    async def story(site: Site) -> None:
+        site.serve()
+        peer = await site.connect()
+        await until(lambda: site.echo.present)
+        peer.send_unencrypted(b"\x17\x03\x03\x00\x40" + b"not encrypted at all" * 10)
+        await site.empty()
+        expect_log("DECRYPTION_FAILED_OR_BAD_RECORD_MAC")
+
+    run(story)
+
+
+async def test_whose_line_fails_at_any_read_has_left() -> None:
+    class Failing(IOStream):
+        def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+
+    ours, theirs = socket.socketpair()
+    client, receiver = ConnectedClient(), Recorder()
+    connection = Connection(client, receiver, limits=Limits(), ping_interval=None)
+    StreamTransport(Failing(theirs)).start(connection)
+    await until(lambda: receiver.left == [client])
+    assert connection.close_code == 1006
+    ours.close()
 
 
 def test_who_does_not_read_is_cut_off(run: Callable[[Story], None]) -> None:
