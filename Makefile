@@ -14,10 +14,13 @@ help: ## Say what can be made
 demo: $(VENV)/demo.stamp ## Run the to-do list in your browser: needs Python alone (ARGS=--help)
 	$(BIN)/python demos/todo/run.py $(ARGS)
 
-test: test-python test-client ## Run all tests: Python, browser and JavaScript
+test: test-python test-pure test-client ## Run all tests: Python, browser and JavaScript
 
 test-python: $(VENV)/dev.stamp chromium
 	$(BIN)/python -m pytest
+
+test-pure: $(VENV)/dev.stamp chromium ## The Python tests without the C extension
+	SNORKY_PURE_PYTHON=1 $(BIN)/python -m pytest
 
 test-client: $(VENV)/dev.stamp client/node_modules/.stamp
 	cd client && npm test
@@ -57,11 +60,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
 
-$(VENV)/demo.stamp: pyproject.toml | $(BIN)/python
+$(VENV)/demo.stamp: pyproject.toml setup.py snorky/_fanout.c | $(BIN)/python
 	$(BIN)/python -m pip install -q -e ".[django]"
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml | $(BIN)/python
+$(VENV)/dev.stamp: pyproject.toml setup.py snorky/_fanout.c | $(BIN)/python
 	$(BIN)/python -m pip install -q --group dev -e ".[django]"
 	@touch $@ $(VENV)/demo.stamp
 

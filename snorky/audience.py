@@ -16,6 +16,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from snorky.fanout import write_to_all
 from snorky.metrics import metrics
 from snorky.wire import Envelope
 
@@ -178,21 +179,22 @@ class Audience:
             receivers = len(self._connections)
             if not seen and receivers <= budget:
                 joined = b"".join(frames) if len(frames) != 1 else frames[0]
-                for connection in self._connections:
-                    connection.write(joined)
+                write_to_all(self._connections, joined)
                 metrics.messages_sent += len(frames) * receivers
                 return budget - max(receivers, 1)
             batch = self._batch = _Batch(frames, seen, self._connections.copy())
         rest = batch.rest
-        while rest and budget > 0:
+        whole: list[Connection] = []
+        for _ in range(min(budget, len(rest))):
             connection = rest.popitem()[0]
             seen_frames = batch.seen.get(connection, 0)
             if seen_frames == 0:
-                connection.write(batch.joined)
+                whole.append(connection)
             elif seen_frames < len(batch.frames):
                 connection.write(b"".join(batch.frames[seen_frames:]))
             metrics.messages_sent += len(batch.frames) - seen_frames
             budget -= 1
+        write_to_all(whole, batch.joined)
         if not rest:
             self._batch = None
         return budget

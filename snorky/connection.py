@@ -7,6 +7,7 @@ any transport with asyncio's interface, TLS included.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 import threading
 from collections.abc import Awaitable, Iterator
@@ -125,6 +126,7 @@ class Connection(asyncio.BufferedProtocol):
         "close_code",
         "close_reason",
         "closing",
+        "descriptor",
         "early",
         "transport",
         "turn",
@@ -148,6 +150,8 @@ class Connection(asyncio.BufferedProtocol):
         self.client = client
         self.audiences: set[Audience] = set()
         self.closing = False
+        self.descriptor = -1
+        """The socket's, for writing past the transport; negative where that must not be."""
         self.close_code: int | None = None
         self.close_reason: str = ""
         self._receiver = receiver
@@ -175,6 +179,7 @@ class Connection(asyncio.BufferedProtocol):
         loop = asyncio.get_running_loop()
         self.transport = transport  # type: ignore[assignment]  # uvloop's and ours do not inherit
         self.turn = turn_of(loop)
+        self.descriptor = _descriptor_of(self.transport)
         self.transport.set_write_buffer_limits(high=self._max_unsent_bytes // 2)
         if sys.platform == "win32" and isinstance(loop, asyncio.ProactorEventLoop):
             # It keeps the buffer while other connections are served.
@@ -472,3 +477,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _address(self) -> str:
         return printable(self.client.remote_address)
+
+
+def _descriptor_of(transport: asyncio.Transport) -> int:
+    """The file descriptor to which the transport writes the bytes it is given, unchanged; or -1."""
+    sock = transport.get_extra_info("socket")
+    encrypted = transport.get_extra_info("sslcontext") or isinstance(sock, ssl.SSLSocket)
+    return -1 if sock is None or encrypted else sock.fileno()

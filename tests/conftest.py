@@ -7,10 +7,12 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -226,3 +228,28 @@ def on_free_ports(tmp_path: Path) -> Callable[..., tuple[Path, dict[int, int]]]:
         return copied, ports
 
     return copy
+
+
+@dataclass
+class Certificate:
+    """Of a server on 127.0.0.1, and of clients that trust it."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    folder = tmp_path_factory.mktemp("certificate")
+    key, file = folder / "key.pem", folder / "certificate.pem"
+    # Everywhere where Python has its ssl module from; saves a dependency.
+    command = "openssl req -x509 -nodes -days 2 -subj /CN=localhost -newkey ec"
+    options = "-pkeyopt ec_paramgen_curve:prime256v1 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(
+        [*command.split(), *options.split(), "-keyout", str(key), "-out", str(file)],
+        check=True,
+        capture_output=True,
+    )
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(file, key)
+    return Certificate(server, ssl.create_default_context(cafile=str(file)))

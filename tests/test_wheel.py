@@ -27,11 +27,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(out.glob("snorky-*.whl"))
 
 
-def test_the_wheel_carries_the_client_the_types_and_the_licence(wheel: Path) -> None:
+def test_the_wheel_carries_the_client_the_extension_the_types_and_the_licence(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     static = {f"snorky/static/{path.name}" for path in (ROOT / "snorky/static").iterdir()}
     assert static
     assert static | {"snorky/py.typed"} <= names
+    assert "snorky/_fanout.abi3.so" in names
+    assert "-cp311-abi3-" in wheel.name, "one wheel for every Python from 3.11 on"
     assert any(name.endswith("LICENSE") for name in names)
     assert not any(name.startswith(("tests", "benchmarks", "demos", "client")) for name in names)
 

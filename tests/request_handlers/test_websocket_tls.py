@@ -7,15 +7,11 @@ import errno
 import gc
 import json
 import socket
-import ssl
-import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +29,7 @@ from snorky.limits import Limits
 from snorky.request_handlers.stream_transport import StreamTransport
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Service
+from tests.conftest import Certificate
 from tests.lines import HANDSHAKE, Peer, Recorder, masked, turns, until
 
 GOODBYE = masked(Opcode.CLOSE, (1000).to_bytes(2))
@@ -57,29 +54,6 @@ class Echo(Service):
 
     def client_disconnected(self, client: Client) -> None:
         self.present.remove(client)
-
-
-@dataclass
-class Certificate:
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    folder = tmp_path_factory.mktemp("certificate")
-    key, file = folder / "key.pem", folder / "certificate.pem"
-    # Everywhere where Python has its ssl module from; saves a dependency.
-    command = "openssl req -x509 -nodes -days 2 -subj /CN=localhost -newkey ec"
-    options = "-pkeyopt ec_paramgen_curve:prime256v1 -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run(
-        [*command.split(), *options.split(), "-keyout", str(key), "-out", str(file)],
-        check=True,
-        capture_output=True,
-    )
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(file, key)
-    return Certificate(server, ssl.create_default_context(cafile=str(Path(file))))
 
 
 class Site:
