@@ -145,9 +145,13 @@ class Envelope(dict[str, Any]):
     @property
     def frame(self) -> bytes:
         """The text as one WebSocket frame: a server's are unmasked, so it suits everyone."""
-        if self._frame is None:
-            self._frame = encode_frame(TEXT, self.text)
-        return self._frame
+        frame = self._frame
+        if frame is None:
+            text = self._text
+            if text is None:
+                text = self._text = encode(self)
+            frame = self._frame = encode_frame(TEXT, text)
+        return frame
 
 
 def text_frame(message: Any) -> bytes:

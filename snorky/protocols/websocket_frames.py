@@ -43,6 +43,7 @@ _NEVER_SENT = frozenset({1004, _NO_STATUS, 1006})  # 7.4.1, which 1015 belongs t
 _pack_length_8 = struct.Struct("!BB").pack
 _pack_length_16 = struct.Struct("!BBH").pack
 _pack_length_64 = struct.Struct("!BBQ").pack
+_SHORT_TEXT_HEADERS = [_pack_length_8(_FINAL_TEXT, length) for length in range(_LENGTH_16)]
 
 
 class ProtocolError(Exception):
@@ -250,6 +251,8 @@ def encode_frame(opcode: int, payload: bytes) -> bytes:
     Raises ValueError for a control frame of more than 125 bytes.
     """
     length = len(payload)
+    if opcode == TEXT and length < _LENGTH_16:
+        return _SHORT_TEXT_HEADERS[length] + payload
     if length < _LENGTH_16:
         return _pack_length_8(_FINAL | opcode, length) + payload
     if opcode >= CLOSE:

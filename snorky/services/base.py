@@ -21,6 +21,9 @@ from snorky.wire import Envelope
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+_PLAIN = frozenset({str, int, float, bool, dict, list})
+"""What most commands return: nothing to wait for."""
+
 
 class InvalidMessage(Exception):
     """The message is not a call."""
@@ -223,7 +226,7 @@ class RPCService(Service):
             if result is None:
                 if not request.resolved and not getattr(method, "is_rpc_asynchronous", False):
                     request.reply(None)
-            elif inspect.isawaitable(result):
+            elif type(result) not in _PLAIN and inspect.isawaitable(result):
                 self._start(request, result, getattr(method, "is_rpc_asynchronous", False))
             else:
                 request.reply(result)
