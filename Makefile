@@ -29,6 +29,7 @@ check: $(VENV)/dev.stamp client/node_modules/.stamp ## Check format, lint, types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	cd benchmarks && MYPYPATH=.:servers:.. ../$(BIN)/mypy --config-file ../pyproject.toml $$(ls *.py servers/*.py)
 	cd client && npm run check
 
 format: $(VENV)/dev.stamp client/node_modules/.stamp ## Format the code
@@ -42,8 +43,8 @@ client: client/node_modules/.stamp ## Build the JavaScript client into snorky/st
 wheel: $(VENV)/dev.stamp ## Build the wheel into dist
 	$(BIN)/python -m build --wheel --outdir dist .
 
-bench: $(VENV)/dev.stamp ## Measure the fan-out beside ws: needs Node and a C compiler
-	$(BIN)/python benchmarks/fanout.py
+bench: $(VENV)/dev.stamp ## Measure everything beside the peers, 20 minutes (ARGS=--help): needs Node and a C compiler
+	$(BIN)/python benchmarks/bench.py $(ARGS)
 
 chromium: ## Install Chromium for the browser tests, where there is none
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
@@ -53,7 +54,8 @@ chromium: ## Install Chromium for the browser tests, where there is none
 	|| echo "No Chromium found, and it cannot be installed here: the browser tests will fail."
 
 clean: ## Remove what was made
-	rm -rf $(VENV) client/node_modules build dist test-results *.egg-info benchmarks/.build
+	rm -rf $(VENV) client/node_modules build dist test-results *.egg-info snorky/*.so
+	rm -rf benchmarks/.build benchmarks/node_modules
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Snorky needs Python 3.11 or newer, got " + sys.version)'

@@ -1,246 +1,245 @@
 """What does it cost Snorky to deliver a publication to many subscribers?
 
-Through the real WebSocket edge, beside `ws` (npm) in the same run; add `limit` to --servers to
-see what the system calls alone cost in C. A server gets one core, the load generator (load.c)
-the other. All servers answer the same messages, and the generator checks that every subscriber
-gets every message once, in order and unchanged.
+burst        a publisher sends all its messages at once, as separate calls
+subscribed   the same, but the publisher is a subscriber and has at most --window calls unanswered
+paced        --rate messages a second for --seconds: nothing can be joined
+subscribers  growing audiences (--subscribers): is the cost per delivery flat?
+channels     growing numbers of channels (--channels), one subscriber for each: is the cost per
+             message flat?
+bystander    what a client's call waits while one publication goes to --receivers
 
-Three scenarios, all with one channel:
-
-burst       a publisher sends all its messages at once, as separate calls
-subscribed  the same, but the publisher is a subscriber and has at most --window calls unanswered
-paced       --rate messages a second for --seconds: nothing can be joined
+In the last three a message is published when all before it have been delivered and answered, so
+that nothing is joined. Where the system does not allow enough connections, each is in several
+channels, and all of them are published on at once; the report says so.
 
 The figure to compare is the server's CPU time per delivery: it survives a noisy machine, which
-throughput and latency do not. Every measurement has a server process of its own, and the servers
-take turns; a ratio is taken within a round. See benchmarks/README.md for what each figure means.
+throughput and latency do not.
 """
 
 import argparse
-import json
-import sys
-from dataclasses import dataclass
-from pathlib import Path
-from statistics import median
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import harness
-from harness import HERE, BenchmarkError, Server
+from harness import Figures
+from peers import Peer
+from program import Program, main
+from runs import SLOW, Benchmark, Case, Column, Rig
 
-SERVERS = {
-    "snorky": Server("Snorky", [sys.executable, str(HERE / "servers" / "snorky_pubsub.py")]),
-    "ws": Server("ws", ["node", str(HERE / "servers" / "ws_pubsub.mjs")]),
-    "limit": Server("limit", [str(harness.BUILD / "limit_pubsub")]),
-}
-SCENARIOS = ("burst", "subscribed", "paced")
-SHORT = {"rounds": 1, "subscribers": 50, "messages": 50, "seconds": 0.5, "warm_up": 10}
-
-Rounds = list[dict[str, dict[str, Any]]]
-"""For every round: server -> what the generator measured."""
+SCENARIOS = ("burst", "subscribed", "paced", "subscribers", "channels", "bystander")
+MOST_CLIENTS_OF_CHANNELS = 10_000
+ONE_CHANNEL = ("nchan",)
+"""Servers whose connections belong to one channel, and that answer no calls."""
 
 
-def main() -> None:
-    arguments = parse_arguments()
-    try:
-        report = run(arguments)
-    except BenchmarkError as error:
-        sys.exit(f"fanout: {error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    text = render(report)
-    print(text)
-    if arguments.json:
-        write_json(arguments.json, report)
-    if arguments.out:
-        stem = arguments.out / f"fanout-{report['circumstances']['date'][:16].replace(':', '')}"
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        write_json(stem.with_suffix(".json"), report)
-        stem.with_suffix(".md").write_text(text + "\n")
-        print(f"\nKept in {stem}.md and .json")
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--servers", nargs="+", choices=SERVERS, default=["snorky", "ws"], help="(snorky ws)")
     add("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), help="(all)")
-    add("--rounds", type=int, default=5, help="measurements of each kind (5)")
-    add("--subscribers", type=int, default=1000, help="connections (1000)")
-    add("--messages", type=int, default=1000, help="of burst and subscribed (1000)")
+    add("--clients", type=int, default=1000, help="subscribers of burst, subscribed, paced (1000)")
+    add("--messages", type=int, default=500, help="of burst and subscribed (500)")
     add("--window", type=int, default=16, help="calls without an answer, of subscribed (16)")
     add("--rate", type=float, default=20, help="messages a second, of paced (20)")
-    add("--seconds", type=float, default=5, help="of paced (5)")
-    add("--frame-bytes", type=int, default=130, help="of a delivery on the wire (130)")
+    add("--seconds", type=float, default=4, help="of paced (4)")
     add("--warm-up", type=int, default=100, help="messages before the measured ones (100)")
-    add("--timeout", type=float, default=60, help="seconds for each stage of the generator (60)")
-    add("--short", action="store_true", help="a small run of some seconds: does it all work?")
-    add("--json", type=Path, metavar="FILE", help="write everything measured to FILE")
     add(
-        "--out",
-        type=Path,
-        nargs="?",
-        const=HERE / "results",
-        metavar="DIRECTORY",
-        help="keep the report as Markdown and JSON (in benchmarks/results)",
+        "--subscribers",
+        type=int,
+        nargs="+",
+        default=[100, 1000, 10_000, 50_000],
+        help="audiences (100 1000 10000 50000)",
     )
-    if parser.parse_args().short:
-        parser.set_defaults(**SHORT)
-    return parser.parse_args()
+    add(
+        "--channels",
+        type=int,
+        nargs="+",
+        default=[1, 100, 10_000, 100_000],
+        help="numbers of channels (1 100 10000 100000)",
+    )
+    add("--deliveries", type=int, default=200_000, help="to each audience (200000)")
+    add("--channel-messages", type=int, default=2000, help="to each number of channels (2000)")
+    add("--receivers", type=int, default=50_000, help="of a publication, for bystander (50000)")
 
 
-@dataclass(frozen=True)
-class Rig:
-    """Where and with what everything is measured."""
+SHORT: dict[str, Any] = {
+    "clients": 50,
+    "messages": 50,
+    "seconds": 0.5,
+    "warm_up": 10,
+    "subscribers": [10, 100],
+    "channels": [1, 200],
+    "deliveries": 1000,
+    "channel_messages": 100,
+    "receivers": 300,
+}
 
-    generator: Path
-    server_core: int
-    generator_core: int
-    arguments: argparse.Namespace
-
-    def measure(self, server: Server, scenario: str) -> tuple[dict[str, Any], dict[str, str]]:
-        """Return what the generator measured, and the server's versions."""
-        arguments = self.arguments
-        options: dict[str, Any] = {
-            "subscribers": arguments.subscribers,
-            "messages": arguments.messages,
-            "frame-bytes": arguments.frame_bytes,
-            "warm-up": arguments.warm_up,
-            "timeout": arguments.timeout,
-        }
-        limit = 4 * arguments.timeout  # connecting, warming up, measuring, the last message
-        if scenario == "subscribed":
-            options |= {"window": arguments.window, "publisher-subscribed": True}
-        if scenario == "paced":
-            messages = max(1, round(arguments.rate * arguments.seconds))
-            options |= {"rate": arguments.rate, "messages": messages}
-            limit += arguments.seconds
-        with harness.running(server, self.server_core) as started:
-            result = harness.run_generator(
-                self.generator, started, self.generator_core, options, limit
-            )
-            return result, started.versions
+PUBLICATION = (
+    Column("CPU us per delivery", "cpu_us_per_delivery", spread=True),
+    Column("deliveries/s", "deliveries_per_second", throughput=True),
+    Column("p50 ms", "p50_us", scale=1e-3),
+    Column("p99 ms", "p99_us", scale=1e-3),
+    Column("server CPU", "server_cpu_share"),
+    Column("generator CPU", "generator_cpu_share"),
+)
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    harness.raise_descriptor_limit(arguments.subscribers + 100)
-    if "ws" in arguments.servers:
-        harness.install_peers()
-    if "limit" in arguments.servers:
-        harness.build("servers/limit_pubsub.c")
-    rig = Rig(harness.build("load.c"), *harness.two_cores(), arguments)
-    report: dict[str, Any] = {
-        "circumstances": harness.circumstances(),
-        "arguments": {
-            name: value for name, value in vars(arguments).items() if name not in ("json", "out")
-        },
-        "versions": {},
-        "scenarios": {scenario: [] for scenario in arguments.scenarios},
+def benchmarks(options: argparse.Namespace) -> Sequence[Benchmark]:
+    servers = options.servers
+    several = [name for name in servers if name not in ONE_CHANNEL]
+    quick = [name for name in several if name not in SLOW]
+    grown = [name for name in several if name in ("snorky", "limit")]
+    chosen = options.scenarios
+    flat_out = [
+        Case(name, servers if name != "subscribed" else quick, partial(deliver, options, name))
+        for name in ("burst", "subscribed", "paced")
+        if name in chosen
+    ]
+    audiences = [
+        Case(f"{count:,}", grown, partial(deliver_to, options, count))
+        for count in options.subscribers
+        if "subscribers" in chosen
+    ]
+    channels = [
+        Case(f"{count:,}", grown, partial(deliver_on, options, count))
+        for count in options.channels
+        if "channels" in chosen
+    ]
+    bystander = [Case(f"{options.receivers:,}", quick, partial(stand_by, options))]
+    found = [
+        Benchmark(
+            "fanout",
+            "Fan-out",
+            f"{options.clients:,} subscribers of one channel, frames of {options.frame_bytes} "
+            f"bytes, one core for the server. burst: {options.messages} messages at once; "
+            f"subscribed: the publisher is a subscriber, {options.window} calls outstanding; "
+            f"paced: {options.rate:g} messages a second",
+            flat_out,
+            PUBLICATION,
+            "cpu_us_per_delivery",
+            plots=[("burst", "Fan-out in a burst"), ("paced", "Paced fan-out")],
+            rounds=options.rounds,
+        ),
+        Benchmark(
+            "subscribers",
+            "Fan-out to growing audiences",
+            f"One message at a time, {options.deliveries:,} deliveries in all, to as many "
+            "subscribers as the first column says",
+            audiences,
+            PUBLICATION,
+            "cpu_us_per_delivery",
+            growth="subscribers",
+            rounds=options.rounds,
+        ),
+        Benchmark(
+            "channels",
+            "Growing numbers of channels",
+            "One message at a time, each to the one subscriber of one of as many channels as the "
+            f"first column says, on at most {MOST_CLIENTS_OF_CHANNELS:,} connections",
+            channels,
+            (Column("CPU us per message", "cpu_us_per_message", spread=True), *PUBLICATION[2:]),
+            "cpu_us_per_message",
+            growth="channels",
+            rounds=options.rounds,
+        ),
+        Benchmark(
+            "bystander",
+            "A bystander's calls during a large fan-out",
+            "One client calls all the time while publications go to as many receivers as the "
+            "first column says",
+            bystander if "bystander" in chosen else [],
+            (
+                Column("its p50 ms", "bystander_p50_us", scale=1e-3),
+                Column("its p99 ms", "bystander_p99_us", scale=1e-3),
+                Column("its longest ms", "bystander_max_us", scale=1e-3, spread=True),
+                Column("delivered after ms", "max_us", scale=1e-3),
+                Column("generator CPU", "generator_cpu_share"),
+            ),
+            "bystander_max_us",
+            rounds=options.rounds,
+        ),
+    ]
+    return [one for one in found if one.cases]
+
+
+def deliver(options: argparse.Namespace, scenario: str, rig: Rig, peer: Peer) -> Figures:
+    slow = SLOW.get(peer.name, 1)
+    given: dict[str, object] = {
+        "clients": rig.connections(options.clients),
+        "messages": max(10, options.messages // slow),
+        "warm_up": max(5, options.warm_up // slow),
     }
-    for number in range(arguments.rounds):
-        # Whoever came second comes first: a drift of the machine meets both alike.
-        order = arguments.servers if number % 2 == 0 else arguments.servers[::-1]
-        for scenario, rounds in report["scenarios"].items():
-            rounds.append({})
-            for name in order:
-                server = SERVERS[name]
-                note(f"round {number + 1} of {arguments.rounds}: {scenario}, {server.name}")
-                try:
-                    result, versions = rig.measure(server, scenario)
-                except BenchmarkError as error:
-                    raise BenchmarkError(f"{scenario}, {server.name}: {error}") from error
-                result["cpu_us_per_delivery"] = (
-                    result["server_cpu_seconds"] / result["deliveries"] * 1e6
-                )
-                rounds[-1][name] = result
-                report["versions"][name] = versions
-    note("")
-    return report
+    seconds = 0.0
+    if scenario == "subscribed":
+        given |= {"window": options.window, "publisher_subscribed": True}
+    if scenario == "paced":
+        rate = max(1, options.rate / slow)
+        messages = max(3, round(rate * options.seconds))
+        seconds = messages / rate
+        given |= {"rate": rate, "messages": messages}
+    return rig.measure(peer, "fanout", longer=seconds, **given)
 
 
-def note(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+def deliver_to(options: argparse.Namespace, receivers: int, rig: Rig, peer: Peer) -> Figures:
+    audience = reach(rig, receivers)
+    messages = max(4, options.deliveries // receivers) * audience["batch"]
+    return rig.measure(
+        peer, "fanout", messages=messages, warm_up=2 * audience["batch"], lockstep=True, **audience
+    )
 
 
-def write_json(path: Path, report: dict[str, Any]) -> None:
-    path.write_text(json.dumps(report, indent=1) + "\n")
+def deliver_on(options: argparse.Namespace, channels: int, rig: Rig, peer: Peer) -> Figures:
+    clients = rig.connections(min(channels, MOST_CLIENTS_OF_CHANNELS))
+    return rig.measure(
+        peer,
+        "fanout",
+        clients=clients,
+        channels=channels,
+        subscriptions=-(-channels // clients),
+        messages=options.channel_messages,
+        warm_up=max(10, options.channel_messages // 10),
+        lockstep=True,
+    )
 
 
-def render(report: dict[str, Any]) -> str:
-    """The report as Markdown: medians of the rounds, ranges in brackets."""
-    arguments = report["arguments"]
-    lines = [
-        "# Fan-out through WebSocket",
-        "",
-        f"{arguments['subscribers']} subscribers, frames of {arguments['frame_bytes']} bytes, "
-        f"one core for the server; medians of {arguments['rounds']} rounds (lowest-highest). "
-        f"burst: {arguments['messages']} messages at once; subscribed: the publisher is a "
-        f"subscriber, {arguments['window']} calls outstanding; "
-        f"paced: {arguments['rate']:g} messages a second.",
-        "",
-        "| | | CPU us per delivery | deliveries/s | latency p50 ms | p99 ms | server CPU "
-        "| generator CPU |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    for scenario, rounds in report["scenarios"].items():
-        lines += [row(scenario, name, [one[name] for one in rounds]) for name in rounds[0]]
-    lines.append("")
-    peers = [name for name in report["versions"] if name != "snorky"]
-    if "snorky" in report["versions"] and peers:
-        lines.append("CPU time per delivery, Snorky's divided by the peer's of the same round:")
-        lines.append("")
-        for scenario, rounds in report["scenarios"].items():
-            ratios = [
-                f"{spread(ratios_of(rounds, peer))} of {SERVERS[peer].name}" for peer in peers
-            ]
-            lines.append(f"- {scenario}: {', '.join(ratios)}")
-        lines.append("")
-    if "≥" in "".join(lines):
-        lines += ["≥: the generator was busy over 90 % of the time: a floor.", ""]
-    for name, versions in report["versions"].items():
-        pairs = ", ".join(f"{part} {version}" for part, version in versions.items())
-        lines.append(f"- {SERVERS[name].name}: {pairs}")
-    lines += [f"- {name}: {value}" for name, value in report["circumstances"].items()]
-    return "\n".join(lines)
+def stand_by(options: argparse.Namespace, rig: Rig, peer: Peer) -> Figures:
+    audience = reach(rig, options.receivers)
+    return rig.measure(
+        peer,
+        "fanout",
+        messages=5 * audience["batch"],
+        warm_up=2 * audience["batch"],
+        lockstep=True,
+        bystander=True,
+        **audience,
+    )
 
 
-def ratios_of(rounds: Rounds, peer: str) -> list[float]:
-    figure = "cpu_us_per_delivery"
-    return [one["snorky"][figure] / one[peer][figure] for one in rounds]
+def reach(rig: Rig, receivers: int) -> dict[str, int]:
+    """The options with which one publication has so many receivers."""
+    channels = -(-receivers // rig.most_connections)
+    clients = -(-receivers // channels)
+    if channels > 1:
+        rig.note(
+            f"{receivers:,} receivers are {clients:,} connections in {channels} channels each, "
+            "all published on at once: the system allows too few open files for more "
+            "(`ulimit -Hn`)"
+        )
+    return {
+        "clients": clients,
+        "channels": channels,
+        "subscriptions": channels,
+        "batch": channels,
+    }
 
 
-def row(scenario: str, name: str, results: list[dict[str, Any]]) -> str:
-    def middle(*keys: str, scale: float = 1) -> float:
-        values: list[float] = []
-        for result in results:
-            value: Any = result
-            for key in keys:
-                value = value[key]
-            values.append(float(value) * scale)
-        return median(values)
-
-    floor = "≥ " if any(result["throughput_is_floor"] for result in results) else ""
-    cells = [
-        scenario,
-        SERVERS[name].name,
-        spread([result["cpu_us_per_delivery"] for result in results]),
-        f"{floor}{middle('deliveries_per_second'):,.0f}",
-        f"{middle('latency_us', 'p50', scale=1e-3):.3g}",
-        f"{middle('latency_us', 'p99', scale=1e-3):.3g}",
-        f"{middle('server_cpu_share'):.0%}",
-        f"{middle('generator_cpu_share'):.0%}",
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def spread(values: list[float]) -> str:
-    middle = f"{median(values):.2g}"
-    if len(values) == 1:
-        return middle
-    return f"{middle} ({min(values):.2g}-{max(values):.2g})"
-
+PROGRAM = Program(
+    "fanout",
+    __doc__ or "",
+    ("snorky", "ws"),
+    add_options,
+    SHORT,
+    benchmarks,
+    rounds=3,
+)
 
 if __name__ == "__main__":
-    main()
+    main(PROGRAM)

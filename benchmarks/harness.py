@@ -5,6 +5,7 @@ beside a figure so that it can be judged later. Leaves the question, the scenari
 comparison to the benchmark.
 
 A server program prints one line when it listens: ``{"port": int, "versions": {name: version}}``.
+It should listen on the port that the environment's PORT names, 0 being any.
 Linux only: epoll, CPU affinity and clocks of other processes.
 """
 
@@ -19,9 +20,9 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class Server:
 
     name: str
     command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,30 +60,36 @@ class RunningServer:
                 found += map(int, children.read_text().split())
         return found
 
+    def kill(self) -> None:
+        """End it and its children now, as when the power fails."""
+        stop(self.process)
+
+    def memory_bytes(self) -> int:
+        """What all its processes hold, pages they share counted once (the sum of their PSS)."""
+        lines = [
+            line
+            for pid in self.pids()
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        ]
+        return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
 
 def build(source: str) -> Path:
-    """Compile a C program if it or a header has changed since it was last compiled."""
+    """Compile a C program, a file or a folder of them, if it has changed since the last time."""
     code = HERE / source
     program = BUILD / code.stem
-    newest = max(path.stat().st_mtime for path in (code, *HERE.glob("*.h")))
+    files = sorted(code.glob("*.[ch]")) if code.is_dir() else [code]
+    newest = max(path.stat().st_mtime for path in files)
     if program.exists() and program.stat().st_mtime >= newest:
         return program
     BUILD.mkdir(exist_ok=True)
     # Another benchmark may be compiling it too, or running the old one: replaced in one step.
     unfinished = BUILD / f"{code.stem}.{os.getpid()}"
-    compiler = os.environ.get("CC", "cc")
-    run_tool([compiler, "-O2", "-Wall", "-Wextra", "-o", str(unfinished), str(code)])
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    units = [str(file) for file in files if file.suffix == ".c"]
+    run_tool([*compiler, "-O2", "-Wall", "-Wextra", "-o", str(unfinished), *units])
     unfinished.rename(program)
     return program
-
-
-def install_peers() -> None:
-    """Install the npm packages that the peers are made of, as package-lock.json names them."""
-    find_tool("node")
-    installed = HERE / "node_modules" / ".package-lock.json"
-    wanted = HERE / "package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < wanted.stat().st_mtime:
-        run_tool(["npm", "ci", "--no-audit", "--no-fund", "--prefix", str(HERE)])
 
 
 def find_tool(name: str) -> str:
@@ -106,43 +114,71 @@ def two_cores() -> tuple[int, int]:
     return cores[0], cores[1]
 
 
-def raise_descriptor_limit(needed: int) -> None:
-    """Let this process and those it starts open ``needed`` files."""
+def raise_descriptor_limit(wanted: int) -> int:
+    """Let this process and those it starts open ``wanted`` files, or as many as the system allows.
+
+    Returns how many they may open.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        if hard != resource.RLIM_INFINITY:
-            hard = max(hard, needed)
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-        except (ValueError, OSError) as error:
-            raise BenchmarkError(
-                f"expected a limit of at least {needed} open files, got {soft} "
-                "(see `ulimit -Hn`): use fewer subscribers or raise the limit"
-            ) from error
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or soft >= wanted:
+        return wanted
+    with suppress(ValueError, OSError):  # only root may go beyond the hard limit, and not always
+        more = hard if hard == unlimited else max(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, more))
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
 
 
-@contextmanager
-def running(server: Server, core: int) -> Iterator[RunningServer]:
-    """Start the server on ``core``; when the block is left, it and its children have ended."""
+def start(
+    command: Sequence[str], core: int, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start a program on ``core``, in a session of its own; it ends when we are killed."""
     libc = ctypes.CDLL(None)
 
     def prepare() -> None:
         os.sched_setaffinity(0, {core})
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no servers are left if we are killed
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
-    find_tool(server.command[0])
-    process = subprocess.Popen(
-        server.command,
-        stdin=subprocess.DEVNULL,
+    find_tool(command[0])
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        env={**os.environ, **(environment or {})},
         start_new_session=True,
         preexec_fn=prepare,
     )
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Kill a started program and its children, and wait until it has ended."""
+    assert process.stdout
+    if process.stdout.closed:
+        return  # it was stopped before
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+def read_line(process: subprocess.Popen[str], seconds: float) -> str:
+    """The next line of its output; empty where it ended or printed none in time."""
+    assert process.stdout
+    ready, _, _ = select.select([process.stdout], [], [], seconds)
+    return process.stdout.readline() if ready else ""
+
+
+@contextmanager
+def running(server: Server, core: int, port: int = 0) -> Iterator[RunningServer]:
+    """Start the server on ``core``; when the block is left, it and its children have ended.
+
+    ``port`` is where it shall listen, if it can be told; 0: anywhere.
+    """
+    process = start(server.command, core, {**server.environment, "PORT": str(port)})
     try:
-        assert process.stdout
-        ready, _, _ = select.select([process.stdout], [], [], SECONDS_TO_START)
-        line = process.stdout.readline() if ready else ""
+        line = read_line(process, SECONDS_TO_START)
         if not line:
             raise BenchmarkError(
                 f"{server.name} did not listen within {SECONDS_TO_START} s, "
@@ -150,41 +186,63 @@ def running(server: Server, core: int) -> Iterator[RunningServer]:
             )
         yield RunningServer(process, **json.loads(line))
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        stop(process)
 
 
-def run_generator(
-    program: Path, server: RunningServer, core: int, options: dict[str, Any], seconds: float
-) -> dict[str, Any]:
-    """Run the generator against ``server``; returns what it measured.
+Figures = dict[str, float]
+"""What was measured, by name; the unit is part of the name."""
 
-    An option that is True is a flag. ``seconds`` bounds the whole run.
-    """
-    pids = server.pids()
-    command = [str(program), "--port", str(server.port)]
+
+@dataclass(frozen=True)
+class Generator:
+    """The load generator while it runs."""
+
+    process: subprocess.Popen[str]
+    command: Sequence[str]
+
+    def read(self, seconds: float) -> Figures:
+        """The next object it prints. Raises BenchmarkError with the fault that it found."""
+        line = read_line(self.process, seconds)
+        if not line and self.process.poll() is None:
+            raise BenchmarkError(f"no result after {seconds:g} s: {shlex.join(self.command)}")
+        result: dict[str, Any] = json.loads(line or "{}")
+        if not line or "error" in result:
+            reason = result.get("error", f"exit status {self.process.wait()}")
+            raise BenchmarkError(f"{reason}\n{shlex.join(self.command)}")
+        return result
+
+    def tell(self, text: str) -> None:
+        assert self.process.stdin
+        with suppress(BrokenPipeError):  # it has ended: `read` says why
+            self.process.stdin.write(text + "\n")
+            self.process.stdin.flush()
+
+    def release(self) -> None:
+        """End its standard input."""
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.stdin = None  # or `communicate` flushes it
+
+
+@contextmanager
+def generating(
+    program: Path, core: int, pids: Sequence[int], workload: str, options: Mapping[str, object]
+) -> Iterator[Generator]:
+    """Run the load generator on ``core``. An option that is True is a flag, one that is None or
+    False is left out."""
+    command = [str(program), workload]
     for name, value in options.items():
-        command += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        if value is True:
+            command.append(f"--{name}")
+        elif value is not None and value is not False:
+            command += [f"--{name}", str(value)]
     for pid in pids:
         command += ["--pid", str(pid)]
+    generator = Generator(start(command, core), command)
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-            timeout=seconds,
-            preexec_fn=lambda: os.sched_setaffinity(0, {core}),
-        )
-    except subprocess.TimeoutExpired as error:
-        raise BenchmarkError(f"no end after {seconds:g} s: {shlex.join(command)}") from error
-    result: dict[str, Any] = json.loads(done.stdout or "{}")
-    if done.returncode or "error" in result:
-        reason = result.get("error", f"exit status {done.returncode}")
-        raise BenchmarkError(f"{reason}\n{shlex.join(command)}")
-    if server.pids() != pids:
-        raise BenchmarkError("the server started or ended processes: their CPU time is unknown")
-    return result
+        yield generator
+    finally:
+        stop(generator.process)
 
 
 def circumstances() -> dict[str, Any]:

@@ -184,12 +184,12 @@ class Audience:
                 return budget - max(receivers, 1)
             batch = self._batch = _Batch(frames, seen, self._connections.copy())
         rest = batch.rest
-        receivers = [rest.popitem()[0] for _ in range(min(budget, len(rest)))]
-        metrics.messages_sent += len(batch.frames) * len(receivers)
-        budget -= len(receivers)
+        chosen = [rest.popitem()[0] for _ in range(min(budget, len(rest)))]
+        metrics.messages_sent += len(batch.frames) * len(chosen)
+        budget -= len(chosen)
         if batch.seen:
-            receivers = [each for each in receivers if not self._write_unseen(each, batch)]
-        write_to_all(receivers, batch.joined)
+            chosen = [each for each in chosen if not self._write_unseen(each, batch)]
+        write_to_all(chosen, batch.joined)
         if not rest:
             self._batch = None
         return budget

@@ -1,7 +1,6 @@
-/* The floor of this machine: pub/sub with nothing but system calls, what fanout.py measures
- * Snorky against when asked to.
+/* The floor of this machine: pub/sub and echo with nothing but system calls.
  *
- * Not a server: it answers only load.c, which always sends the same handshake key, waits for
+ * Not a server: it answers only load/, which always sends the same handshake key, waits for
  * its subscriptions before it publishes and reads as fast as it is written to; JSON is not
  * parsed, the message is cut out of the text. One send per message and subscriber.
  */
@@ -20,17 +19,19 @@
 #include <unistd.h>
 
 #define MAX_FILES 65536
+#define MAX_CHANNELS 200000
 #define BUFFER_BYTES (256 * 1024)
 
 static const char HANDSHAKE[] =
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-static const char NOTIFICATION[] =
-    "{\"service\":\"pubsub\",\"message\":{\"type\":\"message\",\"channel\":\"c\",\"message\":";
-static const char ANSWER[] =
-    "{\"service\":\"pubsub\",\"message\":{\"type\":\"response\",\"data\":null,\"callId\":";
+#define NOTIFICATION \
+    "{\"service\":\"pubsub\",\"message\":{\"type\":\"message\",\"channel\":\"c%d\",\"message\":"
+#define ANSWER "{\"service\":\"pubsub\",\"message\":{\"type\":\"response\",\"callId\":%d,\"data\":"
 
-static int subscribers[MAX_FILES], subscriber_count;
+static struct {
+    int *subscribers, count;
+} channels[MAX_CHANNELS];
 static struct {
     uint8_t *rest;
     size_t bytes;
@@ -70,25 +71,44 @@ static size_t put_text(uint8_t *to, const char *start, const char *middle, size_
     return header + bytes;
 }
 
-static void handle(int fd, char *text, size_t bytes)
+static const char *after(const char *key, const char *text, size_t bytes)
+{
+    const char *found = memmem(text, bytes, key, strlen(key));
+    return found ? found + strlen(key) : NULL;
+}
+
+static void subscribe(int fd, int channel)
+{
+    int count = channels[channel].count++, **subscribers = &channels[channel].subscribers;
+    if (!(count & (count - 1))) /* full: twice as many */
+        *subscribers = realloc(*subscribers, (size_t)(count ? 2 * count : 1) * sizeof(int));
+    (*subscribers)[count] = fd;
+}
+
+static void handle(int fd, const char *text, size_t bytes)
 {
     static uint8_t frame[70000];
-    static const char id[] = ",\"callId\":", body[] = "\"message\":{\"seq\"";
-    char *call_id = memmem(text, bytes, id, strlen(id));
-    if (!call_id)
-        die("expected a callId");
-    char *message = memmem(text, bytes, body, strlen(body));
+    char start[128];
+    const char *call_id = after("},\"callId\":", text, bytes);
+    const char *name = after("\"channel\":\"c", text, bytes);
+    const char *message = after("\"message\":{\"seq\"", text, bytes);
+    const char *value = after("\"value\":", text, bytes);
+    int channel = name ? atoi(name) : 0;
+    if (!call_id || channel >= MAX_CHANNELS)
+        die("expected a call");
+    size_t value_bytes = value ? (size_t)(call_id - value) - strlen("},\"callId\":") : 4;
     if (message) {
-        message += strlen("\"message\":");
-        size_t length = (size_t)(call_id - message) - 1; /* the brace that ends params */
-        size_t frame_bytes = put_text(frame, NOTIFICATION, message, length);
-        for (int i = 0; i < subscriber_count; i++)
-            send_all(subscribers[i], frame, frame_bytes);
-    } else {
-        subscribers[subscriber_count++] = fd;
+        message -= strlen("{\"seq\"");
+        size_t length = (size_t)(call_id - message) - strlen("},\"callId\":");
+        snprintf(start, sizeof start, NOTIFICATION, channel);
+        size_t frame_bytes = put_text(frame, start, message, length);
+        for (int i = 0; i < channels[channel].count; i++)
+            send_all(channels[channel].subscribers[i], frame, frame_bytes);
+    } else if (name) {
+        subscribe(fd, channel);
     }
-    call_id += strlen(id);
-    send_all(fd, frame, put_text(frame, ANSWER, call_id, strspn(call_id, "0123456789")));
+    snprintf(start, sizeof start, ANSWER, atoi(call_id));
+    send_all(fd, frame, put_text(frame, start, value ? value : "null", value_bytes));
 }
 
 /* Returns the length of the frame at `data`, 0 while some of it has yet to come. */
@@ -113,8 +133,11 @@ static void receive(int fd)
     if (bytes)
         memcpy(buffer, peers[fd].rest, bytes);
     ssize_t got = recv(fd, buffer + bytes, BUFFER_BYTES, 0);
-    if (got <= 0)
-        exit(0); /* the run has ended */
+    if (got <= 0) { /* its subscriptions stay: load publishes nothing once somebody has left */
+        close(fd);
+        peers[fd].open = 0, peers[fd].bytes = 0;
+        return;
+    }
     bytes += (size_t)got;
     if (!peers[fd].open) {
         if (!memmem(buffer, bytes, "\r\n\r\n", 4))
@@ -137,7 +160,10 @@ int main(void)
     int on = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
-    if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 1024) ||
+    if (getenv("PORT"))
+        address.sin_port = htons((uint16_t)atoi(getenv("PORT")));
+    if (setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
+        bind(listener, (struct sockaddr *)&address, size) || listen(listener, 1024) ||
         getsockname(listener, (struct sockaddr *)&address, &size))
         die("listen");
     int epoll_fd = epoll_create1(0);
