@@ -35,9 +35,15 @@ class Handshake:
 
 
 class Refused(Exception):
-    """The peer may not connect. ``status`` is an HTTP status, ``reason`` is told to the peer."""
+    """The peer may not connect. ``reason`` is told to the peer.
+
+    ``status`` is an HTTP status from 400 to 599: others are no refusals, or have no room for a
+    reason.
+    """
 
     def __init__(self, status: int = 401, reason: str = "Not authenticated") -> None:
+        if not 400 <= status <= 599:
+            raise ValueError(f"expected an HTTP status from 400 to 599, got {status!r}")
         super().__init__(status, reason)
         self.status = status
         self.reason = reason

@@ -65,6 +65,14 @@ class Limits:
     backend_timeout: float = 30.0
     """How long a request to the HTTP back end waits for the service's answer. Past it: 504."""
 
+    handshake_timeout: float = 10.0
+    """How long a connection may take to say what it wants, and ``authenticate`` to admit it. Past
+    it the connection is cut, or refused with status 503."""
+
+    max_connections: int = 100_000
+    """Connections of ``snorky serve``'s front end, plain HTTP included. Past it a newcomer is
+    refused with status 503. A program of yours that calls ``listen`` has Tornado's limits: none."""
+
     close_timeout: float = 5.0
     """How long a closing connection may take to say goodbye before it is cut."""
 

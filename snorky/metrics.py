@@ -23,6 +23,8 @@ class Metrics:
     clients_refused: int = 0
     clients_slow: int = 0
     clients_silent: int = 0
+    connections_refused: int = 0
+    handshakes_timed_out: int = 0
     messages_received: int = 0
     messages_refused: int = 0
     messages_sent: int = 0
@@ -48,6 +50,8 @@ HELP = {
     "clients_refused": "Handshakes refused (origin, identity, malformed)",
     "clients_slow": "Clients disconnected because they did not read",
     "clients_silent": "Clients disconnected because they did not answer pings",
+    "connections_refused": "Connections refused because there were too many",
+    "handshakes_timed_out": "Connections cut because they said nothing",
     "messages_received": "Messages received from clients",
     "messages_refused": "Messages dropped: malformed, or for an unknown service",
     "messages_sent": "Messages sent to clients, one for each receiver",

@@ -18,7 +18,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 from tornado.web import Application
+
+from snorky.front_door import FrontDoor
 
 WATCHED = ("snorky", "tornado", "asyncio")
 
@@ -87,6 +90,27 @@ async def listen() -> AsyncIterator[Listen]:
     for server in servers:
         server.stop()
         await server.close_all_connections()
+
+
+OpenFrontDoor = Callable[..., tuple[FrontDoor, int]]
+
+
+@pytest_asyncio.fixture
+async def open_front_door() -> AsyncIterator[OpenFrontDoor]:
+    """``open_front_door(application, routes, **options)`` -> the door and its port."""
+    doors: list[FrontDoor] = []
+
+    def start(application: Application, routes: object, **options: object) -> tuple[FrontDoor, int]:
+        door = FrontDoor(application, routes, **options)
+        listening = bind_sockets(0, "127.0.0.1")
+        door.add_sockets(listening)
+        doors.append(door)
+        return door, int(listening[0].getsockname()[1])
+
+    yield start
+    for door in doors:
+        door.stop()
+        await door.close_all_connections()
 
 
 class Program:

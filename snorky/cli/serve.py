@@ -12,22 +12,26 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import click
 from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPServerRequest
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
 from snorky import ServiceRegistry, close_codes, version
+from snorky.cli.collector import settle_collector
+from snorky.front_door import FrontDoor
 from snorky.log import printable, snorky_log
 from snorky.request_handlers.http import BackendHTTPHandler, LiveHandler, MetricsHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 
 STATIC_FILES = Path(__file__).parent.parent / "static"
+access_log = logging.getLogger("snorky.access")
 LISTEN_BACKLOG = 1024
 """Connections that may wait to be accepted: after a restart all clients come at once."""
 
@@ -40,6 +44,7 @@ class Served:
     backend: ServiceRegistry | None
     api_keys: tuple[str, ...]
     allowed_origins: tuple[str, ...] | None
+    trusted_proxies: tuple[str, ...] = ()
 
 
 @click.command()
@@ -71,6 +76,14 @@ class Served:
     "May be given several times; '*' allows every page.",
 )
 @click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A proxy in front of the port for clients: its X-Forwarded-For (or X-Real-Ip) and "
+    "X-Forwarded-Proto are believed. May be given several times.",
+)
+@click.option(
     "--log-level",
     default="info",
     show_default=True,
@@ -84,6 +97,7 @@ def serve(
     backend_host: str,
     backend_port: int,
     allowed_origins: tuple[str, ...],
+    trusted_proxies: tuple[str, ...],
     log_level: str,
 ) -> None:
     """Serve the services that FILE, a Python program, defines.
@@ -104,10 +118,11 @@ def serve(
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    served = load(file, allowed_origins)
+    served = replace(load(file, allowed_origins), trusted_proxies=trusted_proxies)
     listening = bind(host, port)
     backend_listening = bind(backend_host, backend_port)
     raise_descriptor_limit()
+    settle_collector()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(run(served, listening, backend_listening))
 
@@ -204,16 +219,24 @@ class _ClientFiles(StaticFileHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
 
 
-def frontend_application(served: Served) -> Application:
-    return Application(
+def front_door(served: Served) -> FrontDoor:
+    route = SnorkyWebSocketHandler.get_route(
+        served.frontend, "/ws", allowed_origins=served.allowed_origins
+    )
+    application = Application(
         [
-            SnorkyWebSocketHandler.get_route(
-                served.frontend, "/ws", allowed_origins=served.allowed_origins
-            ),
+            route,
             (r"/static/([\w.-]+)", _ClientFiles, {"path": str(STATIC_FILES)}),
             ("/live", LiveHandler),
         ],
-        log_function=log_request,
+        log_function=log_handled,
+    )
+    return FrontDoor(
+        application,
+        [route],
+        limits=served.frontend.limits,
+        trusted_proxies=served.trusted_proxies,
+        log_request=log_request,
     )
 
 
@@ -222,21 +245,24 @@ def backend_application(served: Served) -> Application:
     if served.backend is not None:
         options = {"service_registry": served.backend, "api_key": served.api_keys}
         routes.append(("/backend", BackendHTTPHandler, options))
-    return Application(routes, log_function=log_request)
+    return Application(routes, log_function=log_handled)
 
 
-def log_request(handler: RequestHandler) -> None:
+def log_handled(handler: RequestHandler) -> None:
+    log_request(handler.request, handler.get_status())
+
+
+def log_request(request: HTTPServerRequest, status: int) -> None:
     """The access log. Without the query: it may hold tokens."""
-    status = handler.get_status()
     level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
-    logging.getLogger("snorky.access").log(
+    access_log.log(
         level,
         "%s %s %d %s %.1f ms",
-        handler.request.method,
-        printable(handler.request.path),
+        request.method,
+        printable(request.path),
         status,
-        handler.request.remote_ip,
-        1000 * handler.request.request_time(),
+        request.remote_ip,
+        1000 * request.request_time(),
     )
 
 
@@ -251,8 +277,7 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
             loop.add_signal_handler(number, stopping.set)
-    # X-Forwarded-For is not believed: anybody can send it.
-    frontend_server = HTTPServer(frontend_application(served))
+    frontend_server = front_door(served)
     frontend_server.add_sockets(listening)
     backend_server = HTTPServer(backend_application(served))
     backend_server.add_sockets(backend_listening)

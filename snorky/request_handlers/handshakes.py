@@ -1,13 +1,32 @@
-"""A request of Tornado's as the Handshake that every edge shares."""
+"""The rules of the WebSocket handshake, the same for every door.
+
+What a request asks for, whether it may be granted, and the head of the answer. How the request
+was read, and who answers, is the door's business.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from http.client import responses
+from typing import Any
+
 from tornado.httputil import HTTPServerRequest
 
-from snorky.identity import Handshake
+from snorky.connection import HEARTBEAT_SUBPROTOCOL
+from snorky.identity import Handshake, Refused
+from snorky.service_registry import ServiceRegistry
+
+REFUSAL_TYPE = "text/plain; charset=UTF-8"
+"""What the reason of a refusal is told in."""
+
+_ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 
 def handshake_of(request: HTTPServerRequest) -> Handshake:
+    """A request of Tornado's as the Handshake that every edge shares."""
     return Handshake(
         path=request.path,
         headers=request.headers,
@@ -15,7 +34,84 @@ def handshake_of(request: HTTPServerRequest) -> Handshake:
             name: [value.decode("utf-8", "replace") for value in values]
             for name, values in request.query_arguments.items()
         },
-        cookies={name: morsel.value for name, morsel in request.cookies.items()},
+        cookies=_Cookies(request),
         remote_address=request.remote_ip,
         secure=request.protocol == "https",
     )
+
+
+class _Cookies(Mapping[str, str]):
+    """Parsed when somebody looks at them: who authenticates by a token never does."""
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        self._request = request
+
+    def __getitem__(self, name: str) -> str:
+        return self._request.cookies[name].value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._request.cookies)
+
+    def __len__(self) -> int:
+        return len(self._request.cookies)
+
+
+def fault_of(headers: Mapping[str, str]) -> tuple[int, str] | None:
+    """What RFC 6455, 4.2.1, does not allow in a request: status and reason of the refusal."""
+    if headers.get("Upgrade", "").lower() != "websocket":
+        return 400, 'Can "Upgrade" only to "WebSocket".'
+    connection = [token.strip().lower() for token in headers.get("Connection", "").split(",")]
+    if "upgrade" not in connection:
+        return 400, '"Connection" must be "Upgrade".'
+    if headers.get("Sec-WebSocket-Version") != "13":
+        return 426, "Sec-WebSocket-Version must be 13."
+    try:
+        key = base64.b64decode(headers.get("Sec-WebSocket-Key", ""), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 16:
+        return 400, "Sec-WebSocket-Key must be 16 bytes in base64."
+    return None
+
+
+async def admit(registry: ServiceRegistry, handshake: Handshake) -> Any:
+    """The identity of a peer that may connect. Raises Refused, also where nobody decides in time.
+
+    ``limits.handshake_timeout`` bounds what ``authenticate`` may take.
+    """
+    try:
+        async with asyncio.timeout(registry.limits.handshake_timeout):
+            return await registry.admit(handshake)
+    except TimeoutError as error:  # those of authenticate itself have become Refused
+        raise Refused(503, "Not admitted in time") from error
+
+
+def subprotocols_of(headers: Mapping[str, str]) -> list[str]:
+    """The subprotocols that the peer offers."""
+    offered = headers.get("Sec-WebSocket-Protocol", "")
+    return [name.strip() for name in offered.split(",") if name.strip()]
+
+
+def select_subprotocol(offered: Iterable[str]) -> str | None:
+    """Our own client offers ``snorky``: heartbeats that pages can see."""
+    return HEARTBEAT_SUBPROTOCOL if HEARTBEAT_SUBPROTOCOL in offered else None
+
+
+def upgrade_headers(key: str, subprotocol: str | None) -> dict[str, str]:
+    """The headers of the response that accepts (RFC 6455, 4.2.2)."""
+    accept = hashlib.sha1(key.encode("latin-1") + _ACCEPT_GUID).digest()  # noqa: S324  # RFC 6455
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Accept": base64.b64encode(accept).decode("ascii"),
+    }
+    if subprotocol is not None:
+        headers["Sec-WebSocket-Protocol"] = subprotocol
+    return headers
+
+
+def response_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    """Status line and headers, with the empty line that ends them."""
+    lines = [f"HTTP/1.1 {status} {responses.get(status, 'Unknown')}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join((*lines, "", "")).encode("utf-8")

@@ -7,13 +7,10 @@ socket moves to ``snorky.connection`` as soon as the handshake is accepted.
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
 import inspect
 import socket
 import sys
 from collections.abc import Awaitable, Sequence
-from http.client import responses
 from typing import Any
 
 from tornado import httputil
@@ -26,23 +23,29 @@ from snorky.connection import HEARTBEAT_SUBPROTOCOL, ConnectedClient, Connection
 from snorky.identity import Handshake, Refused, origin_allowed
 from snorky.metrics import metrics
 from snorky.protocols.websocket_frames import BINARY, TEXT, encode_frame
-from snorky.request_handlers.handshakes import handshake_of
+from snorky.request_handlers.handshakes import (
+    REFUSAL_TYPE,
+    admit,
+    fault_of,
+    handshake_of,
+    response_head,
+    select_subprotocol,
+    subprotocols_of,
+    upgrade_headers,
+)
 from snorky.request_handlers.stream_transport import StreamTransport
 from snorky.service_registry import ServiceRegistry
-
-_ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 
 class WebSocketClient(ConnectedClient):
     """A client that came by WebSocket.
 
     ``req_handler`` is its request handler. The plain SnorkyWebSocketHandler is dropped with its
-    request once every service knows of the client (None then), a subclass stays.
+    request once every service knows of the client (None then), a subclass stays. Who came through
+    ``snorky.front_door`` has none.
     """
 
-    def __init__(self, req_handler: SnorkyWebSocketHandler, identity: Any = None) -> None:
-        super().__init__(req_handler.request.remote_ip, identity)
-        self.req_handler: SnorkyWebSocketHandler | None = req_handler
+    req_handler: SnorkyWebSocketHandler | None = None
 
 
 class SnorkyWebSocketHandler(WebSocketHandler):
@@ -87,7 +90,7 @@ class SnorkyWebSocketHandler(WebSocketHandler):
     async def get(self, *args: Any, **kwargs: Any) -> None:
         self.open_args = args
         self.open_kwargs = kwargs
-        fault = self._handshake_fault()
+        fault = fault_of(self.request.headers)
         if fault is not None:
             self._refuse(*fault)
             return
@@ -96,48 +99,28 @@ class SnorkyWebSocketHandler(WebSocketHandler):
             self._refuse(403, f"Cross origin websockets not allowed: {handshake.origin}")
             return
         try:
-            identity = await self.service_registry.admit(handshake)
+            identity = await admit(self.service_registry, handshake)
         except Refused as refused:
             self._refuse(refused.status, refused.reason)
             return
-        self.client = WebSocketClient(self, identity)
+        self.client = WebSocketClient(self.request.remote_ip, identity)
+        self.client.req_handler = self
         await self._accept(handshake)
 
     def check_origin(self, origin: str) -> bool:
         """Say whether pages of ``origin`` may connect. An override decides alone."""
         return origin_allowed(origin, self.request.host, self.allowed_origins)
 
-    def _handshake_fault(self) -> tuple[int, str] | None:
-        """RFC 6455, 4.2.1."""
-        headers = self.request.headers
-        if headers.get("Upgrade", "").lower() != "websocket":
-            return 400, 'Can "Upgrade" only to "WebSocket".'
-        connection = [token.strip().lower() for token in headers.get("Connection", "").split(",")]
-        if "upgrade" not in connection:
-            return 400, '"Connection" must be "Upgrade".'
-        if headers.get("Sec-WebSocket-Version") != "13":
-            return 426, "Sec-WebSocket-Version must be 13."
-        try:
-            key = base64.b64decode(headers.get("Sec-WebSocket-Key", ""), validate=True)
-        except ValueError:
-            key = b""
-        if len(key) != 16:
-            return 400, "Sec-WebSocket-Key must be 16 bytes in base64."
-        return None
-
     def _refuse(self, status: int, reason: str) -> None:
         metrics.clients_refused += 1
         self.set_status(status)
         if status == 426:
             self.set_header("Sec-WebSocket-Version", "13")
-        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.set_header("Content-Type", REFUSAL_TYPE)
         self.finish(reason)
 
     async def _accept(self, handshake: Handshake) -> None:
-        offered = handshake.headers.get("Sec-WebSocket-Protocol", "")
-        self._subprotocol = self.select_subprotocol(
-            [name.strip() for name in offered.split(",") if name.strip()]
-        )
+        self._subprotocol = self.select_subprotocol(subprotocols_of(handshake.headers))
         limits = self.service_registry.limits
         head = self._head_of_101()
         stream = self.detach()
@@ -178,20 +161,19 @@ class SnorkyWebSocketHandler(WebSocketHandler):
 
         Headers and cookies that the handler has set go with it.
         """
-        key = utf8(self.request.headers["Sec-WebSocket-Key"])
-        accept = base64.b64encode(hashlib.sha1(key + _ACCEPT_GUID).digest())  # noqa: S324  # RFC 6455
         self.set_status(101)
         self.clear_header("Content-Type")
-        self.set_header("Upgrade", "websocket")
-        self.set_header("Connection", "Upgrade")
-        self.set_header("Sec-WebSocket-Accept", accept)
-        if self._subprotocol is not None:
-            self.set_header("Sec-WebSocket-Protocol", self._subprotocol)
-        lines = [f"HTTP/1.1 101 {responses[101]}"]
-        lines += [f"{name}: {value}" for name, value in self._headers.get_all()]
-        for cookie in getattr(self, "_new_cookie", {}).values():
-            lines.append(f"Set-Cookie: {cookie.OutputString()}")
-        return "\r\n".join((*lines, "", "")).encode("utf-8")
+        key = self.request.headers["Sec-WebSocket-Key"]
+        for name, value in upgrade_headers(key, self._subprotocol).items():
+            self.set_header(name, value)
+        cookies = getattr(self, "_new_cookie", {}).values()
+        return response_head(
+            101,
+            (
+                *self._headers.get_all(),
+                *(("Set-Cookie", cookie.OutputString()) for cookie in cookies),
+            ),
+        )
 
     def on_connection_close(self) -> None:
         """The peer left before it was admitted: neither ``open`` nor ``on_close`` is called."""
@@ -203,8 +185,7 @@ class SnorkyWebSocketHandler(WebSocketHandler):
     # What subclasses override
 
     def select_subprotocol(self, subprotocols: list[str]) -> str | None:
-        """Our own client offers ``snorky``: heartbeats that pages can see."""
-        return HEARTBEAT_SUBPROTOCOL if HEARTBEAT_SUBPROTOCOL in subprotocols else None
+        return select_subprotocol(subprotocols)
 
     def open(self, *args: str, **kwargs: str) -> Awaitable[None] | None:
         if self.client.connected:  # it may have left while an override was at work

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ from click.testing import CliRunner
 
 from snorky import version
 from snorky.cli import main
+from tests.conftest import free_port
 
 PUBSUB = """
 from snorky import ServiceRegistry
@@ -137,6 +139,45 @@ async def test_the_access_log_has_a_line_for_each_connection_without_its_query(a
     assert "127.0.0.1" in line.string
 
 
+async def test_a_trusted_proxy_says_who_connects(app, serve) -> None:
+    forwarded = {"X-Forwarded-For": "203.0.113.7"}
+    for options, address in (((), "127.0.0.1"), (("--trusted-proxy", "127.0.0.1"), "203.0.113.7")):
+        server = serve(app(PUBSUB), *options)
+        async with websockets.connect(server.url, additional_headers=forwarded):
+            line = server.wait_for("GET /ws 101")
+            assert f" {address} " in line.string
+
+
+def cpu_seconds(server: Any) -> float:
+    """Processor time that a program has used."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc and its limits")
+async def test_without_descriptors_newcomers_wait_and_clients_are_served(app, run_program) -> None:
+    ports = ("--port", str(free_port()), "--backend-port", "0")
+    command = [sys.executable, "-m", "snorky", "serve", str(app(SLOW)), *ports]
+    server = run_program(["bash", "-c", 'ulimit -n 40 && exec "$@"', "bash", *command])
+    server.wait_for("serves clients")
+    address = ("127.0.0.1", int(ports[1]))
+    async with websockets.connect(f"ws://127.0.0.1:{ports[1]}/ws") as page:
+        crowd = [await asyncio.open_connection(*address) for _ in range(60)]
+        await asyncio.to_thread(server.wait_for, "Cannot accept connections.*Too many open files")
+        begun = cpu_seconds(server)
+        await page.send(envelope("slow", "work"))
+        assert json.loads(await page.recv())["message"] == {"type": "begun"}
+        assert json.loads(await page.recv())["message"]["data"] == "done"
+        assert cpu_seconds(server) - begun < 0.3
+        for _, writer in crowd:
+            writer.close()
+            await writer.wait_closed()
+        async with websockets.connect(f"ws://127.0.0.1:{ports[1]}/ws") as newcomer:
+            await newcomer.send(envelope("slow", "work"))
+            assert json.loads(await newcomer.recv())["message"] == {"type": "begun"}
+    assert sum("Cannot accept" in line for line in server.lines) == 1
+
+
 async def test_sigterm_tells_clients_to_come_back_and_ends_well(app, serve) -> None:
     server = serve(app(PUBSUB))
     async with websockets.connect(server.url) as page:
@@ -227,6 +268,13 @@ def test_a_port_out_of_range_is_refused(app) -> None:
 def test_help_and_version() -> None:
     assert "serve" in CliRunner().invoke(main, ["--help"]).output
     text = CliRunner().invoke(main, ["serve", "--help"]).output
-    for option in ("--host", "--port", "--backend-port", "--allowed-origin", "SNORKY_API_KEY"):
+    for option in (
+        "--host",
+        "--port",
+        "--backend-port",
+        "--allowed-origin",
+        "--trusted-proxy",
+        "SNORKY_API_KEY",
+    ):
         assert option in text
     assert version in CliRunner().invoke(main, ["--version"]).output

@@ -8,14 +8,10 @@ import websockets
 
 from snorky import ServiceRegistry
 from snorky.identity import Handshake, Refused
+from snorky.limits import Limits
 from snorky.metrics import metrics
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from tests.request_handlers.websocket_site import Echo, Site, received, said
-
-
-@pytest.fixture
-async def site(listen: Any) -> Site:
-    return Site(listen)
 
 
 @pytest.fixture
@@ -248,6 +244,42 @@ async def test_who_cannot_be_checked_does_not_come_in_and_learns_nothing(
     assert await refusal_of(site) == (500, "Internal error")
     assert echo.clients == []
     expect_log("Unhandled exception while authenticating 127.0.0.1")
+    expect_log("500 GET /")
+
+
+async def test_who_is_not_admitted_in_time_is_told_so(
+    site: Site, echo: Echo, expect_log: Any
+) -> None:
+    given_up = asyncio.Event()
+
+    async def never(handshake: Handshake) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            given_up.set()
+
+    limits = Limits(handshake_timeout=0.1)
+    registry = ServiceRegistry([echo], authenticate=never, limits=limits)
+    site.serve(SnorkyWebSocketHandler.get_route(registry))
+
+    assert await refusal_of(site) == (503, "Not admitted in time")
+    assert given_up.is_set()
+    assert echo.clients == []
+    expect_log("503 GET /")
+
+
+async def test_a_refusal_that_is_none_is_an_error_of_ours(
+    site: Site, echo: Echo, expect_log: Any
+) -> None:
+    def redirect(handshake: Handshake) -> None:
+        raise Refused(302, "/login")
+
+    registry = ServiceRegistry([echo], authenticate=redirect)
+    site.serve(SnorkyWebSocketHandler.get_route(registry))
+
+    assert await refusal_of(site) == (500, "Internal error")
+    error = expect_log("Unhandled exception while authenticating 127.0.0.1")
+    assert "from 400 to 599, got 302" in str(error.exc_info)
     expect_log("500 GET /")
 
 

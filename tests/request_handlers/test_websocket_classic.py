@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,11 +13,6 @@ from snorky.request_handlers.websocket import SnorkyWebSocketHandler, WebSocketC
 from snorky.services.base import Service
 from snorky.services.pubsub import PubSubService
 from tests.request_handlers.websocket_site import DEADLINE, Echo, Site, closed, received, said
-
-
-@pytest.fixture
-async def site(listen: Callable[..., int]) -> Site:
-    return Site(listen)
 
 
 @pytest.fixture

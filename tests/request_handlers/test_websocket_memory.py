@@ -7,13 +7,16 @@ import gc
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
 import pytest
+from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 from websockets.frames import Opcode
 
 from snorky import ServiceRegistry
 from snorky.connection import Connection
+from snorky.identity import Handshake
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler, WebSocketClient
 from snorky.services.pubsub import PubSubService
 from tests.lines import HANDSHAKE, masked, until
@@ -36,7 +39,7 @@ def without_collector() -> Iterator[None]:
 
 
 def alive() -> Counter[str]:
-    kinds = (WebSocketClient, Connection, SnorkyWebSocketHandler)
+    kinds = (WebSocketClient, Connection, SnorkyWebSocketHandler, Handshake, HTTPServerRequest)
     return Counter(
         type(each).__name__ for each in gc.get_objects() if issubclass(type(each), kinds)
     )
@@ -65,20 +68,32 @@ class Subclass(SnorkyWebSocketHandler):
 
 
 @pytest.mark.parametrize(
-    ("handler", "connections"), [(SnorkyWebSocketHandler, 10_000), (Subclass, 1000)]
+    ("door", "handler", "connections"),
+    [
+        ("tornado", SnorkyWebSocketHandler, 10_000),
+        ("tornado", Subclass, 1000),
+        ("front", SnorkyWebSocketHandler, 10_000),
+    ],
 )
 async def test_thousands_of_clients_come_and_go(
     listen: Callable[..., int],
+    open_front_door: Callable[..., Any],
     without_collector: None,
+    door: str,
     handler: type[SnorkyWebSocketHandler],
     connections: int,
 ) -> None:
     pubsub = PubSubService("pubsub")
     registry = ServiceRegistry([pubsub])
-    port = listen(Application([handler.get_route(registry)], log_function=lambda _: None))
-    assert not alive()
+    route = handler.get_route(registry)
+    application = Application([route], log_function=lambda _: None)
+    if door == "tornado":
+        port = listen(application)
+    else:
+        _, port = open_front_door(application, [route])
+    before = alive()
     for _ in range(connections // AT_ONCE):
         await asyncio.gather(*(visit(port, politely=bool(n % 2)) for n in range(AT_ONCE)))
     await until(lambda: not registry.clients)
     assert not pubsub._audiences
-    assert not alive()
+    assert alive() == before

@@ -2,16 +2,25 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import websockets
+from tornado.httputil import HTTPServerRequest
+from tornado.log import access_log
 from tornado.web import Application
 
 from snorky.client import Client
 from snorky.services.base import Service
 
 DEADLINE = 5.0
+
+
+def log_request(request: HTTPServerRequest, status: int) -> None:
+    """The line that Tornado's access log would have had."""
+    level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
+    access_log.log(level, "%d %s %s", status, request.method, request.path)
 
 
 class Echo(Service):
@@ -36,13 +45,23 @@ class Echo(Service):
 
 
 class Site:
-    """Serves routes; ``connect`` opens a WebSocket to one of them."""
+    """Serves routes; ``connect`` opens a WebSocket to one of them.
 
-    def __init__(self, listen: Callable[..., int]) -> None:
+    Through Tornado, or through the front door where ``open_front_door`` is given.
+    """
+
+    def __init__(
+        self, listen: Callable[..., int], open_front_door: Callable[..., Any] | None = None
+    ) -> None:
         self._listen = listen
+        self._open_front_door = open_front_door
 
     def serve(self, *routes: Any, **settings: Any) -> None:
-        self.port = self._listen(Application(list(routes), **settings))
+        application = Application(list(routes), **settings)
+        if self._open_front_door is None:
+            self.port = self._listen(application)
+        else:
+            _, self.port = self._open_front_door(application, routes, log_request=log_request)
 
     def connect(self, path: str = "/", **options: Any) -> Any:
         return websockets.connect(f"ws://127.0.0.1:{self.port}{path}", **options)

@@ -1,0 +1,428 @@
+"""The front door of ``snorky serve``: WebSockets are let in without a way through Tornado.
+
+It looks at the head of a request while that is still in the socket (MSG_PEEK). Only what is plainly
+a WebSocket for one of its routes, complete and without a fault, is taken; everything else goes to
+Tornado unread, which answers as ever. So it has no rules of HTTP of its own: it only need not take
+anything that Tornado would read differently.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import sys
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import takewhile
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
+
+from tornado.httpserver import HTTPServer, _HTTPRequestContext
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPInputError,
+    HTTPServerRequest,
+    RequestStartLine,
+)
+from tornado.iostream import IOStream
+from tornado.web import Application
+
+from snorky.connection import HEARTBEAT_SUBPROTOCOL, Connection
+from snorky.identity import Handshake, Refused, origin_allowed
+from snorky.limits import DEFAULT_LIMITS, Limits
+from snorky.log import snorky_log
+from snorky.metrics import metrics
+from snorky.request_handlers.handshakes import (
+    REFUSAL_TYPE,
+    admit,
+    fault_of,
+    handshake_of,
+    response_head,
+    select_subprotocol,
+    subprotocols_of,
+    upgrade_headers,
+)
+from snorky.request_handlers.websocket import SnorkyWebSocketHandler, WebSocketClient
+from snorky.service_registry import ServiceRegistry
+
+PEEK_BYTES = 16 * 1024
+"""Longest head that is taken; Tornado takes longer ones."""
+
+ACCEPTS_PER_TURN = 32
+"""Connections accepted before those that are open get their turn."""
+
+SECONDS_OF_REST = 0.5
+"""How long nobody is accepted after the system could not: it has no descriptors left, or no memory.
+The sockets would wake us all the time, and the backlog keeps the newcomers."""
+
+SECONDS_BETWEEN_WARNINGS = 10.0
+
+_PLAIN_HEAD = re.compile(rb"GET [!-~]+ HTTP/1\.1\r\n(?:[A-Za-z0-9-]+:[ -~]*\r\n)+\r\n")
+"""A head in which nothing is unusual, and whose lines can be read in one way only."""
+
+_NOT_FOR_US = ("Content-Length", "Transfer-Encoding", "Expect")
+"""Headers of a request that has a body, or asks whether it may send one."""
+
+_TOO_MANY = b"Too many connections"
+_TURNED_AWAY = (
+    response_head(
+        503,
+        {
+            "Content-Type": REFUSAL_TYPE,
+            "Content-Length": str(len(_TOO_MANY)),
+            "Connection": "close",
+        }.items(),
+    )
+    + _TOO_MANY
+)
+
+Address = tuple[Any, ...]
+"""What ``socket.accept`` says of the peer: its IP address first."""
+
+
+class WebSocketRoute(NamedTuple):
+    """Where WebSockets are let in; the options are those of ``SnorkyWebSocketHandler``."""
+
+    service_registry: ServiceRegistry
+    ping_pong_interval: float | None = 90
+    allowed_origins: Sequence[str] | None = None
+
+
+class FrontDoor:
+    """Listens for ``application``, and serves those of its ``routes`` that are WebSockets itself.
+
+    ``routes`` are what ``SnorkyWebSocketHandler.get_route`` returned; one whose path is a pattern,
+    or whose handler is a subclass, is left to Tornado. ``limits`` bound the connections.
+    ``trusted_proxies`` are addresses whose ``X-Forwarded-For`` (or ``X-Real-Ip``) and
+    ``X-Forwarded-Proto`` are believed, as Tornado's ``xheaders`` does for everybody.
+    ``log_request(request, status)`` is told of the WebSockets that do not reach ``application``.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        routes: Iterable[tuple[str, type, dict[str, Any]]],
+        *,
+        limits: Limits = DEFAULT_LIMITS,
+        trusted_proxies: Collection[str] = (),
+        log_request: Callable[[HTTPServerRequest, int], None] | None = None,
+    ) -> None:
+        self._routes = {
+            path: WebSocketRoute(**options)
+            for path, handler, options in routes
+            if handler is SnorkyWebSocketHandler and re.fullmatch(path, path)
+        }
+        self._registries = {route.service_registry for route in self._routes.values()}
+        self._limits = limits
+        self._trusted_proxies = frozenset(trusted_proxies)
+        self._log_request = log_request
+        http_server = partial(
+            HTTPServer,
+            application,
+            idle_connection_timeout=limits.handshake_timeout,
+            body_timeout=limits.handshake_timeout,
+            max_body_size=limits.max_message_bytes,
+        )
+        self._http_server: HTTPServer = http_server()
+        self._http_server_behind_proxies: HTTPServer = http_server(
+            xheaders=True, trusted_downstream=list(trusted_proxies)
+        )
+        self._listening: list[socket.socket] = []
+        self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._silent: dict[socket.socket, tuple[float, Address]] = {}
+        """Who has said nothing yet, the longest wait first: when it is cut, and its address."""
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._next_warning = 0.0
+
+    # Listening
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept connections from listening sockets, which become ours."""
+        self._loop = asyncio.get_running_loop()
+        for listening in sockets:
+            if sys.platform == "win32":
+                # Its event loop can neither watch a socket that we read from nor peek.
+                self._http_server.add_socket(listening)
+                continue
+            listening.setblocking(False)
+            self._listening.append(listening)
+            self._loop.add_reader(listening, self._accept, listening)
+
+    def stop(self) -> None:
+        """Accept nobody any more, and cut who has not been let in yet."""
+        self._http_server.stop()
+        for listening in self._listening:
+            resting = self._resting.pop(listening, None)
+            if resting is not None:
+                resting.cancel()
+            else:
+                self._loop.remove_reader(listening)
+            listening.close()
+        self._listening.clear()
+        for sock in self._silent:
+            self._loop.remove_reader(sock)
+            sock.close()
+        self._silent.clear()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        for handshake in self._handshakes:
+            handshake.cancel()
+
+    async def close_all_connections(self) -> None:
+        """Close what is with Tornado; the WebSockets are their registries' clients."""
+        if self._handshakes:
+            await asyncio.wait(self._handshakes, timeout=self._limits.close_timeout)
+        await self._http_server.close_all_connections()
+        await self._http_server_behind_proxies.close_all_connections()
+
+    @property
+    def connections(self) -> int:
+        """How many are open. Clients that came to the registries otherwise count too."""
+        return (
+            len(self._silent)
+            + len(self._handshakes)
+            + len(self._http_server._connections)
+            + len(self._http_server_behind_proxies._connections)
+            + sum(len(registry.clients) for registry in self._registries)
+        )
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, address = listening.accept()
+            except BlockingIOError:
+                return
+            except ConnectionAbortedError:  # it left before we came
+                continue
+            except OSError as error:
+                self._rest(listening, error)
+                return
+            sock.setblocking(False)
+            if self.connections < self._limits.max_connections:
+                self._look(sock, address)
+            else:
+                self._turn_away(sock)
+
+    def _rest(self, listening: socket.socket, error: OSError) -> None:
+        self._warn("Cannot accept connections, trying again soon: %s", error.strerror or error)
+        self._loop.remove_reader(listening)
+        self._resting[listening] = self._loop.call_later(SECONDS_OF_REST, self._wake, listening)
+
+    def _wake(self, listening: socket.socket) -> None:
+        del self._resting[listening]
+        self._loop.add_reader(listening, self._accept, listening)
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        metrics.connections_refused += 1
+        self._warn("There are %d connections, newcomers are refused", self._limits.max_connections)
+        with suppress(OSError):
+            sock.send(_TURNED_AWAY)
+            sock.shutdown(socket.SHUT_WR)
+            # A socket closed with unread input resets the connection, and the answer may be lost.
+            sock.recv(PEEK_BYTES)
+        sock.close()
+
+    def _warn(self, text: str, *args: object) -> None:
+        now = self._loop.time()
+        if now >= self._next_warning:
+            self._next_warning = now + SECONDS_BETWEEN_WARNINGS
+            snorky_log.warning(text, *args)
+
+    # Who has said nothing yet
+
+    def _wait(self, sock: socket.socket, address: Address) -> None:
+        deadline = self._loop.time() + self._limits.handshake_timeout
+        self._silent[sock] = deadline, address
+        self._loop.add_reader(sock, self._readable, sock)
+        if self._sweeping is None:
+            self._sweeping = self._loop.call_at(deadline, self._sweep)
+
+    def _readable(self, sock: socket.socket) -> None:
+        self._loop.remove_reader(sock)
+        _, address = self._silent.pop(sock)
+        self._look(sock, address)
+
+    def _sweep(self) -> None:
+        """Cut who has been silent for too long. One timer for all: each waits equally long."""
+        now = self._loop.time()
+        waits = self._silent.items()
+        for sock in [sock for sock, _ in takewhile(lambda wait: wait[1][0] <= now, waits)]:
+            metrics.handshakes_timed_out += 1
+            self._loop.remove_reader(sock)
+            del self._silent[sock]
+            sock.close()
+        self._sweeping = None
+        if self._silent:
+            next_deadline, _ = next(iter(self._silent.values()))
+            # A little late, so that many who came one after the other are cut together.
+            pause = self._limits.handshake_timeout / 20
+            self._sweeping = self._loop.call_at(max(next_deadline, now + pause), self._sweep)
+
+    # The request
+
+    def _look(self, sock: socket.socket, address: Address) -> None:
+        try:
+            seen = sock.recv(PEEK_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            self._wait(sock, address)
+            return
+        except OSError:
+            seen = b""
+        if not seen:  # it has left
+            sock.close()
+            return
+        head_bytes = seen.find(b"\r\n\r\n") + 4
+        request = self._request_in(seen[:head_bytes], sock, address) if head_bytes > 4 else None
+        if request is None:
+            # Half a head too: Tornado waits for the rest, and would not be woken by what is here.
+            self._hand_over(sock, address)
+            return
+        task = self._loop.create_task(self._shake_hands(sock, address, request, head_bytes))
+        self._handshakes.add(task)
+        task.add_done_callback(partial(self._shook_hands, sock))
+
+    def _request_in(
+        self, head: bytes, sock: socket.socket, address: Address
+    ) -> HTTPServerRequest | None:
+        """The request with this head if it is a WebSocket that we let in, identity aside."""
+        if _PLAIN_HEAD.fullmatch(head) is None:
+            return None
+        start, *fields = head.decode("ascii").split("\r\n")[:-2]
+        uri = start.split(" ")[1]
+        route = self._routes.get(uri.partition("?")[0])
+        if route is None:
+            return None
+        headers = HTTPHeaders()
+        for field in fields:
+            name, _, value = field.partition(":")
+            headers[name] = value.strip(" ")
+        if (
+            len(headers) != len(fields)  # one came twice
+            or any(name in headers for name in _NOT_FOR_US)
+            or fault_of(headers) is not None
+        ):
+            return None
+        try:
+            request = HTTPServerRequest(
+                start_line=RequestStartLine("GET", uri, "HTTP/1.1"),
+                headers=headers,
+                connection=self._peer(sock, address, headers),
+            )
+        except (HTTPInputError, OSError):  # of Host, of the query, of a proxy's addresses
+            return None
+        allowed = origin_allowed(headers.get("Origin"), request.host, route.allowed_origins)
+        return request if allowed else None
+
+    def _peer(self, sock: socket.socket, address: Address, headers: HTTPHeaders) -> _Peer:
+        if address[0] not in self._trusted_proxies:
+            return _Peer(address[0], "http")
+        # Tornado's rules, the same as in _http_server_behind_proxies; of a stream it wants no more.
+        stream = cast(IOStream, SimpleNamespace(socket=sock))
+        context = _HTTPRequestContext(stream, address, None, list(self._trusted_proxies))
+        context._apply_xheaders(headers)
+        return _Peer(context.remote_ip, context.protocol)
+
+    # The answer
+
+    async def _shake_hands(
+        self,
+        sock: socket.socket,
+        address: Address,
+        request: HTTPServerRequest,
+        head_bytes: int,
+    ) -> None:
+        route = self._routes[request.path]
+        handshake = handshake_of(request)
+        try:
+            sock.recv(head_bytes)  # what has been seen, and nothing that comes behind it
+            identity = await admit(route.service_registry, handshake)
+            if _has_left(sock):
+                sock.close()
+                return
+            await self._let_in(sock, request, route, handshake, identity)
+        except Refused as refused:
+            self._refuse(sock, address, request, refused)
+        except OSError:  # it has just left
+            sock.close()
+
+    def _shook_hands(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        self._handshakes.discard(task)
+        if task.cancelled():  # the server stops
+            sock.close()
+        elif (error := task.exception()) is not None:
+            snorky_log.error("Unhandled exception in a handshake", exc_info=error)
+            sock.close()
+
+    async def _let_in(
+        self,
+        sock: socket.socket,
+        request: HTTPServerRequest,
+        route: WebSocketRoute,
+        handshake: Handshake,
+        identity: Any,
+    ) -> None:
+        headers = handshake.headers
+        subprotocol = select_subprotocol(subprotocols_of(headers))
+        answer = upgrade_headers(headers["Sec-WebSocket-Key"], subprotocol)
+        limits = route.service_registry.limits
+        connection = Connection(
+            WebSocketClient(handshake.remote_address, identity),
+            route.service_registry,
+            limits=limits,
+            ping_interval=route.ping_pong_interval,
+            head=response_head(101, answer.items()),
+            heartbeats=subprotocol == HEARTBEAT_SUBPROTOCOL,
+        )
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.socket_send_buffer_bytes)
+        self._log(request, 101)
+        await self._loop.connect_accepted_socket(lambda: connection, sock)
+
+    def _refuse(
+        self, sock: socket.socket, address: Address, request: HTTPServerRequest, refused: Refused
+    ) -> None:
+        """Tell it why; as with Tornado, it may then ask for something else."""
+        metrics.clients_refused += 1
+        self._log(request, refused.status)
+        reason = refused.reason.encode()
+        headers = {"Content-Type": REFUSAL_TYPE, "Content-Length": str(len(reason))}
+        answer = response_head(refused.status, headers.items()) + reason
+        self._hand_over(sock, address, answer)
+
+    def _hand_over(self, sock: socket.socket, address: Address, answer: bytes = b"") -> None:
+        """Leave the connection to Tornado, with whatever has not been read of it."""
+        behind_proxy = address[0] in self._trusted_proxies
+        server = self._http_server_behind_proxies if behind_proxy else self._http_server
+        stream = IOStream(sock)
+        if answer:
+            stream.write(answer)
+        server.handle_stream(stream, address)
+
+    def _log(self, request: HTTPServerRequest, status: int) -> None:
+        if self._log_request is not None:
+            self._log_request(request, status)
+
+
+def _has_left(sock: socket.socket) -> bool:
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+
+
+class _Peer(HTTPConnection):
+    """Where a request came from, as HTTPServerRequest asks for it."""
+
+    __slots__ = ("protocol", "remote_ip")
+
+    def __init__(self, remote_ip: str, protocol: str) -> None:
+        self.remote_ip = remote_ip
+        self.protocol = protocol
+
+    @property
+    def context(self) -> _Peer:
+        return self
