@@ -85,15 +85,55 @@ def turn_of(loop: asyncio.AbstractEventLoop) -> Turn:
 class _Batch:
     """Frames on their way to more clients than one turn serves."""
 
-    __slots__ = ("frames", "joined", "rest", "seen")
+    __slots__ = ("_early", "_next", "_places", "_receivers", "_seen", "frames", "joined")
 
     def __init__(
-        self, frames: list[bytes], seen: dict[Connection, int], rest: dict[Connection, Any]
+        self, frames: list[bytes], seen: dict[Connection, int], receivers: list[Connection]
     ) -> None:
         self.frames = frames
         self.joined = b"".join(frames)
-        self.seen = seen
-        self.rest = rest
+        self._seen = seen
+        self._receivers = receivers
+        self._next = 0
+        self._early: set[Connection] = set()
+        self._places: dict[Connection, int] | None = None
+
+    def __len__(self) -> int:
+        """How many turns' receivers are left, those that were served early included."""
+        return len(self._receivers) - self._next
+
+    def write(self, most: int) -> int:
+        """Write to at most ``most`` clients; return to how many."""
+        receivers = self._receivers[self._next : self._next + most]
+        self._next += len(receivers)
+        metrics.messages_sent += len(self.frames) * len(receivers)
+        if self._seen or self._early:
+            write_to_all([each for each in receivers if not self._write_unseen(each)], self.joined)
+        else:
+            write_to_all(receivers, self.joined)
+        return len(receivers)
+
+    def _write_unseen(self, connection: Connection) -> bool:
+        """Write what a client has not seen, unless that is everything."""
+        if connection in self._early:
+            metrics.messages_sent -= len(self.frames)
+            return True
+        seen_frames = self._seen.get(connection, 0)
+        if seen_frames == 0:
+            return False
+        metrics.messages_sent -= seen_frames
+        if seen_frames < len(self.frames):
+            connection.write(b"".join(self.frames[seen_frames:]))
+        return True
+
+    def take_share(self, connection: Connection) -> list[bytes]:
+        """What a client waits for; it counts as written to it."""
+        if self._places is None:  # asked for the first time: most batches never are
+            self._places = {each: place for place, each in enumerate(self._receivers)}
+        if self._places.get(connection, -1) < self._next or connection in self._early:
+            return []
+        self._early.add(connection)
+        return self.frames[self._seen.get(connection, 0) :]
 
 
 class Audience:
@@ -182,35 +222,18 @@ class Audience:
                 write_to_all(self._connections, joined)
                 metrics.messages_sent += len(frames) * receivers
                 return budget - max(receivers, 1)
-            batch = self._batch = _Batch(frames, seen, self._connections.copy())
-        rest = batch.rest
-        chosen = [rest.popitem()[0] for _ in range(min(budget, len(rest)))]
-        metrics.messages_sent += len(batch.frames) * len(chosen)
-        budget -= len(chosen)
-        if batch.seen:
-            chosen = [each for each in chosen if not self._write_unseen(each, batch)]
-        write_to_all(chosen, batch.joined)
-        if not rest:
+            batch = self._batch = _Batch(frames, seen, list(self._connections))
+        budget -= batch.write(budget)
+        if not batch:
             self._batch = None
         return budget
-
-    def _write_unseen(self, connection: Connection, batch: _Batch) -> bool:
-        """Write what a client has not seen of a batch, unless that is all of it."""
-        seen_frames = batch.seen.get(connection, 0)
-        if seen_frames == 0:
-            return False
-        metrics.messages_sent -= seen_frames
-        if seen_frames < len(batch.frames):
-            connection.write(b"".join(batch.frames[seen_frames:]))
-        return True
 
     def take_share(self, connection: Connection) -> bytes:
         """Return what waits for one client, joined; it counts as written to it."""
         share: list[bytes] = []
         batch = self._batch
-        if batch is not None and connection in batch.rest:
-            del batch.rest[connection]
-            share += batch.frames[batch.seen.get(connection, 0) :]
+        if batch is not None:
+            share += batch.take_share(connection)
         if self._pending:
             share += self._pending[self._seen.get(connection, 0) :]
             self._seen[connection] = len(self._pending)

@@ -128,6 +128,7 @@ class Connection(asyncio.BufferedProtocol):
         "closing",
         "descriptor",
         "early",
+        "may_wait",
         "transport",
         "turn",
     )
@@ -152,6 +153,8 @@ class Connection(asyncio.BufferedProtocol):
         self.closing = False
         self.descriptor = -1
         """The socket's, for writing past the transport; negative where that must not be."""
+        self.may_wait = True
+        """Whether something was given to the transport since it was last found empty."""
         self.close_code: int | None = None
         self.close_reason: str = ""
         self._receiver = receiver
@@ -394,6 +397,7 @@ class Connection(asyncio.BufferedProtocol):
             )
             self._abort(close_codes.SLOW_CLIENT)
         else:
+            self.may_wait = True
             transport.write(data)
 
     def write_cork(self) -> None:

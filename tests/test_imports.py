@@ -39,6 +39,7 @@ LAYERS = {
     "snorky.client": CORE,
     "snorky.close_codes": WIRE,
     "snorky.connection": CORE,
+    "snorky._fanout": CORE,
     "snorky.fanout": CORE,
     "snorky.front_door": EDGES,
     "snorky.hashable": WIRE,
