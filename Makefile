@@ -4,9 +4,12 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Node packages that the Python tests drive: real clients that others wrote.
+PEERS  := tests/sockjs_client tests/socketio demos/chatroom_socketio
+PEERS  := $(PEERS:%=%/node_modules/.stamp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-client check format client wheel bench chromium clean
+.PHONY: help demo test test-python test-pure test-client check format client wheel bench chromium clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,10 +19,10 @@ demo: $(VENV)/demo.stamp ## Run the to-do list in your browser: needs Python alo
 
 test: test-python test-pure test-client ## Run all tests: Python, browser and JavaScript
 
-test-python: $(VENV)/dev.stamp chromium
+test-python: $(VENV)/dev.stamp $(PEERS) chromium
 	$(BIN)/python -m pytest
 
-test-pure: $(VENV)/dev.stamp chromium ## The Python tests without the C extension
+test-pure: $(VENV)/dev.stamp $(PEERS) chromium ## The Python tests without the C extension
 	SNORKY_PURE_PYTHON=1 $(BIN)/python -m pytest
 
 test-client: $(VENV)/dev.stamp client/node_modules/.stamp
@@ -55,7 +58,7 @@ chromium: ## Install Chromium for the browser tests, where there is none
 
 clean: ## Remove what was made
 	rm -rf $(VENV) client/node_modules build dist test-results *.egg-info snorky/*.so
-	rm -rf benchmarks/.build benchmarks/node_modules
+	rm -rf benchmarks/.build benchmarks/node_modules $(PEERS:/.stamp=)
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Snorky needs Python 3.11 or newer, got " + sys.version)'
@@ -67,9 +70,9 @@ $(VENV)/demo.stamp: pyproject.toml setup.py snorky/_fanout.c | $(BIN)/python
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml setup.py snorky/_fanout.c | $(BIN)/python
-	$(BIN)/python -m pip install -q --group dev -e ".[django]"
+	$(BIN)/python -m pip install -q --group dev -e ".[django,socketio]"
 	@touch $@ $(VENV)/demo.stamp
 
-client/node_modules/.stamp: client/package-lock.json
-	cd client && npm ci
+%/node_modules/.stamp: %/package-lock.json
+	cd $* && npm ci
 	@touch $@

@@ -199,10 +199,8 @@ class Audience:
             self._size += len(frame)
             if self._size > MAX_PENDING_BYTES:
                 self._write_now()
-        if self._others:
-            metrics.messages_sent += len(self._others)
-            for client in tuple(self._others):
-                client.send(envelope)
+        for client in tuple(self._others):
+            client.send(envelope)
 
     @property
     def is_dirty(self) -> bool:

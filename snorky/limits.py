@@ -70,8 +70,9 @@ class Limits:
     it the connection is cut, or refused with status 503."""
 
     max_connections: int = 100_000
-    """Connections of ``snorky serve``'s front end, plain HTTP included. Past it a newcomer is
-    refused with status 503. A program of yours that calls ``listen`` has Tornado's limits: none."""
+    """Connections of ``snorky serve``'s front end, plain HTTP included, and sessions of a Socket.IO
+    address. Past it a newcomer is refused with status 503. The other addresses of a program that
+    calls ``listen`` itself have Tornado's limits: none."""
 
     close_timeout: float = 5.0
     """How long a closing connection may take to say goodbye before it is cut."""

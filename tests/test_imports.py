@@ -62,6 +62,7 @@ LAYERS = {
 ONLY_IN = {
     "tornado": ("snorky.request_handlers", "snorky.front_door", "snorky.cli"),
     "click": ("snorky.cli",),
+    "engineio": ("snorky.request_handlers.socketio",),
     "rich": ("snorky.cli",),
     "uvloop": ("snorky.cli", "snorky.front_door"),
     "prometheus_client": ("snorky.metrics",),
@@ -216,6 +217,7 @@ OPTIONAL = {
     "redis": "snorky.brokers.redis",
     "nats": "snorky.brokers.nats",
     "socketio": "snorky.request_handlers.socketio",
+    "engineio": "snorky.request_handlers.socketio",
     "psycopg": "snorky.backend.outbox",
     "jwt": "snorky.identity",
     "rich": "snorky.cli",

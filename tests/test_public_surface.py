@@ -20,6 +20,9 @@ snorky.identity Handshake Refused origin_allowed
 snorky.limits Limits
 snorky.log snorky_log
 snorky.request_handlers.http BackendHTTPHandler HTTPClient LiveHandler MetricsHandler
+snorky.request_handlers.socketio SnorkySocketIOHandler SocketIOClient SocketIOHandler \
+ SocketIOHandshake SocketIOServer
+snorky.request_handlers.sockjs SnorkySockJSHandler SockJSClient
 snorky.request_handlers.websocket SnorkyWebSocketHandler WebSocketClient
 snorky.service_registry ServiceRegistry
 snorky.services.base InvalidMessage RPCError RPCService Request Service format_call \

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 from snorky.client import log_about, refuse_message
+from snorky.hashable import HashableDict, HashableList
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
@@ -21,7 +22,7 @@ from snorky.wire import Envelope
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-_PLAIN = frozenset({str, int, float, bool, dict, list})
+_PLAIN = frozenset({str, int, float, bool, dict, list, HashableDict, HashableList})
 """What most commands return: nothing to wait for."""
 
 
@@ -78,7 +79,7 @@ class Service:
 
     def send_message_to(self, client: Any, msg: Any) -> None:
         """Send ``msg``, any JSON value, to the same service of the client's library."""
-        client.send(Envelope(self.name, msg))
+        client.send({"service": self.name, "message": msg})  # an Envelope is for many
 
     def broadcast(self, clients: Iterable[Any], msg: Any) -> None:
         """Send ``msg`` to each of ``clients``; it is encoded once."""

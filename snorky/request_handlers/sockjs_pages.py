@@ -1,0 +1,193 @@
+"""The SockJS addresses without a session, and what all addresses share: origins, CORS, caching.
+
+Follows sockjs-protocol 0.3.3, whose chapters the comments name.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import Any, ClassVar, cast
+
+from tornado.escape import xhtml_escape
+from tornado.http1connection import HTTP1Connection
+from tornado.httputil import HTTPHeaders, format_timestamp
+from tornado.web import RequestHandler, stream_request_body
+
+from snorky.identity import origin_allowed
+from snorky.metrics import metrics
+from snorky.request_handlers.handshakes import REFUSAL_TYPE
+from snorky.request_handlers.sockjs_sessions import Endpoint
+from snorky.wire import encode
+
+YEAR = 365 * 24 * 3600
+FORTNIGHT = 14 * 24 * 3600
+"""How long browsers keep the iframe page, and with it who may embed it."""
+
+NOT_CACHED = "no-store, no-cache, must-revalidate, max-age=0"
+TEXT_TYPE = "text/plain; charset=UTF-8"
+HTML_TYPE = "text/html; charset=UTF-8"
+
+_READ_PAST_LIMIT = 4
+"""How many times the limit of a body is read, and dropped, before the connection is cut."""
+
+_PAGE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.ASCII | re.IGNORECASE)
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]*)?", re.ASCII | re.IGNORECASE)
+
+# The protocol fixes it to the letter ("IFrame page").
+IFRAME_PAGE = """<!DOCTYPE html>
+<html>
+<head>
+  <meta http-equiv="X-UA-Compatible" content="IE=edge" />
+  <meta http-equiv="Content-Type" content="text/html; charset=UTF-8" />
+  <script>
+    document.domain = document.domain;
+    _sockjs_onload = function(){SockJS.bootstrap_iframe();};
+  </script>
+  <script src="%s"></script>
+</head>
+<body>
+  <h2>Don't panic!</h2>
+  <p>This is a SockJS hidden iframe. It's used for cross domain magic.</p>
+</body>
+</html>
+"""
+
+
+def page_of(headers: HTTPHeaders) -> str | None:
+    """The origin of the page that sends a request; "null" where it is hidden, None for programs.
+
+    Scripts and frames are asked for without an Origin, from any page and with the cookies of its
+    visitor: then the other headers tell, which no page can forge.
+    """
+    origin = headers.get("Origin")
+    if origin is not None:
+        return origin
+    referer = headers.get("Referer")
+    if referer is not None:
+        page = _PAGE.match(referer)
+        return "null" if page is None else page[0]
+    by_itself = headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+    return None if by_itself else "null"
+
+
+@stream_request_body
+class SockJSRequestHandler(RequestHandler):
+    """What all addresses share: origins, CORS, caching, errors, and bodies of a bounded size."""
+
+    METHODS: ClassVar[str] = "OPTIONS, GET"
+
+    def initialize(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+        self.body = bytearray()
+        self.body_bytes = 0
+
+    def prepare(self) -> None:
+        # What is too long is read to its end and dropped, so that the answer arrives.
+        connection = cast(HTTP1Connection, self.request.connection)
+        connection.set_max_body_size(_READ_PAST_LIMIT * self.endpoint.max_body_bytes)
+
+    def data_received(self, chunk: bytes) -> None:
+        self.body_bytes += len(chunk)
+        if self.body_bytes <= self.endpoint.max_body_bytes:
+            self.body += chunk
+
+    def allow_page(self) -> bool:
+        """Refuse the request, or let its page read the answer (CORS)."""
+        allowed_origins = self.endpoint.allowed_origins
+        page = page_of(self.request.headers)
+        if not origin_allowed(page, self.request.host, allowed_origins):
+            self.refuse(403, f"Cross origin requests not allowed: {page}")
+            return False
+        origin = self.request.headers.get("Origin", "*")
+        if origin == "null" and allowed_origins is not None:
+            origin = "*"
+        self.set_header("Access-Control-Allow-Origin", origin)
+        self.set_header("Access-Control-Allow-Credentials", "true")
+        self.set_header("Vary", "Origin")
+        requested = self.request.headers.get("Access-Control-Request-Headers")
+        if requested:
+            self.set_header("Access-Control-Allow-Headers", requested)
+        return True
+
+    def options(self, **path: str) -> None:
+        if not self.allow_page():
+            return
+        self.keep_for(YEAR)
+        self.set_header("Access-Control-Max-Age", str(YEAR))
+        self.set_header("Access-Control-Allow-Methods", self.METHODS)
+        self.set_status(204)
+        self.finish()
+
+    def keep_for(self, seconds: int) -> None:
+        self.set_header("Cache-Control", f"public, max-age={seconds}")
+        self.set_header("Expires", format_timestamp(time.time() + seconds))
+
+    def answer(self, status: int, text: str) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", TEXT_TYPE)
+        self.finish(text)
+
+    def refuse(self, status: int, reason: str) -> None:
+        metrics.clients_refused += 1
+        self.set_header("Content-Type", REFUSAL_TYPE)
+        self.set_status(status)
+        self.finish(reason)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 405:
+            self.set_header("Allow", self.METHODS)
+            self.clear_header("Content-Type")
+            self.finish()
+        else:
+            self.set_header("Content-Type", TEXT_TYPE)
+            self.finish(self._reason)
+
+    def check_xsrf_cookie(self) -> None:
+        """The origin is checked instead: the SockJS client knows nothing of such cookies."""
+
+    def _request_summary(self) -> str:
+        # What Tornado's access log shows of a request, less the query: it may hold tokens.
+        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
+
+
+class GreetingHandler(SockJSRequestHandler):
+    def get(self, **path: str) -> None:
+        self.answer(200, "Welcome to SockJS!\n")
+
+
+class InfoHandler(SockJSRequestHandler):
+    def get(self, **path: str) -> None:
+        if not self.allow_page():
+            return
+        self.set_header("Cache-Control", NOT_CACHED)
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        info = {
+            "websocket": self.endpoint.websocket,
+            "cookie_needed": self.endpoint.jsessionid,
+            "origins": ["*:*"],
+            "entropy": secrets.randbits(32),
+        }
+        self.finish(encode(info))
+
+
+class IframeHandler(SockJSRequestHandler):
+    """The page by which other pages reach us from our own origin: it says who may embed it."""
+
+    def get(self, **path: str) -> None:
+        self.keep_for(FORTNIGHT)
+        ancestors = self._ancestors()
+        if ancestors is not None:
+            self.set_header("Content-Security-Policy", f"frame-ancestors {ancestors}")
+        self.set_header("Content-Type", HTML_TYPE)
+        self.finish(IFRAME_PAGE % xhtml_escape(self.endpoint.sockjs_url))
+
+    def _ancestors(self) -> str | None:
+        """As ``origin_allowed`` has it; None: everybody."""
+        listed = list(self.endpoint.allowed_origins or ())
+        if "*" in listed:
+            return None
+        host = _HOST.fullmatch(self.request.host)
+        same = [] if host is None else [f"http://{host[1]}:*", f"https://{host[1]}:*"]
+        return " ".join(["'self'", *same, *listed])

@@ -1,0 +1,146 @@
+"""SockJS over WebSocket, with frames for its own client and without for programs.
+
+The handshake, the connection and its limits are SnorkyWebSocketHandler's. A session lives as long
+as its WebSocket, whatever its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from tornado.httputil import HTTPServerRequest
+from tornado.web import Application
+
+from snorky.client import refuse_message
+from snorky.log import printable
+from snorky.pings import PingWheel, wheel_of
+from snorky.protocols.sockjs import (
+    BROKEN_DATA,
+    INTERRUPTED,
+    BadPayload,
+    RawSession,
+    Session,
+    messages_in,
+)
+from snorky.protocols.websocket_frames import TEXT, encode_frame
+from snorky.request_handlers.sockjs_sessions import Endpoint, SockJSHandler
+from snorky.request_handlers.websocket import SnorkyWebSocketHandler
+
+
+class WebSocketHandler(SnorkyWebSocketHandler):
+    """For the SockJS client ("WebSocket protocols")."""
+
+    handler: SockJSHandler
+
+    def __init__(
+        self, application: Application, request: HTTPServerRequest, endpoint: Endpoint
+    ) -> None:
+        self.endpoint = endpoint
+        super().__init__(
+            application,
+            request,
+            service_registry=endpoint.registry,
+            ping_pong_interval=endpoint.heartbeat_interval,
+            allowed_origins=endpoint.allowed_origins,
+        )
+        self.session = self.make_session(endpoint.registry.limits.max_unsent_bytes)
+        self._wheel: PingWheel | None = None
+        self._slot = -1
+
+    def make_session(self, max_unsent_bytes: int) -> Session:
+        return Session(max_unsent_bytes)
+
+    def messages_in(self, payload: str | bytes) -> list[str]:
+        return messages_in(payload) if payload else []
+
+    def open(self, *args: str, **kwargs: str) -> None:
+        self.handler = self.endpoint.handler_of(self.session, self.client.identity, self.request)
+        self.session.attach(self)
+        self.wake()
+        self._wheel = wheel_of(asyncio.get_running_loop(), self.endpoint.heartbeat_interval)
+        self._slot = self._wheel.add(self)
+        self.endpoint.connect(self.handler, self.request)
+
+    def on_message(self, message: str | bytes) -> Awaitable[None] | None:
+        try:
+            messages = self.messages_in(message)
+        except BadPayload as error:
+            refuse_message(
+                self.client, f"{error} From client {printable(self.client.remote_address)}"
+            )
+            self.session.close(*BROKEN_DATA)
+            return None
+        at_once = self.endpoint.registry.limits.max_messages_per_turn
+        for text in messages[:at_once]:
+            self.endpoint.deliver(self.handler, text)
+        return self._deliver_rest(messages, at_once) if len(messages) > at_once else None
+
+    async def _deliver_rest(self, messages: list[str], at_once: int) -> None:
+        for start in range(at_once, len(messages), at_once):
+            await asyncio.sleep(0)
+            for text in messages[start : start + at_once]:
+                self.endpoint.deliver(self.handler, text)
+
+    def on_close(self) -> None:
+        if self._wheel is None:
+            return
+        self._wheel.remove(self, self._slot)
+        self.session.detach(self)
+        self.session.close(*INTERRUPTED)
+        self.endpoint.disconnect(self.handler)
+
+    def ping_or_close(self) -> None:
+        """Called once per heartbeat interval, beside the pings of WebSocket itself."""
+        self.session.heartbeat()
+
+    # What a session asks of its receiver
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self.client.unsent_bytes
+
+    @property
+    def finished(self) -> bool:
+        return False
+
+    def wake(self) -> None:
+        connection = self.client.connection
+        if connection is None:
+            return
+        for frame in iter(self.session.take_frame, None):
+            connection.send_frame(encode_frame(TEXT, frame))
+        if self.session.close_code is not None:
+            self.say_goodbye()
+
+    def say_goodbye(self) -> None:
+        self.close()
+
+    def abort(self) -> None:
+        if self.client.connection is not None:
+            self.client.connection.transport.abort()
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if status_code == 405:
+            self.set_header("Allow", "GET")
+        self.clear_header("Content-Type")
+        self.finish()
+
+
+class RawWebSocketHandler(WebSocketHandler):
+    """For programs ("Raw WebSocket url")."""
+
+    def make_session(self, max_unsent_bytes: int) -> Session:
+        return RawSession(max_unsent_bytes)
+
+    def messages_in(self, payload: str | bytes) -> list[str]:
+        return [payload if isinstance(payload, str) else payload.decode("utf-8", "replace")]
+
+    def say_goodbye(self) -> None:
+        assert self.session.close_code is not None
+        code, reason = self.session.close_code
+        try:
+            self.close(code, reason)
+        except ValueError:  # SockJS takes any code, WebSocket does not
+            self.close(reason=reason)
