@@ -74,7 +74,7 @@ def of_npm(program: str) -> Callable[[], Sequence[str]]:
         stamp = HERE / "node_modules" / ".recipe"
         recipe = recipe_of([HERE / "package-lock.json"])
         if not stamp.exists() or stamp.read_text() != recipe:
-            run_tool(["npm", "ci", "--no-audit", "--no-fund", "--prefix", str(HERE)])
+            run_tool(["npm", "ci", "--no-audit", "--no-fund"])  # in our directory
             stamp.write_text(recipe)
         return [node, str(SERVERS / program)]
 
