@@ -31,6 +31,7 @@ def delta(*rows: dict[str, Any]) -> str:
 
 
 FAULTLESS = [delta(row(0)), delta(row(1), row(2), row(3)), delta(row(4)), delta(row(5))]
+IMPORTED_AT = time.monotonic()
 
 
 async def listen(tmp_path: Path, texts: Texts, last: Callable[[Texts], Texts] = list) -> Any:
@@ -76,7 +77,7 @@ async def listen(tmp_path: Path, texts: Texts, last: Callable[[Texts], Texts] = 
 async def test_it_counts_what_everybody_gets(tmp_path: Path) -> None:
     result = await listen(tmp_path, FAULTLESS)
     assert result["deliveries"] == ROWS * CLIENTS
-    assert 0 < result["p50_us"] < 20e6
+    assert 0 < result["p50_us"] / 1e6 < time.monotonic() - IMPORTED_AT + 1
 
 
 @pytest.mark.parametrize(
