@@ -99,7 +99,7 @@ class _Batch:
         self._places: dict[Connection, int] | None = None
 
     def __len__(self) -> int:
-        """How many turns' receivers are left, those that were served early included."""
+        """How many receivers are left; those that were served early still count."""
         return len(self._receivers) - self._next
 
     def write(self, most: int) -> int:

@@ -14,11 +14,6 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SERVERS = ("snorky", "ws", "limit")
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("cc") is None or shutil.which("node") is None,
-    reason="needs a C compiler and Node",
-)
-
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
