@@ -161,7 +161,14 @@ async def run(address: str, servers: list[Server], *, browser: bool) -> None:
         if browser:
             await asyncio.to_thread(webbrowser.open, address)
 
-    await asyncio.gather(welcome(), *(server.keep_running() for server in servers))
+    try:
+        # A group, since it waits for every server to have stopped before it lets go.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(welcome())
+            for server in servers:
+                group.create_task(server.keep_running())
+    except* Failed as failures:
+        raise failures.exceptions[0] from None
 
 
 def demo(options: argparse.Namespace) -> None:

@@ -60,6 +60,19 @@ def test_it_says_where_the_page_is_and_stops_both_servers(
     assert run["SNORKY_API_KEY"] not in "\n".join(demo.lines)
 
 
+def test_it_waits_for_the_slower_server_to_stop(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "slow"
+    shutil.copytree(TODO, folder, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    with (folder / "live.py").open("a") as live:
+        live.write("import atexit, time\n")
+        live.write("atexit.register(print, 'said at the very end')\n")
+        live.write("atexit.register(time.sleep, 0.5)\n")
+    demo = start(folder=folder)
+    demo.wait_for(ADDRESS)
+    assert demo.stop(signal.SIGINT) == 0
+    assert demo.lines[-2:] == ["snorky | said at the very end", "The demo has stopped."]
+
+
 def test_the_django_shell_in_another_terminal_reaches_the_same_snorky(
     start: Start, tmp_path: Path
 ) -> None:
