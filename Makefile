@@ -70,7 +70,7 @@ $(VENV)/demo.stamp: pyproject.toml setup.py snorky/_fanout.c | $(BIN)/python
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml setup.py snorky/_fanout.c | $(BIN)/python
-	$(BIN)/python -m pip install -q --group dev -e ".[django,socketio]"
+	$(BIN)/python -m pip install -q --group dev -e ".[django,jwt,socketio]"
 	@touch $@ $(VENV)/demo.stamp
 
 %/node_modules/.stamp: %/package-lock.json

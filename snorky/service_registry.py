@@ -6,9 +6,11 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
+from snorky import close_codes
 from snorky.client import refuse_message
 from snorky.hashable import hashable
-from snorky.identity import Authenticate, Handshake, Refused
+from snorky.identity import Authenticate, Authenticated, Handshake, Refused
+from snorky.identity.attendance import Attendance
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import printable, snorky_log
 from snorky.wire import MalformedMessage, decode
@@ -34,6 +36,7 @@ class ServiceRegistry:
         """Clients connected now."""
         self.limits = limits or DEFAULT_LIMITS
         self._authenticate = authenticate
+        self._attendance = Attendance(self.client_expired)
         self._services_share_limits = limits is not None
         for service in services or ():
             self.register_service(service)
@@ -53,6 +56,8 @@ class ServiceRegistry:
 
     async def authenticate(self, handshake: Handshake) -> Any:
         """Say who is connecting: becomes ``client.identity``; None is anonymous.
+
+        An ``Authenticated`` says too until when.
 
         Called before the connection is accepted; raise ``Refused`` to turn the peer away.
         Override it, or pass ``authenticate=``, a plain or ``async`` function of the handshake.
@@ -132,12 +137,15 @@ class ServiceRegistry:
     def client_connected(self, client: Any) -> None:
         """Tell every service of a new client."""
         self.clients.add(client)
+        if getattr(client, "identity", None) is not None:
+            self._attendance.enter(client)
         for service in tuple(self.registered_services.values()):
             service.client_connected(client)
 
     def client_disconnected(self, client: Any) -> None:
         """Tell every service that a client has gone, also where one of them fails."""
         self.clients.discard(client)
+        self._attendance.leave(client)
         for service in tuple(self.registered_services.values()):
             try:
                 service.client_disconnected(client)
@@ -147,6 +155,40 @@ class ServiceRegistry:
                     service.name,
                     _address(client),
                 )
+
+    def renew(self, client: Any, authenticated: Authenticated) -> None:
+        """Let a client stay until ``authenticated.expires_at``, whatever was said before.
+
+        Raises ValueError where it is somebody else's, or the client has gone.
+        """
+        if client not in self.clients:
+            raise ValueError("expected a client that is connected")
+        if client.identity is None or authenticated.identity != client.identity:
+            raise ValueError("expected the identity that the client has")
+        self._attendance.stay(client, authenticated.expires_at)
+
+    def client_expired(self, client: Any) -> None:
+        """The identity of ``client`` has ended."""
+        client.close(*close_codes.TOKEN_EXPIRED)
+
+    def disconnect(
+        self,
+        identity: Any,
+        code: int = close_codes.DISCONNECTED.code,
+        reason: str = close_codes.DISCONNECTED.reason,
+    ) -> int:
+        """Close all clients of ``identity``, which must be hashable; returns how many.
+
+        That is the identity they connected with. They may come back as soon as ``authenticate``
+        lets them.
+        """
+        clients = self._attendance.clients_of(identity)
+        for client in clients:
+            try:
+                client.close(code, reason)
+            except Exception:
+                snorky_log.exception("Unhandled exception while closing %s", _address(client))
+        return len(clients)
 
 
 def _address(client: Any) -> str:

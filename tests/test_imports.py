@@ -66,7 +66,8 @@ ONLY_IN = {
     "rich": ("snorky.cli",),
     "uvloop": ("snorky.cli", "snorky.front_door"),
     "prometheus_client": ("snorky.metrics",),
-    "httpx2": ("snorky.backend", "snorky.cli"),
+    "httpx2": ("snorky.backend", "snorky.cli", "snorky.identity.web"),
+    "jwt": ("snorky.identity.jwt", "snorky.cli"),
     "django": ("snorky.backend.django",),
     "rest_framework": ("snorky.backend.django",),
     "sqlalchemy": ("snorky.backend",),
@@ -219,7 +220,7 @@ OPTIONAL = {
     "socketio": "snorky.request_handlers.socketio",
     "engineio": "snorky.request_handlers.socketio",
     "psycopg": "snorky.backend.outbox",
-    "jwt": "snorky.identity",
+    "jwt": "snorky.identity.jwt",
     "rich": "snorky.cli",
 }
 

@@ -12,13 +12,17 @@ ROOT = Path(__file__).parent.parent
 
 SURFACE = """
 snorky ServiceRegistry __version__ version
+snorky.asgi ASGIClient ASGIHandshake SnorkyASGI
 snorky.backend SnorkyBackend SnorkyError SnorkyHTTPTransport
 snorky.brokers Broker BrokerUnavailable Entry Log Position PositionLost Retention
 snorky.brokers.memory MemoryBroker
 snorky.client Client
-snorky.identity Handshake Refused origin_allowed
+snorky.identity Authenticated Handshake Refused origin_allowed
+snorky.identity.jwt JWTAuthenticator
+snorky.identity.web WebApplicationAuthenticator
 snorky.limits Limits
 snorky.log snorky_log
+snorky.request_handlers.comet CometClient SnorkyCometHandler
 snorky.request_handlers.http BackendHTTPHandler HTTPClient LiveHandler MetricsHandler
 snorky.request_handlers.socketio SnorkySocketIOHandler SocketIOClient SocketIOHandler \
  SocketIOHandshake SocketIOServer
@@ -27,6 +31,7 @@ snorky.request_handlers.websocket SnorkyWebSocketHandler WebSocketClient
 snorky.service_registry ServiceRegistry
 snorky.services.base InvalidMessage RPCError RPCService Request Service format_call \
  rpc_asynchronous rpc_command
+snorky.services.identity FirstMessageRegistry IdentityBackend IdentityService
 snorky.services.pubsub PubSubBackend PubSubService
 snorky.testing FakeClient async_call call
 """

@@ -6,9 +6,10 @@
 
 import { isTerminal, reconnectDelay } from "./backoff.js";
 import { Class } from "./class.js";
+import { CometSocket } from "./comet.js";
 import { ConnectionError } from "./errors.js";
 import { Heartbeat, SUBPROTOCOL } from "./heartbeat.js";
-import { defaultOptions, type SnorkyOptions } from "./options.js";
+import { defaultOptions, type SnorkyOptions, type Transport } from "./options.js";
 import { Outbox, type Outgoing } from "./outbox.js";
 import type { Service } from "./service.js";
 import { Signal, type SignalClass } from "./signal.js";
@@ -48,7 +49,8 @@ export class Snorky<S extends ServiceClasses = any> {
 
   /** Read at each attempt to connect. */
   address: string;
-  socketClass: SocketClass;
+  /** May be undefined, as `window.WebSocket` may: then "websocket" does not work. */
+  socketClass: SocketClass | undefined;
   readonly services = {} as { [Name in keyof S]: InstanceType<S[Name]> };
   readonly options: Required<SnorkyOptions>;
   debug: boolean;
@@ -80,10 +82,12 @@ export class Snorky<S extends ServiceClasses = any> {
   /** Attempts in a row that made no connection. */
   private failures = 0;
   private subprotocolWorks = false;
+  /** The transport of this attempt, or of the next, in `options.transports`. */
+  private transportIndex = 0;
   private ignoresConnect = false;
 
   constructor(
-    SocketClass: SocketClass,
+    SocketClass: SocketClass | undefined,
     address: string,
     services: S = {} as S,
     options: SnorkyOptions = {},
@@ -97,6 +101,16 @@ export class Snorky<S extends ServiceClasses = any> {
       this.services[name] = new services[name](name, this) as InstanceType<S[typeof name]>;
     }
     this.connect();
+  }
+
+  /** What it is connected by, or tries to be; null while it does neither. */
+  get transport(): Transport | null {
+    return this.socket && this.transports[this.transportIndex];
+  }
+
+  /** Those that can be tried. */
+  private get transports(): Transport[] {
+    return this.options.transports.filter((name) => name !== "websocket" || this.socketClass);
   }
 
   /** Connect now. Does nothing while connected or connecting. */
@@ -162,7 +176,15 @@ export class Snorky<S extends ServiceClasses = any> {
 
   private makeSocket(): SocketLike {
     const { socketClass: SocketClass, address } = this;
-    this.logDebug("Connecting to", address);
+    const transport = this.transports[this.transportIndex];
+    if (!transport) throw new TypeError("Expected a socket class, or a transport without one");
+    this.logDebug("Connecting to", address, "by", transport);
+    if (transport !== "websocket" || !SocketClass) {
+      return new CometSocket(
+        this.options.cometAddress || cometBeside(address),
+        transport === "sse",
+      );
+    }
     // Only the browser's own class is known to take a subprotocol there. Browsers refuse a server
     // that does not select it, and do not tell us why: so every other attempt goes without, and
     // once it has worked every fifth, in case the server was replaced by such a one.
@@ -252,10 +274,13 @@ export class Snorky<S extends ServiceClasses = any> {
     if (this.isConnected && Date.now() - this.openedAt >= this.options.maxReconnectDelay * 1000) {
       this.retries = 0;
     }
+    const tries = this.isConnecting;
     this.release(`The connection was lost (${code}${reason && `: ${reason}`})`);
 
-    const comesBack = this.options.reconnect && !isTerminal(code);
-    if (comesBack) this.scheduleReconnect();
+    const fallsBack = tries && this.fallBack(code);
+    const comesBack = fallsBack || (this.options.reconnect && !isTerminal(code));
+    if (fallsBack) this.scheduleConnect(0);
+    else if (comesBack) this.scheduleReconnect();
     else this.ignoreWakes();
     if (isTerminal(code)) {
       console.error(`Snorky: the server closed the connection for good (${code}: ${reason})`);
@@ -290,9 +315,23 @@ export class Snorky<S extends ServiceClasses = any> {
     this.ignoresConnect = false;
   }
 
+  /**
+   * An attempt has failed: move on to the next transport. False where all have been tried; then
+   * all are again. What has worked is the first to be tried after it ends.
+   */
+  private fallBack(code: number): boolean {
+    const isLast = this.transportIndex + 1 >= this.transports.length;
+    this.transportIndex = isLast ? 0 : this.transportIndex + 1;
+    return !isLast && !isTerminal(code);
+  }
+
   private scheduleReconnect(): void {
     const { minReconnectDelay, maxReconnectDelay } = this.options;
     const delayMs = reconnectDelay(this.retries++, minReconnectDelay, maxReconnectDelay) * 1000;
+    this.scheduleConnect(delayMs);
+  }
+
+  private scheduleConnect(delayMs: number): void {
     this.nextAttempt = Math.round(Date.now() + delayMs);
     this.reconnectTimer = setTimeout(() => this.connect(), delayMs);
   }
@@ -315,6 +354,14 @@ export class Snorky<S extends ServiceClasses = any> {
   private allServices(): Service[] {
     return Object.values(this.services);
   }
+}
+
+/** The address of Comet beside that of the WebSocket. */
+function cometBeside(address: string): string {
+  const url = new URL(address, globalThis.location?.href);
+  url.protocol = url.protocol.replace("ws", "http");
+  url.pathname = url.pathname.replace(/[^/]*\/?$/, "comet");
+  return url.href;
 }
 
 /** Run code of the page: its errors are its own and must not stop ours. */

@@ -26,7 +26,7 @@ export {
 export { DataSync, type Resync, type TokenParams } from "./datasync/service.js";
 export { SingleItemCollection, SingleItemIterator } from "./datasync/single_item_collection.js";
 export { ConnectionError, type ConnectionErrorReason } from "./errors.js";
-export type { SnorkyOptions } from "./options.js";
+export type { SnorkyOptions, Transport } from "./options.js";
 export { RPCService, type RPCServiceClass } from "./rpc.js";
 export { Service, type ServiceClass } from "./service.js";
 export { type ChannelParams, type PublishedMessage, PubSub } from "./services/pubsub.js";

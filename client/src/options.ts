@@ -1,7 +1,14 @@
+/** "websocket" is the socket class given; the others go over plain HTTP. */
+export type Transport = "websocket" | "sse" | "polling";
+
 /** The fourth argument of `new Snorky(...)`. Times are in seconds. */
 export interface SnorkyOptions {
   /** Log messages and connections to the console. Default false. */
   debug?: boolean;
+  /** What to connect by: the first that works. Default ["websocket"]. */
+  transports?: readonly Transport[];
+  /** Where "sse" and "polling" connect. Default: `comet` beside the address, `/ws` -> `/comet`. */
+  cometAddress?: string;
   /** Reconnect after a drop. Default true. */
   reconnect?: boolean;
   /** Bound of the random delay before the first attempt; it doubles with each. Default 0.5. */
@@ -22,6 +29,8 @@ export interface SnorkyOptions {
 
 export const defaultOptions: Required<SnorkyOptions> = {
   debug: false,
+  transports: ["websocket"],
+  cometAddress: "",
   reconnect: true,
   minReconnectDelay: 0.5,
   maxReconnectDelay: 20,

@@ -14,6 +14,7 @@ from typing import Any
 from tornado.web import Application
 
 from snorky import ServiceRegistry
+from snorky.request_handlers.comet import SnorkyCometHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Request, RPCError, RPCService, rpc_asynchronous, rpc_command
 from snorky.services.datasync import BroadcastDealer, DataSyncBackend, DataSyncService
@@ -120,7 +121,15 @@ def make_registry() -> ServiceRegistry:
 
 
 async def main(port: int) -> None:
-    application = Application([SnorkyWebSocketHandler.get_route(make_registry(), "/ws")])
+    registry = make_registry()
+    application = Application(
+        [
+            SnorkyWebSocketHandler.get_route(registry, "/ws"),
+            *SnorkyCometHandler.get_routes(
+                registry, "/comet", disconnect_delay=2, heartbeat_interval=0.5
+            ),
+        ]
+    )
     server = application.listen(port, address="127.0.0.1")
     (listener,) = server._sockets.values()
     sys.stdout.write(f"listening {listener.getsockname()[1]}\n")

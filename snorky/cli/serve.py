@@ -27,6 +27,7 @@ from snorky import ServiceRegistry, close_codes, version
 from snorky.cli.collector import settle_collector
 from snorky.front_door import FrontDoor
 from snorky.log import printable, snorky_log
+from snorky.request_handlers.comet import SnorkyCometHandler
 from snorky.request_handlers.http import BackendHTTPHandler, LiveHandler, MetricsHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 
@@ -104,7 +105,8 @@ def serve(
 
     \b
     FILE defines
-      frontend         ServiceRegistry for clients, at ws://HOST:PORT/ws
+      frontend         ServiceRegistry for clients, at ws://HOST:PORT/ws; where no WebSocket
+                       comes through, at http://HOST:PORT/comet
       backend          ServiceRegistry for trusted servers (optional), POST to
                        http://BACKEND_HOST:BACKEND_PORT/backend with the key in the
                        header X-Backend-Key
@@ -226,6 +228,9 @@ def front_door(served: Served) -> FrontDoor:
     application = Application(
         [
             route,
+            *SnorkyCometHandler.get_routes(
+                served.frontend, "/comet", allowed_origins=served.allowed_origins
+            ),
             (r"/static/([\w.-]+)", _ClientFiles, {"path": str(STATIC_FILES)}),
             ("/live", LiveHandler),
         ],

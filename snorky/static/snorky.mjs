@@ -53,6 +53,215 @@ function addMissing(target, mixin) {
   }
 }
 
+// src/comet.ts
+var MAX_MESSAGES = 100;
+var MAX_CHARACTERS = 1e5;
+var MIN_PAUSE_MS = 100;
+var MAX_PAUSE_MS = 2e3;
+var Rejected = class extends Error {
+};
+var CometSocket = class {
+  /** Throws where `address` is none. */
+  constructor(address, streaming) {
+    this.streaming = streaming;
+    this.onopen = null;
+    this.onmessage = null;
+    this.onclose = null;
+    this.onerror = null;
+    this.bufferedAmount = 0;
+    this.closing = new AbortController();
+    this.session = "";
+    /** The last message of the server's that came. */
+    this.after = 0;
+    /** The last message of ours that the server has. */
+    this.received = 0;
+    this.unsent = [];
+    this.posting = false;
+    this.isOpen = false;
+    this.silenceMs = 2e4;
+    this.patienceMs = 0;
+    this.address = new URL(address, globalThis.location?.href);
+    void this.run();
+  }
+  send(text) {
+    this.unsent.push(text);
+    this.bufferedAmount += text.length;
+    if (!this.posting) void this.post();
+  }
+  close() {
+    if (this.closing.signal.aborted) return;
+    this.closing.abort();
+    if (this.session) this.sayGoodbye();
+  }
+  sayGoodbye() {
+    const request = { method: "POST", credentials: "include", keepalive: true };
+    fetch(this.url("/close"), request).catch(() => {
+    });
+  }
+  async run() {
+    try {
+      const opened = await this.request("", { method: "POST" }, (answer) => answer.json());
+      this.session = opened.session;
+      if (this.closing.signal.aborted) {
+        this.sayGoodbye();
+        return;
+      }
+      this.silenceMs = opened.heartbeatInterval * 2e3;
+      this.patienceMs = opened.disconnectDelay * 1e3;
+      if (!this.streaming) this.opened();
+      await this.insist(
+        (progress) => this.streaming ? this.stream(progress) : this.poll(progress),
+        true
+      );
+    } catch (error) {
+      this.ended(1006, `${error instanceof Error ? error.message : error}`);
+    }
+  }
+  opened() {
+    this.isOpen = true;
+    this.onopen?.({});
+  }
+  ended(code, reason) {
+    if (this.closing.signal.aborted) return;
+    this.close();
+    this.onclose?.({ code, reason });
+  }
+  /** One response that goes on; what comes is parsed as it comes. */
+  stream(progress) {
+    return this.request(`/events`, { after: this.after }, async (answer, alive) => {
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let pending = "";
+      for (; ; ) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        alive();
+        progress();
+        const events = (pending + value).split("\n\n");
+        pending = events.pop();
+        for (const event of events) this.heard(event);
+      }
+    });
+  }
+  heard(event) {
+    const fields = {};
+    for (const line of event.split("\n")) {
+      const colon = line.indexOf(":");
+      fields[line.slice(0, colon)] = line.slice(colon + 2);
+    }
+    if (fields.event === "open") {
+      if (!this.isOpen) this.opened();
+    } else if (fields.event === "close") {
+      const [code, reason] = JSON.parse(fields.data);
+      this.ended(code, reason);
+    } else if (fields.id !== void 0) {
+      this.message(Number(fields.id), fields.data);
+    }
+  }
+  async poll(progress) {
+    const answer = await this.request(`/poll`, { after: this.after }, (a) => a.json());
+    progress();
+    const first = answer.after - answer.messages.length + 1;
+    answer.messages.forEach((message, index) => {
+      this.message(first + index, JSON.stringify(message));
+    });
+    if (answer.close) this.ended(answer.close[0], answer.close[1]);
+  }
+  message(number, data) {
+    if (this.closing.signal.aborted || number <= this.after) return;
+    this.after = number;
+    this.onmessage?.({ data });
+  }
+  /** Send what waits, one request after the other: the order is ours to keep. */
+  async post() {
+    this.posting = true;
+    try {
+      while (this.unsent.length > 0 && !this.closing.signal.aborted) {
+        const messages = this.batch();
+        await this.insist(async () => {
+          const { after } = this;
+          const body = JSON.stringify({ first: this.received + 1, after, messages });
+          await this.request("/messages", { method: "POST", body }, (answer) => answer.text());
+        });
+        this.received += messages.length;
+        this.unsent.splice(0, messages.length);
+        for (const { length } of messages) this.bufferedAmount -= length;
+      }
+    } catch (error) {
+      this.ended(1006, `${error instanceof Error ? error.message : error}`);
+    }
+    this.posting = false;
+  }
+  batch() {
+    let count = 1;
+    let characters = this.unsent[0].length;
+    while (count < Math.min(this.unsent.length, MAX_MESSAGES)) {
+      characters += this.unsent[count].length;
+      if (characters > MAX_CHARACTERS) break;
+      count++;
+    }
+    return this.unsent.slice(0, count);
+  }
+  /** Attempt until it succeeds (again and again: `forever`), or has failed for too long. */
+  async insist(attempt, forever = false) {
+    let failingSince = 0;
+    let pauseMs = MIN_PAUSE_MS;
+    const progress = () => {
+      failingSince = 0;
+      pauseMs = MIN_PAUSE_MS;
+    };
+    while (!this.closing.signal.aborted) {
+      try {
+        await attempt(progress);
+        if (!forever) return;
+      } catch (error) {
+        if (this.closing.signal.aborted) return;
+        failingSince || (failingSince = Date.now());
+        const tooLong = Date.now() - failingSince > this.patienceMs;
+        if (error instanceof Rejected || !this.isOpen || tooLong) throw error;
+        const delayMs = pauseMs * (0.5 + Math.random() / 2);
+        pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
+      }
+    }
+  }
+  /** One request, given up when nothing comes for too long; `alive` says that something did. */
+  async request(path, { after, ...init }, read) {
+    const giveUp = new AbortController();
+    const abort = () => giveUp.abort();
+    this.closing.signal.addEventListener("abort", abort);
+    let timer = setTimeout(abort, this.silenceMs);
+    const alive = () => {
+      clearTimeout(timer);
+      timer = setTimeout(abort, this.silenceMs);
+    };
+    try {
+      const answer = await fetch(this.url(path, after), {
+        ...init,
+        // No preflight; and cookies, as with a WebSocket.
+        headers: init.body ? { "Content-Type": "text/plain" } : {},
+        credentials: "include",
+        cache: "no-store",
+        signal: giveUp.signal
+      });
+      if (!answer.ok) {
+        const text = `${answer.status} ${await answer.text()}`;
+        throw answer.status < 500 ? new Rejected(text) : new Error(text);
+      }
+      return await read(answer, alive);
+    } finally {
+      clearTimeout(timer);
+      this.closing.signal.removeEventListener("abort", abort);
+    }
+  }
+  url(path, after) {
+    const url = new URL(this.address);
+    url.pathname = url.pathname.replace(/\/$/, "") + path;
+    if (this.session) url.searchParams.set("session", this.session);
+    if (after !== void 0) url.searchParams.set("after", String(after));
+    return url;
+  }
+};
+
 // src/errors.ts
 var ConnectionError = class extends Error {
   constructor(reason, message) {
@@ -113,6 +322,8 @@ var Heartbeat = class {
 // src/options.ts
 var defaultOptions = {
   debug: false,
+  transports: ["websocket"],
+  cometAddress: "",
   reconnect: true,
   minReconnectDelay: 0.5,
   maxReconnectDelay: 20,
@@ -310,6 +521,8 @@ var _Snorky = class _Snorky {
     /** Attempts in a row that made no connection. */
     this.failures = 0;
     this.subprotocolWorks = false;
+    /** The transport of this attempt, or of the next, in `options.transports`. */
+    this.transportIndex = 0;
     this.ignoresConnect = false;
     this.socketClass = SocketClass;
     this.address = address;
@@ -320,6 +533,14 @@ var _Snorky = class _Snorky {
       this.services[name] = new services[name](name, this);
     }
     this.connect();
+  }
+  /** What it is connected by, or tries to be; null while it does neither. */
+  get transport() {
+    return this.socket && this.transports[this.transportIndex];
+  }
+  /** Those that can be tried. */
+  get transports() {
+    return this.options.transports.filter((name) => name !== "websocket" || this.socketClass);
   }
   /** Connect now. Does nothing while connected or connecting. */
   connect() {
@@ -373,7 +594,15 @@ var _Snorky = class _Snorky {
   }
   makeSocket() {
     const { socketClass: SocketClass, address } = this;
-    this.logDebug("Connecting to", address);
+    const transport = this.transports[this.transportIndex];
+    if (!transport) throw new TypeError("Expected a socket class, or a transport without one");
+    this.logDebug("Connecting to", address, "by", transport);
+    if (transport !== "websocket" || !SocketClass) {
+      return new CometSocket(
+        this.options.cometAddress || cometBeside(address),
+        transport === "sse"
+      );
+    }
     const period = this.subprotocolWorks ? 5 : 2;
     const asks = SocketClass === globalThis.WebSocket && this.options.heartbeatInterval > 0 && this.failures % period !== period - 1;
     return asks ? new SocketClass(address, SUBPROTOCOL) : new SocketClass(address);
@@ -451,9 +680,12 @@ var _Snorky = class _Snorky {
     if (this.isConnected && Date.now() - this.openedAt >= this.options.maxReconnectDelay * 1e3) {
       this.retries = 0;
     }
+    const tries = this.isConnecting;
     this.release(`The connection was lost (${code}${reason && `: ${reason}`})`);
-    const comesBack = this.options.reconnect && !isTerminal(code);
-    if (comesBack) this.scheduleReconnect();
+    const fallsBack = tries && this.fallBack(code);
+    const comesBack = fallsBack || this.options.reconnect && !isTerminal(code);
+    if (fallsBack) this.scheduleConnect(0);
+    else if (comesBack) this.scheduleReconnect();
     else this.ignoreWakes();
     if (isTerminal(code)) {
       console.error(`Snorky: the server closed the connection for good (${code}: ${reason})`);
@@ -485,9 +717,21 @@ var _Snorky = class _Snorky {
     guard(() => this.onDisconnected?.(disconnection));
     this.ignoresConnect = false;
   }
+  /**
+   * An attempt has failed: move on to the next transport. False where all have been tried; then
+   * all are again. What has worked is the first to be tried after it ends.
+   */
+  fallBack(code) {
+    const isLast = this.transportIndex + 1 >= this.transports.length;
+    this.transportIndex = isLast ? 0 : this.transportIndex + 1;
+    return !isLast && !isTerminal(code);
+  }
   scheduleReconnect() {
     const { minReconnectDelay, maxReconnectDelay } = this.options;
     const delayMs = reconnectDelay(this.retries++, minReconnectDelay, maxReconnectDelay) * 1e3;
+    this.scheduleConnect(delayMs);
+  }
+  scheduleConnect(delayMs) {
     this.nextAttempt = Math.round(Date.now() + delayMs);
     this.reconnectTimer = setTimeout(() => this.connect(), delayMs);
   }
@@ -512,6 +756,12 @@ _Snorky.Signal = Signal;
 _Snorky.Promise = Promise;
 _Snorky.Class = Class;
 var Snorky = _Snorky;
+function cometBeside(address) {
+  const url = new URL(address, globalThis.location?.href);
+  url.protocol = url.protocol.replace("ws", "http");
+  url.pathname = url.pathname.replace(/[^/]*\/?$/, "comet");
+  return url.href;
+}
 function guard(callback) {
   try {
     callback();

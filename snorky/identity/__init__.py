@@ -49,6 +49,18 @@ class Refused(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """An identity that ends. ``authenticate`` may return one; services see ``identity`` alone.
+
+    An overridden ``open`` of a handler sees it as ``client.identity`` until it calls its base's.
+    """
+
+    identity: Any
+    expires_at: float = field(compare=False)
+    """Seconds since the epoch. The connection is closed then, unless it was renewed meanwhile."""
+
+
 Authenticate = Callable[[Handshake], Any | Awaitable[Any]]
 """Returns the identity of the peer (None: anonymous), or raises Refused."""
 

@@ -1,0 +1,252 @@
+/**
+ * A connection by plain HTTP, with the interface of a WebSocket: messages come by Server-Sent
+ * Events or by long polling, and go by POST.
+ *
+ * Messages are numbered each way. Where a request fails it is made again, so short drops are not
+ * seen from outside; the connection ends when the server has forgotten us, or cannot be reached.
+ */
+
+import type { SocketLike } from "./connection.js";
+
+/** Of one POST; a longer message goes alone. The server takes 1000 messages and 1 MiB. */
+const MAX_MESSAGES = 100;
+const MAX_CHARACTERS = 100_000;
+/** Between two attempts, in milliseconds. */
+const MIN_PAUSE_MS = 100;
+const MAX_PAUSE_MS = 2000;
+
+/** The server has understood, and said no. */
+class Rejected extends Error {}
+
+/** Tells that something came: the attempt is no failure so far. */
+type Progress = () => void;
+
+export class CometSocket implements SocketLike {
+  onopen: ((event: any) => void) | null = null;
+  onmessage: ((event: any) => void) | null = null;
+  onclose: ((event: any) => void) | null = null;
+  onerror: ((event: any) => void) | null = null;
+  bufferedAmount = 0;
+
+  private readonly address: URL;
+  private readonly closing = new AbortController();
+  private session = "";
+  /** The last message of the server's that came. */
+  private after = 0;
+  /** The last message of ours that the server has. */
+  private received = 0;
+  private unsent: string[] = [];
+  private posting = false;
+  private isOpen = false;
+  private silenceMs = 20_000;
+  private patienceMs = 0;
+
+  /** Throws where `address` is none. */
+  constructor(
+    address: string,
+    private readonly streaming: boolean,
+  ) {
+    this.address = new URL(address, globalThis.location?.href);
+    void this.run();
+  }
+
+  send(text: string): void {
+    this.unsent.push(text);
+    this.bufferedAmount += text.length;
+    if (!this.posting) void this.post();
+  }
+
+  close(): void {
+    if (this.closing.signal.aborted) return;
+    this.closing.abort();
+    if (this.session) this.sayGoodbye();
+  }
+
+  private sayGoodbye(): void {
+    // Also while the page goes; nobody waits for the answer.
+    const request = { method: "POST", credentials: "include", keepalive: true } as const;
+    fetch(this.url("/close"), request).catch(() => {});
+  }
+
+  private async run(): Promise<void> {
+    try {
+      const opened: any = await this.request("", { method: "POST" }, (answer) => answer.json());
+      this.session = opened.session;
+      if (this.closing.signal.aborted) {
+        this.sayGoodbye();
+        return;
+      }
+      this.silenceMs = opened.heartbeatInterval * 2000;
+      this.patienceMs = opened.disconnectDelay * 1000;
+      if (!this.streaming) this.opened();
+      await this.insist(
+        (progress) => (this.streaming ? this.stream(progress) : this.poll(progress)),
+        true,
+      );
+    } catch (error) {
+      this.ended(1006, `${error instanceof Error ? error.message : error}`);
+    }
+  }
+
+  private opened(): void {
+    this.isOpen = true;
+    this.onopen?.({});
+  }
+
+  private ended(code: number, reason: string): void {
+    if (this.closing.signal.aborted) return;
+    this.close();
+    this.onclose?.({ code, reason });
+  }
+
+  /** One response that goes on; what comes is parsed as it comes. */
+  private stream(progress: Progress): Promise<void> {
+    return this.request(`/events`, { after: this.after }, async (answer, alive) => {
+      const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
+      let pending = "";
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        alive();
+        progress();
+        const events = (pending + value).split("\n\n");
+        pending = events.pop()!;
+        for (const event of events) this.heard(event);
+      }
+    });
+  }
+
+  private heard(event: string): void {
+    const fields: Record<string, string> = {};
+    for (const line of event.split("\n")) {
+      const colon = line.indexOf(":");
+      fields[line.slice(0, colon)] = line.slice(colon + 2);
+    }
+    if (fields.event === "open") {
+      if (!this.isOpen) this.opened();
+    } else if (fields.event === "close") {
+      const [code, reason] = JSON.parse(fields.data);
+      this.ended(code, reason);
+    } else if (fields.id !== undefined) {
+      this.message(Number(fields.id), fields.data);
+    }
+  }
+
+  private async poll(progress: Progress): Promise<void> {
+    const answer = await this.request(`/poll`, { after: this.after }, (a) => a.json());
+    progress();
+    const first = answer.after - answer.messages.length + 1;
+    answer.messages.forEach((message: unknown, index: number) => {
+      this.message(first + index, JSON.stringify(message));
+    });
+    if (answer.close) this.ended(answer.close[0], answer.close[1]);
+  }
+
+  private message(number: number, data: string): void {
+    if (this.closing.signal.aborted || number <= this.after) return;
+    this.after = number;
+    this.onmessage?.({ data });
+  }
+
+  /** Send what waits, one request after the other: the order is ours to keep. */
+  private async post(): Promise<void> {
+    this.posting = true;
+    try {
+      while (this.unsent.length > 0 && !this.closing.signal.aborted) {
+        const messages = this.batch();
+        await this.insist(async () => {
+          const { after } = this;
+          const body = JSON.stringify({ first: this.received + 1, after, messages });
+          await this.request("/messages", { method: "POST", body }, (answer) => answer.text());
+        });
+        this.received += messages.length;
+        this.unsent.splice(0, messages.length);
+        for (const { length } of messages) this.bufferedAmount -= length;
+      }
+    } catch (error) {
+      this.ended(1006, `${error instanceof Error ? error.message : error}`);
+    }
+    this.posting = false;
+  }
+
+  private batch(): string[] {
+    let count = 1;
+    let characters = this.unsent[0].length;
+    while (count < Math.min(this.unsent.length, MAX_MESSAGES)) {
+      characters += this.unsent[count].length;
+      if (characters > MAX_CHARACTERS) break;
+      count++;
+    }
+    return this.unsent.slice(0, count);
+  }
+
+  /** Attempt until it succeeds (again and again: `forever`), or has failed for too long. */
+  private async insist(
+    attempt: (progress: Progress) => Promise<void>,
+    forever = false,
+  ): Promise<void> {
+    let failingSince = 0;
+    let pauseMs = MIN_PAUSE_MS;
+    const progress = () => {
+      failingSince = 0;
+      pauseMs = MIN_PAUSE_MS;
+    };
+    while (!this.closing.signal.aborted) {
+      try {
+        await attempt(progress);
+        if (!forever) return;
+      } catch (error) {
+        if (this.closing.signal.aborted) return;
+        failingSince ||= Date.now();
+        const tooLong = Date.now() - failingSince > this.patienceMs;
+        if (error instanceof Rejected || !this.isOpen || tooLong) throw error;
+        const delayMs = pauseMs * (0.5 + Math.random() / 2);
+        pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
+        await new Promise((resolve) => setTimeout(resolve, delayMs));
+      }
+    }
+  }
+
+  /** One request, given up when nothing comes for too long; `alive` says that something did. */
+  private async request<T>(
+    path: string,
+    { after, ...init }: RequestInit & { after?: number },
+    read: (answer: Response, alive: () => void) => Promise<T>,
+  ): Promise<T> {
+    const giveUp = new AbortController();
+    const abort = () => giveUp.abort();
+    this.closing.signal.addEventListener("abort", abort);
+    let timer = setTimeout(abort, this.silenceMs);
+    const alive = () => {
+      clearTimeout(timer);
+      timer = setTimeout(abort, this.silenceMs);
+    };
+    try {
+      const answer = await fetch(this.url(path, after), {
+        ...init,
+        // No preflight; and cookies, as with a WebSocket.
+        headers: init.body ? { "Content-Type": "text/plain" } : {},
+        credentials: "include",
+        cache: "no-store",
+        signal: giveUp.signal,
+      });
+      if (!answer.ok) {
+        const text = `${answer.status} ${await answer.text()}`;
+        // What stands between us and the server says 5xx while it cannot reach it.
+        throw answer.status < 500 ? new Rejected(text) : new Error(text);
+      }
+      return await read(answer, alive);
+    } finally {
+      clearTimeout(timer);
+      this.closing.signal.removeEventListener("abort", abort);
+    }
+  }
+
+  private url(path: string, after?: number): URL {
+    const url = new URL(this.address);
+    url.pathname = url.pathname.replace(/\/$/, "") + path;
+    if (this.session) url.searchParams.set("session", this.session);
+    if (after !== undefined) url.searchParams.set("after", String(after));
+    return url;
+  }
+}

@@ -1,0 +1,34 @@
+"""One set of services, by WebSocket and by plain HTTP."""
+
+import asyncio
+from pathlib import Path
+
+from tornado.web import Application, StaticFileHandler
+
+import snorky
+from snorky import ServiceRegistry
+from snorky.request_handlers.comet import SnorkyCometHandler
+from snorky.request_handlers.websocket import SnorkyWebSocketHandler
+from snorky.services.pubsub import PubSubService
+
+frontend = ServiceRegistry([PubSubService("pubsub")])
+client_files = Path(snorky.__file__).parent / "static"
+
+
+async def main():
+    application = Application(
+        [
+            SnorkyWebSocketHandler.get_route(frontend, "/ws"),
+            *SnorkyCometHandler.get_routes(frontend, "/comet"),
+            ("/static/(.*)", StaticFileHandler, {"path": client_files}),
+        ]
+    )
+    application.listen(5001)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        print("Bye")

@@ -1,0 +1,266 @@
+"""A client over an ASGI server's own WebSocket.
+
+The server frames, masks and pings; here is what may wait for the client, how much it may say at
+a time, and when it has gone. ASGI has one message per call and no way to cut a connection, so
+nothing is joined here, and a client that does not read is left to the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Any
+
+from snorky import close_codes
+from snorky.asgi.scopes import ASGIHandshake, Receive, Scope, Send, handshake_of
+from snorky.client import Client
+from snorky.connection import HEARTBEAT_SUBPROTOCOL, SECONDS_PER_TURN
+from snorky.identity import Refused
+from snorky.limits import Limits
+from snorky.log import printable, snorky_log
+from snorky.metrics import metrics
+from snorky.protocols.websocket_frames import encode_close
+from snorky.request_handlers.handshakes import REFUSAL_TYPE, admit, select_subprotocol
+from snorky.service_registry import ServiceRegistry
+from snorky.wire import Envelope, encode
+
+_MESSAGE_OVERHEAD = 64
+"""What a message counts in the outbox beside its text: many short ones need memory too."""
+
+_TOO_BIG = 1009
+
+
+class ASGIClient(Client):
+    """A client at the other end of an ASGI server's WebSocket.
+
+    ``scope`` is the ASGI scope in which it came.
+    """
+
+    def __init__(self, handshake: ASGIHandshake, identity: Any, limits: Limits) -> None:
+        self.remote_address = handshake.remote_address
+        self.identity = identity
+        self.scope = handshake.scope
+        self.log_lines_left = limits.max_log_lines_per_client
+        self.closing: tuple[int, str] | None = None
+        self._limits = limits
+        self._outbox: deque[bytes] = deque()
+        self._unsent_bytes = 0
+        self._filled = asyncio.Event()
+        self._emptied = asyncio.Event()
+        self._emptied.set()
+        self._writer: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def send(self, msg: Any) -> None:
+        text = msg.text if type(msg) is Envelope else encode(msg)
+        if self.connected and self.closing is None:
+            metrics.messages_sent += 1
+            self.send_text(text)
+
+    def send_text(self, text: bytes) -> None:
+        """Queue a text as it is; a client with too much waiting already is cut off."""
+        if self.closing is not None:
+            return
+        if self._unsent_bytes > self._limits.max_unsent_bytes:
+            metrics.clients_slow += 1
+            snorky_log.info(
+                "Client %s is too slow: %d bytes unsent, at most %d may be; disconnected",
+                printable(self.remote_address),
+                self._unsent_bytes,
+                self._limits.max_unsent_bytes,
+            )
+            self.closing = close_codes.SLOW_CLIENT
+            self._cut()
+            return
+        self._outbox.append(text)
+        self._unsent_bytes += len(text) + _MESSAGE_OVERHEAD
+        self._filled.set()
+        if self._unsent_bytes > self._limits.max_unsent_bytes // 2:
+            self._emptied.clear()
+
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """Say goodbye behind what was sent before; who does not read is cut in the end.
+
+        Raises ValueError for codes that must not be sent.
+        """
+        if self.closing is not None or not self.connected:
+            return
+        frame = encode_close(code, reason)  # checks the code, and cuts the reason to what fits
+        self.closing = (1000 if code == 1005 else code, frame[4:].decode())
+        self._filled.set()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._limits.close_timeout, self._cut)
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._unsent_bytes
+
+    # The session's side
+
+    async def run(self, reading: asyncio.Task[None], send: Send) -> None:
+        """Until one side ends it: the peer (``reading`` is done), a close, or a cut."""
+        self._writer = asyncio.create_task(self._write(send))
+        tasks = {reading, self._writer}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.connected = False
+            if self._timer is not None:
+                self._timer.cancel()
+            for task in tasks:
+                task.cancel()
+            # No result is lost: both log what goes wrong in them.
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._outbox.clear()
+            self._unsent_bytes = 0
+
+    async def wait_for_room(self) -> None:
+        """Wait while half of what may wait for the client does.
+
+        So its own answers never make it a slow client; only what others send to it does.
+        """
+        await self._emptied.wait()
+
+    def _cut(self) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
+
+    async def _write(self, send: Send) -> None:
+        turn = Turn(self._limits)
+        try:
+            while self._outbox or self.closing is None:
+                while self._outbox:
+                    text = self._outbox.popleft()
+                    await send({"type": "websocket.send", "text": text.decode()})
+                    self._unsent_bytes -= len(text) + _MESSAGE_OVERHEAD
+                    if self._unsent_bytes <= self._limits.max_unsent_bytes // 4:
+                        self._emptied.set()
+                    await turn.message_done()
+                if self.closing is None:
+                    self._filled.clear()
+                    await self._filled.wait()
+            code, reason = self.closing
+            await send({"type": "websocket.close", "code": code, "reason": reason})
+        except Exception as error:  # OSError by the specification; servers raise what they like
+            snorky_log.debug("Client %s left: %r", printable(self.remote_address), error)
+
+
+class Turn:
+    """Lets other tasks run between the messages of one client: servers' queues never wait."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._most = limits.max_messages_per_turn
+        self._begin()
+
+    def _begin(self) -> None:
+        self._left = self._most
+        self._deadline = monotonic() + SECONDS_PER_TURN
+
+    async def message_done(self) -> None:
+        self._left -= 1
+        if self._left <= 0 or (not self._left & 7 and monotonic() > self._deadline):
+            await asyncio.sleep(0)
+            self._begin()
+
+
+async def serve_websocket(
+    registry: ServiceRegistry,
+    check_origin: Callable[[ASGIHandshake], bool],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+) -> None:
+    """Admit a WebSocket and serve it to its end."""
+    if (await receive())["type"] != "websocket.connect":
+        return
+    handshake = handshake_of(scope)
+    try:
+        if handshake.origin is not None and not check_origin(handshake):
+            raise Refused(403, f"Cross origin websockets not allowed: {handshake.origin}")
+        identity = await admit(registry, handshake)
+    except Refused as refused:
+        metrics.clients_refused += 1
+        await refuse_websocket(scope, send, refused)
+        return
+    subprotocol = select_subprotocol(scope.get("subprotocols") or ())
+    try:
+        await send({"type": "websocket.accept", "subprotocol": subprotocol})
+    except OSError:
+        return  # it left while it was being admitted
+    client = ASGIClient(handshake, identity, registry.limits)
+    metrics.clients += 1
+    metrics.clients_connected += 1
+    try:
+        _connect(registry, client)
+        heartbeats = subprotocol == HEARTBEAT_SUBPROTOCOL
+        reading = asyncio.create_task(_read(registry, client, receive, heartbeats=heartbeats))
+        await client.run(reading, send)
+    finally:
+        metrics.clients -= 1
+        client.connected = False
+        registry.client_disconnected(client)
+
+
+async def refuse_websocket(scope: Scope, send: Send, refused: Refused) -> None:
+    """Answer with status and reason; a server without that extension can only say 403."""
+    try:
+        if "websocket.http.response" in (scope.get("extensions") or {}):
+            body = refused.reason.encode("utf-8", "replace")
+            headers = [
+                (b"content-type", REFUSAL_TYPE.encode()),
+                (b"content-length", str(len(body)).encode()),
+            ]
+            start = {"status": refused.status, "headers": headers}
+            await send({"type": "websocket.http.response.start", **start})
+            await send({"type": "websocket.http.response.body", "body": body})
+        else:
+            await send({"type": "websocket.close"})
+    except OSError:
+        pass  # it has left already
+
+
+def _connect(registry: ServiceRegistry, client: ASGIClient) -> None:
+    try:
+        registry.client_connected(client)
+    except Exception:
+        snorky_log.exception(
+            "Unhandled exception while connecting %s", printable(client.remote_address)
+        )
+        client.close(*close_codes.INTERNAL_ERROR)
+
+
+async def _read(
+    registry: ServiceRegistry, client: ASGIClient, receive: Receive, *, heartbeats: bool
+) -> None:
+    limits = registry.limits
+    turn = Turn(limits)
+    try:
+        while (event := await receive())["type"] == "websocket.receive":
+            text = event.get("text")
+            if text is None:
+                text = event.get("bytes") or b""
+            if client.closing is not None:
+                pass  # read and dropped, until the peer has said goodbye too
+            elif heartbeats and not text:
+                client.send_text(b"")
+            elif _size_of(text) > limits.max_message_bytes:
+                client.close(_TOO_BIG, f"message over {limits.max_message_bytes} bytes")
+            else:
+                metrics.messages_received += 1
+                registry.process_message_raw(client, text)
+            await client.wait_for_room()
+            await turn.message_done()
+    except Exception:
+        snorky_log.exception(
+            "Unhandled exception in the connection of %s", printable(client.remote_address)
+        )
+        client.close(*close_codes.INTERNAL_ERROR)
+        await asyncio.Event().wait()  # until the goodbye is written
+
+
+def _size_of(text: str | bytes) -> int:
+    if isinstance(text, bytes) or text.isascii():
+        return len(text)
+    return len(text.encode("utf-8", "surrogatepass"))
