@@ -29,6 +29,7 @@ from snorky.front_door import FrontDoor
 from snorky.log import printable, snorky_log
 from snorky.request_handlers.comet import SnorkyCometHandler
 from snorky.request_handlers.http import BackendHTTPHandler, LiveHandler, MetricsHandler
+from snorky.request_handlers.sockjs import SnorkySockJSHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 
 STATIC_FILES = Path(__file__).parent.parent / "static"
@@ -106,7 +107,8 @@ def serve(
     \b
     FILE defines
       frontend         ServiceRegistry for clients, at ws://HOST:PORT/ws; where no WebSocket
-                       comes through, at http://HOST:PORT/comet
+                       comes through, at http://HOST:PORT/comet; for SockJS clients at /sockjs,
+                       for Socket.IO clients at /socket.io (pip install "snorky[socketio]")
       backend          ServiceRegistry for trusted servers (optional), POST to
                        http://BACKEND_HOST:BACKEND_PORT/backend with the key in the
                        header X-Backend-Key
@@ -222,15 +224,14 @@ class _ClientFiles(StaticFileHandler):
 
 
 def front_door(served: Served) -> FrontDoor:
-    route = SnorkyWebSocketHandler.get_route(
-        served.frontend, "/ws", allowed_origins=served.allowed_origins
-    )
+    registry, origins = served.frontend, served.allowed_origins
+    route = SnorkyWebSocketHandler.get_route(registry, "/ws", allowed_origins=origins)
     application = Application(
         [
             route,
-            *SnorkyCometHandler.get_routes(
-                served.frontend, "/comet", allowed_origins=served.allowed_origins
-            ),
+            *SnorkyCometHandler.get_routes(registry, "/comet", allowed_origins=origins),
+            *SnorkySockJSHandler.get_routes(registry, "/sockjs", allowed_origins=origins),
+            *socketio_routes(served),
             (r"/static/([\w.-]+)", _ClientFiles, {"path": str(STATIC_FILES)}),
             ("/live", LiveHandler),
         ],
@@ -239,10 +240,23 @@ def front_door(served: Served) -> FrontDoor:
     return FrontDoor(
         application,
         [route],
-        limits=served.frontend.limits,
+        limits=registry.limits,
         trusted_proxies=served.trusted_proxies,
         log_request=log_request,
     )
+
+
+def socketio_routes(served: Served) -> list[Any]:
+    """None where python-socketio is not installed."""
+    if importlib.util.find_spec("socketio") is None:
+        return []
+    from snorky.request_handlers.socketio import SnorkySocketIOHandler
+
+    return [
+        SnorkySocketIOHandler.get_route(
+            served.frontend, "/socket.io", allowed_origins=served.allowed_origins
+        )
+    ]
 
 
 def backend_application(served: Served) -> Application:
