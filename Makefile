@@ -9,7 +9,7 @@ PEERS  := tests/sockjs_client tests/socketio demos/chatroom_socketio
 PEERS  := $(PEERS:%=%/node_modules/.stamp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-pure test-client check format client wheel bench chromium clean
+.PHONY: help demo test test-python test-pure test-client check format client docs wheel bench chromium clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ format: $(VENV)/dev.stamp client/node_modules/.stamp ## Format the code
 
 client: client/node_modules/.stamp ## Build the JavaScript client into snorky/static
 	cd client && npm run build
+
+docs: $(VENV)/dev.stamp ## Build the manual as a site, into build/docs
+	$(BIN)/sphinx-build --builder html --fail-on-warning --keep-going --conf-dir docs . build/docs
+	@echo "Open build/docs/index.html"
 
 wheel: $(VENV)/dev.stamp ## Build the wheel into dist
 	$(BIN)/python -m build --wheel --outdir dist .

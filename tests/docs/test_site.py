@@ -1,0 +1,44 @@
+"""The manual as a site: it builds without a warning, and every page is in its search."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-W", "--keep-going"]
+    command += ["-c", str(ROOT / "docs"), "-d", str(out / "doctrees"), str(ROOT), str(out / "html")]
+    build = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert build.returncode == 0, build.stderr
+    return out / "html"
+
+
+def test_every_page_of_the_manual_can_be_searched(site: Path) -> None:
+    index = (site / "searchindex.js").read_text()
+    found = json.loads(index[index.index("{") : index.rindex("}") + 1])["docnames"]
+    pages = [page.relative_to(ROOT).with_suffix("") for page in ROOT.glob("docs/**/*.md")]
+    assert len(pages) > 10
+    assert {str(page) for page in pages} <= set(found)
+
+
+def test_every_page_of_the_manual_is_in_its_contents(site: Path) -> None:
+    contents = (site / "docs" / "README.html").read_text()
+    for folder in ("guide", "topics"):
+        for page in ROOT.glob(f"docs/{folder}/*.md"):
+            assert (
+                f'<li class="toctree-l1"><a class="reference internal" href="{folder}/{page.stem}.html">'
+                in contents
+            )
+
+
+def test_the_site_begins_with_the_manual(site: Path) -> None:
+    assert "url=docs/README.html" in (site / "index.html").read_text()
