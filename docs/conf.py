@@ -1,8 +1,8 @@
 """The manual as a site: ``make docs`` builds it into ``build/docs``.
 
-The pages are written to be read as they are, too. So the source is the whole tree, with the pages that
-the demos and the client have of their own, and the contents are not listed a second time here: what
-docs/README.md links, under its bold headings, is the site's table of contents.
+The pages are written to be read as they are, too. So the source is the whole tree, with the pages
+that the demos and the client have of their own, and the contents are not listed a second time here:
+what docs/README.md links, under its bold headings, is the site's table of contents.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ copybutton_prompt_is_regexp = True
 
 _HEADING = re.compile(r"\*\*(?P<caption>[^*]+)\*\*")
 _LINK = re.compile(r"- \[[^]]+\]\((?P<page>[\w/.-]+)\.md\)")
-_START = '<!DOCTYPE html><meta http-equiv="refresh" content="0; url=docs/README.html"><title>Snorky</title>'
+_START = """<!DOCTYPE html>
+<meta http-equiv="refresh" content="0; url=docs/README.html">
+<title>Snorky</title>
+"""
 
 
 def _add_table_of_contents(app: Sphinx, page: str, source: list[str]) -> None:

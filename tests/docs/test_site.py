@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,13 +32,13 @@ def test_every_page_of_the_manual_can_be_searched(site: Path) -> None:
 
 
 def test_every_page_of_the_manual_is_in_its_contents(site: Path) -> None:
-    contents = (site / "docs" / "README.html").read_text()
+    first_page = (site / "docs" / "README.html").read_text()
+    contents = set(
+        re.findall(r'"toctree-l1"><a class="reference internal" href="([^"]+)"', first_page)
+    )
     for folder in ("guide", "topics"):
-        for page in ROOT.glob(f"docs/{folder}/*.md"):
-            assert (
-                f'<li class="toctree-l1"><a class="reference internal" href="{folder}/{page.stem}.html">'
-                in contents
-            )
+        pages = {f"{folder}/{page.stem}.html" for page in ROOT.glob(f"docs/{folder}/*.md")}
+        assert pages <= contents
 
 
 def test_the_site_begins_with_the_manual(site: Path) -> None:
