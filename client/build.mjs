@@ -23,6 +23,8 @@ const builds = [
   ["snorky.bundle.js", "bundle.ts", { format: "iife" }],
   ["snorky.bundle.min.js", "bundle.ts", { format: "iife", minify: true }],
   ["snorky.mjs", "index.ts", { format: "esm" }],
+  ["angular-snorky.js", "angular.ts", { format: "iife" }],
+  ["angular-snorky.min.js", "angular.ts", { format: "iife", minify: true }],
 ];
 
 async function compile([file, entryPoint, options]) {
