@@ -9,7 +9,7 @@ PEERS  := tests/angularjs tests/sockjs_client tests/socketio demos/chatroom_sock
 PEERS  := $(PEERS:%=%/node_modules/.stamp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-pure test-client check format client docs wheel bench chromium clean
+.PHONY: help demo test test-python test-pure test-client check format client docs packages bench chromium clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,10 +19,10 @@ demo: $(VENV)/demo.stamp ## Run the to-do list in your browser: needs Python alo
 
 test: test-python test-pure test-client ## Run all tests: Python, browser and JavaScript
 
-test-python: $(VENV)/dev.stamp $(PEERS) chromium
+test-python: $(VENV)/dev.stamp $(PEERS) client/node_modules/.stamp chromium
 	$(BIN)/python -m pytest
 
-test-pure: $(VENV)/dev.stamp $(PEERS) chromium ## The Python tests without the C extension
+test-pure: $(VENV)/dev.stamp $(PEERS) client/node_modules/.stamp chromium ## The Python tests without the C extension
 	SNORKY_PURE_PYTHON=1 $(BIN)/python -m pytest
 
 test-client: $(VENV)/dev.stamp client/node_modules/.stamp
@@ -47,8 +47,9 @@ docs: $(VENV)/dev.stamp ## Build the manual as a site, into build/docs
 	$(BIN)/sphinx-build --builder html --fail-on-warning --keep-going --conf-dir docs . build/docs
 	@echo "Open build/docs/index.html"
 
-wheel: $(VENV)/dev.stamp ## Build the wheel into dist
-	$(BIN)/python -m build --wheel --outdir dist .
+packages: $(VENV)/dev.stamp client/node_modules/.stamp ## Build what is published, for PyPI and npm, into dist
+	$(BIN)/python -m build --outdir dist .
+	cd client && npm pack --pack-destination ../dist
 
 bench: $(VENV)/dev.stamp ## Measure everything beside the peers, 20 minutes (ARGS=--help): needs Node and a C compiler
 	$(BIN)/python benchmarks/bench.py $(ARGS)
