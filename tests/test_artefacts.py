@@ -96,7 +96,7 @@ def test_the_wheel_carries_the_client_the_extension_the_types_and_the_licence(wh
     names = set(zipfile.ZipFile(wheel).namelist())
     static = {f"snorky/static/{path.name}" for path in (ROOT / "snorky/static").iterdir()}
     assert static
-    assert static | {"snorky/py.typed"} <= names
+    assert static | {"snorky/py.typed", "snorky/cli/demo/page/index.html"} <= names
     assert "snorky/_fanout.abi3.so" in names
     assert "-cp311-abi3-" in wheel.name, "one wheel for every Python from 3.11 on"
     assert any(name.endswith("LICENSE") for name in names)

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     CORE: {CORE, WIRE},
     PARTS: {CORE, WIRE},  # and itself
     EDGES: {EDGES, CORE, WIRE},  # parts are given to them by the application
-    TOOLS: {TOOLS, EDGES, PARTS, CORE, WIRE},
+    TOOLS: {TOOLS, EDGES, PARTS, CORE, WIRE, APART},  # the demo plays the web application, too
     APART: set(),  # and itself
 }
 LAYERS = {

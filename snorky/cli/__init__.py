@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from snorky import version
+from snorky.cli.demo import demo
 from snorky.cli.serve import serve
 
 
@@ -14,4 +15,5 @@ def main() -> None:
     """The real-time server beside your web application."""
 
 
+main.add_command(demo)
 main.add_command(serve)
