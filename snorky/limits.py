@@ -47,7 +47,22 @@ class Limits:
     """How long an asynchronous command may take. Past it it is cancelled: ``Command timed out``."""
 
     max_subscriptions: int = 1000
-    """Subscriptions of one client in one service. Past it: ``Too many subscriptions``."""
+    """Subscriptions of one client in one service. Past it: ``Too many subscriptions``. Channels of
+    a Chat and documents of a Cursors service count alike: ``Too many channels``, ``Too many
+    documents``."""
+
+    max_names: int = 100
+    """Names of one client in one Messaging service. Past it: ``Too many names``."""
+
+    max_name_length: int = 256
+    """Characters of such a name: everybody is sent all of them. Past it: ``Name too long``."""
+
+    max_cursors: int = 16
+    """Cursors of one client in one Cursors service. Past it: ``Too many cursors``."""
+
+    max_cursor_bytes: int = 4 * KIB
+    """A cursor's notification (document, position, status, owner) with its private handle. Past
+    it: ``Cursor too large``."""
 
     max_subscription_items: int = 1000
     """Items of one DataSync subscription. Past it: ``Too many items``."""

@@ -251,6 +251,9 @@ class RPCService(Service):
         try:
             async with asyncio.timeout(self.limits.command_timeout) as timeout:
                 data = await result
+                # An override may return what its base's command has to wait for.
+                while inspect.isawaitable(data):
+                    data = await data
             if data is not None or not (request.resolved or answers_later):
                 request.reply(data)
         except TimeoutError as error:

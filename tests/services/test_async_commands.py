@@ -347,3 +347,14 @@ async def test_a_command_runs_to_its_end_when_its_client_leaves(
 
     assert kitchen.log == ["begin soup", "end soup"]
     assert alice.received == []
+
+
+async def test_an_async_override_may_return_what_its_base_returns() -> None:
+    class Restaurant(Kitchen):
+        @rpc_command
+        async def order(self, req: Request, dish: Any) -> Any:
+            return super().order(req, f"{dish} of the day")
+
+    assert await async_call(Restaurant("restaurant"), FakeClient(), "order", dish="soup") == (
+        "soup of the day"
+    )

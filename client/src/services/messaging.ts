@@ -1,0 +1,50 @@
+/**
+ * Messages from person to person, by name. Names end with the connection: register them in
+ * `connected`.
+ */
+
+import { Class } from "../class.js";
+import { Snorky } from "../connection.js";
+import { RPCService, type RPCServiceClass } from "../rpc.js";
+import type { Signal } from "../signal.js";
+
+export interface ParticipantMessage {
+  type: "message";
+  sender: string;
+  dest: string;
+  body: any;
+}
+
+export interface Messaging extends RPCService {
+  messageReceived: Signal<[message: ParticipantMessage]>;
+  /** Called beside `messageReceived`. */
+  onParticipantMessage?: ((message: ParticipantMessage) => void) | null;
+  /** One page may have several names. */
+  registerParticipant(params: { name: string }): Promise<null>;
+  unregisterParticipant(params: { name: string }): Promise<null>;
+  /** The names of everybody, sorted. */
+  listParticipants(): Promise<string[]>;
+  /** `sender` is a name of this page's own. */
+  send(params: { sender: string; dest: string; body: unknown }): Promise<null>;
+}
+
+export const Messaging = Class<RPCServiceClass<Messaging>>(RPCService, {
+  _setUp() {
+    RPCService.prototype._setUp.call(this);
+    this.messageReceived = new Snorky.Signal();
+    this.notificationReceived.add(receive, this);
+  },
+});
+
+Messaging.addRPCMethods([
+  "registerParticipant",
+  "unregisterParticipant",
+  "listParticipants",
+  "send",
+]);
+
+function receive(this: Messaging, notification: any): void {
+  if (notification?.type !== "message") return;
+  this.messageReceived.dispatch(notification);
+  this.onParticipantMessage?.(notification);
+}
