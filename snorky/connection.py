@@ -72,7 +72,7 @@ class ConnectedClient(Client):
 
     def send(self, msg: Any) -> None:
         frame = text_frame(msg)
-        if self.connection is not None:
+        if self.connection is not None and not self.connection.closing:
             metrics.messages_sent += 1
             self.connection.send_frame(frame)
 

@@ -1,4 +1,4 @@
-"""One ASGI application that has the WebSockets and the HTTP back end of a registry.
+"""One ASGI application that has the WebSockets, Comet and the HTTP back end of a registry.
 
 Decides which edge a scope is for, and who may come in; what happens then is the edge's.
 """
@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Collection, Sequence
+from typing import cast
 
 from snorky.asgi.backend import answer_backend
-from snorky.asgi.scopes import ASGIApp, ASGIHandshake, Receive, Scope, Send, path_in
+from snorky.asgi.comet import ASGICometClient, CometEdge
+from snorky.asgi.scopes import ASGIApp, ASGIHandshake, Message, Receive, Scope, Send, path_in
 from snorky.asgi.websocket import refuse_websocket, serve_websocket
 from snorky.identity import Refused, origin_allowed
+from snorky.request_handlers.comet_sessions import CometOptions, Endpoint
 from snorky.service_registry import ServiceRegistry
 
 
 class SnorkyASGI:
     """Mount it in an ASGI application, or give that application to it as ``app``.
 
-    ``frontend`` gets the WebSockets at ``websocket_path``, ``backend`` the requests of trusted
-    servers at ``backend_path``; either may be None. Paths are below the mount. ``api_key``: one
-    key of the back end, or several of which any opens. ``allowed_origins``: see
-    ``snorky.identity.origin_allowed``. ``app`` gets everything else, the lifespan included;
-    without it that is answered with 404.
+    ``frontend`` gets the WebSockets at ``websocket_path``, and at ``comet_path`` those whom no
+    WebSocket reaches (None: they are not served); ``backend`` gets the requests of trusted servers
+    at ``backend_path``. Either may be None. Paths are below the mount. ``api_key``: one key of the
+    back end, or several of which any opens. ``allowed_origins``: see
+    ``snorky.identity.origin_allowed``. ``comet_options``: see
+    ``snorky.request_handlers.comet_sessions.Endpoint``. ``send_timeout``: seconds after which a
+    WebSocket client that has taken nothing of what waits for it is cut. ``app`` gets everything
+    else, the lifespan included; without it that is answered with 404.
 
     Subclasses may override ``check_origin`` and ``check_api_key``.
     """
@@ -35,13 +41,16 @@ class SnorkyASGI:
         *,
         websocket_path: str = "/ws",
         backend_path: str = "/backend",
+        comet_path: str | None = "/comet",
         allowed_origins: Sequence[str] | None = None,
+        comet_options: CometOptions | None = None,
+        send_timeout: float = 50.0,
         app: ASGIApp | None = None,
     ) -> None:
         if isinstance(allowed_origins, str):
             raise TypeError(f"expected a list of origins, got the string {allowed_origins!r}")
-        for path in (websocket_path, backend_path):
-            if not path.startswith("/"):
+        for path in (websocket_path, backend_path, comet_path):
+            if path is not None and not path.startswith("/"):
                 raise ValueError(f"expected a path that begins with a slash, got {path!r}")
         keys = [api_key] if isinstance(api_key, str) else list(api_key or ())
         self.api_keys = [key for key in keys if key]
@@ -52,14 +61,31 @@ class SnorkyASGI:
         self.websocket_path = websocket_path.rstrip("/") or "/"
         self.backend_path = backend_path.rstrip("/") or "/"
         self.allowed_origins = allowed_origins
+        self.send_timeout = send_timeout
         self.app = app
+        self.comet: CometEdge | None = None
+        if frontend is not None and comet_path is not None:
+            endpoint = Endpoint(
+                registry=frontend,
+                # Every handshake of this edge is one of its own.
+                check_origin=lambda handshake: self.check_origin(cast(ASGIHandshake, handshake)),
+                make_client=ASGICometClient,
+                **(comet_options or {}),
+            )
+            self.comet = CometEdge(endpoint, comet_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kind, path = scope["type"], path_in(scope)
         if kind == "websocket" and self.frontend is not None and path == self.websocket_path:
-            await serve_websocket(self.frontend, self.check_origin, scope, receive, send)
+            await serve_websocket(
+                self.frontend, self.check_origin, scope, receive, send, self.send_timeout
+            )
+        elif kind == "http" and self.comet is not None and self.comet.has(path):
+            await self.comet.answer(path, scope, receive, send)
         elif kind == "http" and self.backend is not None and path == self.backend_path:
             await answer_backend(self.backend, self.check_api_key, scope, receive, send)
+        elif kind == "lifespan":
+            await (self.app or _live)(scope, self._noticing_the_end(receive), send)
         elif self.app is not None:
             await self.app(scope, receive, send)
         elif kind == "websocket":
@@ -67,10 +93,16 @@ class SnorkyASGI:
             await refuse_websocket(scope, send, Refused(404, "Not Found"))
         elif kind == "http":
             await _answer_not_found(send)
-        elif kind == "lifespan":
-            await _live(receive, send)
         else:
             raise RuntimeError(f"expected an ASGI scope of http or websocket, got {kind!r}")
+
+    async def end_sessions(self) -> None:
+        """Say goodbye to everybody who has come by Comet; returns when their services know.
+
+        The end of the lifespan does it. For programs where that is another application's.
+        """
+        if self.comet is not None:
+            await self.comet.end_sessions()
 
     def check_origin(self, handshake: ASGIHandshake) -> bool:
         """Say whether the page that connects may. An override decides alone."""
@@ -88,6 +120,15 @@ class SnorkyASGI:
             raise Refused(401, "Invalid API key")
         return None
 
+    def _noticing_the_end(self, receive: Receive) -> Receive:
+        async def receive_event() -> Message:
+            event = await receive()
+            if event["type"] == "lifespan.shutdown":
+                await self.end_sessions()
+            return event
+
+        return receive_event
+
 
 async def _answer_not_found(send: Send) -> None:
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"9")]
@@ -95,7 +136,7 @@ async def _answer_not_found(send: Send) -> None:
     await send({"type": "http.response.body", "body": b"Not Found"})
 
 
-async def _live(receive: Receive, send: Send) -> None:
+async def _live(scope: Scope, receive: Receive, send: Send) -> None:
     """There is nothing to start. Servers close the WebSockets before they say ``shutdown``."""
     while True:
         event = await receive()

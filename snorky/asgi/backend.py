@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from snorky.asgi.bodies import Body, Gone, too_large
 from snorky.asgi.scopes import Headers, Receive, Scope, Send, remote_address_of
 from snorky.identity import Refused
 from snorky.log import printable, snorky_log
@@ -22,10 +23,6 @@ _READ_PAST_LIMIT = 16
 """How many times the limit of a body is read, and dropped, before the sender is answered."""
 
 CheckAPIKey = Callable[[str], Awaitable[None] | None]
-
-
-class _Gone(Exception):
-    """The sender did not wait for the answer."""
 
 
 async def answer_backend(
@@ -44,7 +41,7 @@ async def answer_backend(
         status, answer = await _wait_for_answer(registry, client, receive)
     except Refused as refused:
         status, answer = refused.status, encode({"error": refused.reason})
-    except _Gone:
+    except Gone:
         return
     except Exception:
         snorky_log.exception(
@@ -72,7 +69,7 @@ async def _read_message(
     registry: ServiceRegistry, check_api_key: CheckAPIKey, scope: Scope, receive: Receive
 ) -> Any:
     limits = registry.limits
-    body = _Body(receive, limits.max_backend_message_bytes)
+    body = Body(receive, limits.max_backend_message_bytes, _READ_PAST_LIMIT)
     try:
         async with asyncio.timeout(limits.backend_timeout):
             try:
@@ -101,42 +98,7 @@ async def _admit(check_api_key: CheckAPIKey, scope: Scope, most: int) -> None:
         await checking
     length = headers.get("Content-Length", "")
     if length.isdecimal() and (len(length) > 18 or int(length) > most):
-        raise _too_large(most)
-
-
-class _Body:
-    """The body of a request, read piece by piece."""
-
-    def __init__(self, receive: Receive, max_bytes: int) -> None:
-        self._receive = receive
-        self._max_bytes = max_bytes
-        self._ended = False
-
-    async def read(self) -> bytes:
-        """The whole body. Raises Refused past the limit."""
-        body = bytearray()
-        while not self._ended:
-            body += await self._read_piece()
-            if len(body) > self._max_bytes:
-                raise _too_large(self._max_bytes)
-        return bytes(body)
-
-    async def drop(self) -> None:
-        dropped = 0
-        while not self._ended and dropped <= _READ_PAST_LIMIT * self._max_bytes:
-            dropped += len(await self._read_piece())
-
-    async def _read_piece(self) -> bytes:
-        event = await self._receive()
-        if event["type"] != "http.request":
-            raise _Gone
-        self._ended = not event.get("more_body", False)
-        piece: bytes = event.get("body", b"")
-        return piece
-
-
-def _too_large(most: int) -> Refused:
-    return Refused(413, f"Expected at most {most} bytes")
+        raise too_large(most)
 
 
 async def _wait_for_answer(
@@ -155,5 +117,5 @@ async def _wait_for_answer(
     if client.response in done:
         return client.response.result()
     if leaving in done:
-        raise _Gone
+        raise Gone
     raise Refused(504, "The service did not answer in time")

@@ -1,8 +1,9 @@
 """A client over an ASGI server's own WebSocket.
 
 The server frames, masks and pings; here is what may wait for the client, how much it may say at
-a time, and when it has gone. ASGI has one message per call and no way to cut a connection, so
-nothing is joined here, and a client that does not read is left to the server.
+a time, and when it has gone. ASGI has one message per call, so nothing is joined here, and no way
+to cut a connection: a client that does not read is let go of, and its connection is the server's
+to end.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from snorky.identity import Refused
 from snorky.limits import Limits
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
+from snorky.pings import wheel_of
 from snorky.protocols.websocket_frames import encode_close
 from snorky.request_handlers.handshakes import REFUSAL_TYPE, admit, select_subprotocol
 from snorky.service_registry import ServiceRegistry
@@ -52,6 +54,9 @@ class ASGIClient(Client):
         self._emptied.set()
         self._writer: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._messages_taken = 0
+        self._messages_taken_before = 0
+        self._turns_without_progress = 0
 
     def send(self, msg: Any) -> None:
         text = msg.text if type(msg) is Envelope else encode(msg)
@@ -123,6 +128,18 @@ class ASGIClient(Client):
         """
         await self._emptied.wait()
 
+    def ping_or_close(self) -> None:
+        """Called twice per ``send_timeout``. The pings are the server's."""
+        before, self._messages_taken_before = self._messages_taken_before, self._messages_taken
+        if self._unsent_bytes == 0 or before != self._messages_taken:
+            self._turns_without_progress = 0
+            return
+        self._turns_without_progress += 1
+        if self._turns_without_progress == 2 and self.closing is None:
+            metrics.clients_silent += 1
+            self.closing = close_codes.SILENT_CLIENT
+            self._cut()
+
     def _cut(self) -> None:
         if self._writer is not None:
             self._writer.cancel()
@@ -135,6 +152,7 @@ class ASGIClient(Client):
                     text = self._outbox.popleft()
                     await send({"type": "websocket.send", "text": text.decode()})
                     self._unsent_bytes -= len(text) + _MESSAGE_OVERHEAD
+                    self._messages_taken += 1
                     if self._unsent_bytes <= self._limits.max_unsent_bytes // 4:
                         self._emptied.set()
                     await turn.message_done()
@@ -171,8 +189,13 @@ async def serve_websocket(
     scope: Scope,
     receive: Receive,
     send: Send,
+    send_timeout: float,
 ) -> None:
-    """Admit a WebSocket and serve it to its end."""
+    """Admit a WebSocket and serve it to its end.
+
+    Seconds that go by while something waits for the client, and it takes nothing, are at most
+    one and a half ``send_timeout``; then it is let go of.
+    """
     if (await receive())["type"] != "websocket.connect":
         return
     handshake = handshake_of(scope)
@@ -192,12 +215,15 @@ async def serve_websocket(
     client = ASGIClient(handshake, identity, registry.limits)
     metrics.clients += 1
     metrics.clients_connected += 1
+    wheel = wheel_of(asyncio.get_running_loop(), send_timeout / 2)
+    slot = wheel.add(client)
     try:
         _connect(registry, client)
         heartbeats = subprotocol == HEARTBEAT_SUBPROTOCOL
         reading = asyncio.create_task(_read(registry, client, receive, heartbeats=heartbeats))
         await client.run(reading, send)
     finally:
+        wheel.remove(client, slot)
         metrics.clients -= 1
         client.connected = False
         registry.client_disconnected(client)

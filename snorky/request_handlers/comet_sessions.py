@@ -1,19 +1,20 @@
 """The sessions of a Comet address: who may have one, how long it lives, what its services hear.
 
 Knows the event loop and the registry. What is said is ``snorky.protocols.comet``'s business, how it
-travels that of ``snorky.request_handlers.comet``.
+travels that of ``comet_requests`` and the doors.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict
 
 from snorky import close_codes
 from snorky.client import Client
+from snorky.identity import Handshake
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.pings import wheel_of
@@ -25,13 +26,16 @@ from snorky.wire import Envelope, encode
 class CometClient(Client):
     """A client that came by Server-Sent Events or long polling."""
 
-    def __init__(self, session: Session, remote_address: str | None, identity: Any) -> None:
+    def __init__(self, session: Session, handshake: Handshake, identity: Any) -> None:
         self.session = session
-        self.remote_address = remote_address
+        self.remote_address = handshake.remote_address
         self.identity = identity
 
     def send(self, msg: Any) -> None:
-        self.session.send(msg.text if type(msg) is Envelope else encode(msg))
+        text = msg.text if type(msg) is Envelope else encode(msg)
+        if not self.session.closed:
+            metrics.messages_sent += 1
+            self.session.send(text)
 
     def close(self, code: int = 1000, reason: str = "") -> None:
         self.session.close(code, reason)
@@ -41,19 +45,56 @@ class CometClient(Client):
         return self.session.unsent_bytes
 
 
-@dataclass(eq=False)
-class Endpoint:
-    """One Comet address: its options, and the sessions it holds. See ``get_routes``."""
+KIB = 1024
 
-    registry: ServiceRegistry
-    allowed_origins: Sequence[str] | None
+
+class CometOptions(TypedDict, total=False):
+    """What may be chosen for a Comet address; what is left out is as in ``Endpoint``."""
+
     heartbeat_interval: float
     disconnect_delay: float
     response_limit: int
     max_sessions: int
     max_body_bytes: int
     max_kept_bytes: int
+
+
+@dataclass(eq=False, kw_only=True)
+class Endpoint:
+    """One Comet address: its options, and the sessions it holds."""
+
+    registry: ServiceRegistry
+
+    check_origin: Callable[[Handshake], bool]
+    """Whether the page that sends a request may. Its ``origin`` is told by whatever header."""
+
+    make_client: Callable[[Session, Handshake, Any], CometClient] = CometClient
+
+    heartbeat_interval: float = 25.0
+    """Seconds; proxies cut connections on which nothing is said."""
+
+    disconnect_delay: float = 10.0
+    """Seconds without a connection after which a client counts as gone."""
+
+    response_limit: int = 1024 * KIB
+    """Bytes after which a stream ends, and the client asks anew."""
+
+    max_sessions: int = 10_000
+    """Sessions at a time; past it newcomers get status 503."""
+
+    max_body_bytes: int = 1024 * KIB
+    """Longest body of a request, which may hold many messages. Past it: 413."""
+
+    max_kept_bytes: int = 128 * KIB
+    """What was sent is kept up to this size, for clients that come back. Who missed more gets
+    status 410, and starts anew."""
+
     sessions: dict[str, HTTPSession] = field(default_factory=dict)
+
+    @property
+    def body_timeout(self) -> float:
+        """Seconds that a body may take. Our client gives a request up after as many."""
+        return 2 * self.heartbeat_interval
 
 
 class HTTPSession(Session):
@@ -62,16 +103,17 @@ class HTTPSession(Session):
     Then it says goodbye for as long to whoever asks.
     """
 
-    def __init__(self, endpoint: Endpoint, identity: Any, remote_address: str | None) -> None:
+    def __init__(self, endpoint: Endpoint, handshake: Handshake, identity: Any) -> None:
         limits = endpoint.registry.limits
         super().__init__(limits.max_unsent_bytes, endpoint.max_kept_bytes)
         self.id = secrets.token_urlsafe(24)
         """Whoever knows it, and has the identity, has the session."""
         self.identity = identity
-        self.client: CometClient | None = CometClient(self, remote_address, identity)
+        self.close_timeout = limits.close_timeout
+        self.client: CometClient | None = endpoint.make_client(self, handshake, identity)
         """None once its services know that it has gone: no cycle is left for the collector."""
         self.client.log_lines_left = limits.max_log_lines_per_client
-        self._address = printable(remote_address)
+        self._address = printable(handshake.remote_address)
         self._endpoint = endpoint
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None

@@ -1,4 +1,4 @@
-"""The rules of the WebSocket handshake, the same for every door.
+"""The rules of handshakes, the same for every door: of WebSockets, and of plain requests.
 
 What a request asks for, whether it may be granted, and the head of the answer. How the request
 was read, and who answers, is the door's business.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from http.client import responses
 from typing import Any
@@ -23,6 +24,8 @@ REFUSAL_TYPE = "text/plain; charset=UTF-8"
 """What the reason of a refusal is told in."""
 
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+
+_PAGE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.ASCII | re.IGNORECASE)
 
 
 def handshake_of(request: HTTPServerRequest) -> Handshake:
@@ -54,6 +57,23 @@ class _Cookies(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(self._request.cookies)
+
+
+def page_of(headers: Mapping[str, str]) -> str | None:
+    """The origin of the page that sends a request; "null" where it is hidden, None for programs.
+
+    Scripts and frames are asked for without an Origin, from any page and with the cookies of its
+    visitor: then the other headers tell, which no page can forge.
+    """
+    origin = headers.get("Origin")
+    if origin is not None:
+        return origin
+    referer = headers.get("Referer")
+    if referer is not None:
+        page = _PAGE.match(referer)
+        return "null" if page is None else page[0]
+    by_itself = headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+    return None if by_itself else "null"
 
 
 def fault_of(headers: Mapping[str, str]) -> tuple[int, str] | None:

@@ -12,12 +12,12 @@ from typing import Any, ClassVar, cast
 
 from tornado.escape import xhtml_escape
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPHeaders, format_timestamp
+from tornado.httputil import format_timestamp
 from tornado.web import RequestHandler, stream_request_body
 
 from snorky.identity import origin_allowed
 from snorky.metrics import metrics
-from snorky.request_handlers.handshakes import REFUSAL_TYPE
+from snorky.request_handlers.handshakes import REFUSAL_TYPE, page_of
 from snorky.request_handlers.sockjs_sessions import Endpoint
 from snorky.wire import encode
 
@@ -32,7 +32,6 @@ HTML_TYPE = "text/html; charset=UTF-8"
 _READ_PAST_LIMIT = 4
 """How many times the limit of a body is read, and dropped, before the connection is cut."""
 
-_PAGE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.ASCII | re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]*)?", re.ASCII | re.IGNORECASE)
 
 # The protocol fixes it to the letter ("IFrame page").
@@ -53,23 +52,6 @@ IFRAME_PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-
-
-def page_of(headers: HTTPHeaders) -> str | None:
-    """The origin of the page that sends a request; "null" where it is hidden, None for programs.
-
-    Scripts and frames are asked for without an Origin, from any page and with the cookies of its
-    visitor: then the other headers tell, which no page can forge.
-    """
-    origin = headers.get("Origin")
-    if origin is not None:
-        return origin
-    referer = headers.get("Referer")
-    if referer is not None:
-        page = _PAGE.match(referer)
-        return "null" if page is None else page[0]
-    by_itself = headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
-    return None if by_itself else "null"
 
 
 @stream_request_body

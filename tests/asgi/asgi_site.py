@@ -13,7 +13,7 @@ import hypercorn.config
 import uvicorn
 import websockets
 
-DEADLINE = 10.0
+DEADLINE = 20.0
 
 
 class _Uvicorn(uvicorn.Server):

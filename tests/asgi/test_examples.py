@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -14,8 +15,11 @@ import pytest
 import websockets
 
 from snorky.backend.aio import SnorkyBackend, SnorkyHTTPTransport
+from tests.asgi.asgi_site import DEADLINE
 from tests.docs.test_examples import Page
+from tests.request_handlers.comet_site import EventStream
 
+GOODBYE = 'event: close\ndata: [1001, "server going away"]\n\n'
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples" / "asgi"
 
 
@@ -46,6 +50,26 @@ class Example:
         response = error.value.response
         assert (response.status_code, response.body) == (status, reason)
 
+    async def stop_with_a_stream(self, mount: str, **headers: str) -> None:
+        """Somebody without WebSocket is served, and told when the program ends."""
+        url = f"http://{self.address}{mount}/comet"
+        async with httpx2.AsyncClient(headers=headers, timeout=DEADLINE) as http:
+            refused = await http.post(url, headers={"Origin": "https://evil.example"})
+            assert refused.status_code == 403
+            query = "?session=" + (await http.post(url)).json()["session"]
+            async with http.stream("GET", f"{url}/events{query}") as response:
+                stream = EventStream(response)
+                await stream.next()  # padding
+                await stream.next()
+                message = {"command": "subscribe", "params": {"channel": "news"}, "callId": 1}
+                texts = [json.dumps({"service": "pubsub", "message": message})]
+                body = json.dumps({"first": 1, "messages": texts})
+                assert (await http.post(f"{url}/messages{query}", content=body)).is_success
+                assert '"callId":1' in await stream.next()
+                stopping = asyncio.create_task(self.stop())
+                assert await stream.end() == GOODBYE
+            await stopping
+
     async def stop(self) -> None:
         await self.client.aclose()
         assert await asyncio.to_thread(self.program.stop, signal.SIGINT) in (0, -signal.SIGINT)
@@ -70,7 +94,7 @@ async def test_starlette(example: Example) -> None:
         await Page(socket).call("pubsub", "subscribe", channel="news")
         await example.announce(content="Hello")
         await hears(Page(socket), "Hello")
-    await example.stop()
+    await example.stop_with_a_stream("/live", **headers)
 
 
 async def test_fastapi(example: Example) -> None:
@@ -86,7 +110,7 @@ async def test_fastapi(example: Example) -> None:
         snorky = SnorkyBackend(transport)
         await snorky.call("pubsub_backend", "publish", channel="news", message="Bye")
         await hears(Page(socket), "Bye")
-    await example.stop()
+    await example.stop_with_a_stream("/live")
 
 
 async def test_litestar(example: Example) -> None:
@@ -101,7 +125,7 @@ async def test_litestar(example: Example) -> None:
         b"Cross origin websockets not allowed: https://evil.example",
         origin="https://evil.example",
     )
-    await example.stop()
+    await example.stop_with_a_stream("/live")
 
 
 async def test_django(example: Example) -> None:
@@ -115,4 +139,4 @@ async def test_django(example: Example) -> None:
         await hears(Page(socket), "Hello")
         await example.client.post(f"http://{example.address}/remind", content="Again")
         await hears(Page(socket), "Again")
-    await example.stop()
+    await example.stop_with_a_stream("", **headers)

@@ -7,19 +7,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import listens, wait_for
 
 EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "examples" / "fallbacks"
+PROGRAMS = [EXAMPLE / "live.py", Path(__file__).parent / "asgi_live.py"]
 
 
+@pytest.mark.parametrize("program", PROGRAMS, ids=["tornado", "asgi"])
 def test_the_page_of_the_guide_opened_from_disk(
-    browser: Browser, run_program: Callable[..., Any], on_free_ports: Callable[..., Any]
+    program: Path,
+    browser: Browser,
+    run_program: Callable[..., Any],
+    on_free_ports: Callable[..., Any],
 ) -> None:
     page_file, ports = on_free_ports(EXAMPLE / "page.html")
     server_file = page_file.with_name("live.py")
-    server_file.write_text((EXAMPLE / "live.py").read_text().replace("5001", str(ports[5001])))
+    server_file.write_text(program.read_text().replace("5001", str(ports[5001])))
     server = run_program([sys.executable, "-W", "error", str(server_file)])
     wait_for(lambda: listens(ports[5001]), "the example listens")
     context = browser.new_context()

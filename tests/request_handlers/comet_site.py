@@ -9,26 +9,52 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
+from starlette.middleware.gzip import GZipMiddleware
 from tornado.web import Application
 
 from snorky import ServiceRegistry
+from snorky.asgi import SnorkyASGI
 from snorky.request_handlers.comet import SnorkyCometHandler
+from snorky.request_handlers.comet_sessions import CometOptions, Endpoint
+from tests.asgi.asgi_site import Site
 
-DEADLINE = 5.0
+DEADLINE = 20.0
+
+DOORS = ["tornado", "uvicorn-auto", "hypercorn"]
 
 
 class CometSite:
-    def __init__(self, listen: Callable[..., int]) -> None:
+    """Comet at ``/comet``, through one of the doors: ``DOORS``."""
+
+    def __init__(self, door: str, listen: Callable[..., int]) -> None:
+        self._door = door
         self._listen = listen
+        self._server: Site | None = None
         self.http = httpx2.AsyncClient(timeout=DEADLINE)
 
-    def serve(self, registry: ServiceRegistry, *, settings: Any = None, **options: Any) -> None:
-        routes = SnorkyCometHandler.get_routes(registry, "/comet", **options)
-        self.endpoint = routes[0][2]["endpoint"]
-        self.port = self._listen(
-            Application(list(routes), log_function=lambda handler: None, **(settings or {}))
-        )
+    async def serve(
+        self, registry: ServiceRegistry, *, compress: bool = False, **options: Any
+    ) -> None:
+        if self._door == "tornado":
+            routes = SnorkyCometHandler.get_routes(registry, "/comet", **options)
+            self.endpoint: Endpoint = routes[0][2]["endpoint"]
+            settings = {"log_function": lambda handler: None, "compress_response": compress}
+            self.port = self._listen(Application(list(routes), **settings))
+        else:
+            origins = options.pop("allowed_origins", None)
+            comet_options = CometOptions(**options)
+            app = SnorkyASGI(registry, allowed_origins=origins, comet_options=comet_options)
+            assert app.comet is not None
+            self.endpoint = app.comet.endpoint
+            self._server = Site(self._door)
+            await self._server.start(GZipMiddleware(app) if compress else app)
+            self.port = self._server.port
         self.url = f"http://127.0.0.1:{self.port}/comet"
+
+    async def stop(self) -> None:
+        await self.http.aclose()
+        if self._server is not None:
+            await self._server.stop()
 
     async def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Any:
         named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -17,17 +17,17 @@ from snorky.identity import Handshake, Refused
 from snorky.limits import Limits
 from snorky.metrics import metrics
 from tests.lines import RESET, until
-from tests.request_handlers.comet_site import DEADLINE, CometSite
+from tests.request_handlers.comet_site import DEADLINE, DOORS, CometSite
 from tests.request_handlers.websocket_site import Echo
 
 LIMITS = Limits(max_unsent_bytes=100_000, max_message_bytes=1000, socket_send_buffer_bytes=4096)
 
 
-@pytest.fixture
-async def site(listen: Any) -> AsyncIterator[CometSite]:
-    site = CometSite(listen)
+@pytest.fixture(params=DOORS)
+async def site(request: pytest.FixtureRequest, listen: Any) -> AsyncIterator[CometSite]:
+    site = CometSite(request.param, listen)
     yield site
-    await site.http.aclose()
+    await site.stop()
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def by_cookie(handshake: Handshake) -> str | None:
 
 
 async def test_by_events_and_by_polls_alternately(site: CometSite, registry: Any) -> None:
-    site.serve(registry)
+    await site.serve(registry)
     session = await site.open()
     async with site.events(session) as stream:
         assert (await site.post(session, 1, "a", "é\n\u2028")).json() == {"received": 2}
@@ -71,7 +71,7 @@ async def test_by_events_and_by_polls_alternately(site: CometSite, registry: Any
 
 
 async def test_a_poll_waits_for_a_message(site: CometSite, registry: Any, echo: Echo) -> None:
-    site.serve(registry)
+    await site.serve(registry)
     session = await site.open()
     poll = asyncio.create_task(site.poll(session))
     (held,) = site.endpoint.sessions.values()
@@ -81,7 +81,7 @@ async def test_a_poll_waits_for_a_message(site: CometSite, registry: Any, echo: 
 
 
 async def test_what_is_posted_again_is_not_delivered_again(site: CometSite, registry: Any) -> None:
-    site.serve(registry)
+    await site.serve(registry)
     session = await site.open()
     await site.post(session, 1, "a", "b")
     assert (await site.post(session, 1, "a", "b", "c")).json() == {"received": 3}
@@ -94,7 +94,7 @@ async def test_what_is_posted_again_is_not_delivered_again(site: CometSite, regi
 
 
 async def test_a_gap_is_refused(site: CometSite, registry: Any, expect_log: Any) -> None:
-    site.serve(registry)
+    await site.serve(registry)
     session = await site.open()
     response = await site.post(session, 2, "b")
     assert (response.status_code, response.text) == (400, "Expected message 1, got 2")
@@ -102,7 +102,7 @@ async def test_a_gap_is_refused(site: CometSite, registry: Any, expect_log: Any)
 
 
 async def test_who_missed_too_much_starts_anew(site: CometSite, registry: Any) -> None:
-    site.serve(registry, max_kept_bytes=10)
+    await site.serve(registry, max_kept_bytes=10)
     session = await site.open()
     for number in (1, 2):
         await site.post(session, number, "x" * 30)
@@ -119,7 +119,7 @@ async def test_who_missed_too_much_starts_anew(site: CometSite, registry: Any) -
 
 @pytest.mark.parametrize("compress", [False, True])
 async def test_nothing_keeps_events_back(site: CometSite, registry: Any, compress: bool) -> None:
-    site.serve(registry, heartbeat_interval=0.2, settings={"compress_response": compress})
+    await site.serve(registry, heartbeat_interval=0.2, compress=compress)
     session = await site.open()
     async with site.events(session) as stream:
         headers = stream.response.headers
@@ -137,7 +137,7 @@ async def test_nothing_keeps_events_back(site: CometSite, registry: Any, compres
 async def test_a_stream_ends_at_its_limit_and_goes_on_in_the_next(
     site: CometSite, registry: Any
 ) -> None:
-    site.serve(registry, response_limit=100)
+    await site.serve(registry, response_limit=100)
     session = await site.open()
     async with site.events(session) as stream:
         await site.post(session, 1, "x" * 100)
@@ -149,7 +149,7 @@ async def test_a_stream_ends_at_its_limit_and_goes_on_in_the_next(
 
 
 async def test_the_newest_receiver_has_the_session(site: CometSite, registry: Any) -> None:
-    site.serve(registry)
+    await site.serve(registry)
     session = await site.open()
     poll = asyncio.create_task(site.ask("GET", f"/poll{session}&after=0"))
     (held,) = site.endpoint.sessions.values()
@@ -166,7 +166,7 @@ async def test_the_newest_receiver_has_the_session(site: CometSite, registry: An
 
 
 async def test_a_session_is_its_owners(site: CometSite, echo: Echo) -> None:
-    site.serve(ServiceRegistry([echo], authenticate=by_cookie))
+    await site.serve(ServiceRegistry([echo], authenticate=by_cookie))
     assert (await site.ask("POST", "", Cookie="name=mallory")).status_code == 403
     session = await site.open(Cookie="name=alice")
     assert echo.clients[0].identity == "alice"
@@ -187,7 +187,7 @@ async def test_a_session_is_its_owners(site: CometSite, echo: Echo) -> None:
 
 
 async def test_pages_of_foreign_origins_get_nowhere(site: CometSite, registry: Any) -> None:
-    site.serve(registry, allowed_origins=["https://app.example"])
+    await site.serve(registry, allowed_origins=["https://app.example"])
     session = await site.open()
     paths = [("POST", ""), ("POST", "/close"), ("POST", "/messages")]
     for method, path in [*paths, ("GET", "/poll"), ("GET", "/events")]:
@@ -201,14 +201,15 @@ async def test_pages_of_foreign_origins_get_nowhere(site: CometSite, registry: A
         assert preflight.headers["Access-Control-Allow-Origin"] == "https://app.example"
         assert preflight.headers["Access-Control-Allow-Credentials"] == "true"
         assert method in preflight.headers["Access-Control-Allow-Methods"]
-        assert "Last-Event-ID" in preflight.headers["Access-Control-Allow-Headers"]
+        for header in ("Authorization", "Last-Event-ID"):
+            assert header in preflight.headers["Access-Control-Allow-Headers"]
     answer = await site.ask("POST", "", Origin="https://app.example")
     assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
     assert answer.headers["Vary"] == "Origin"
 
 
 async def test_sessions_are_bounded_in_number(site: CometSite, registry: Any) -> None:
-    site.serve(registry, max_sessions=2)
+    await site.serve(registry, max_sessions=2)
     session = await site.open()
     await site.open()
     response = await site.ask("POST", "")
@@ -218,7 +219,7 @@ async def test_sessions_are_bounded_in_number(site: CometSite, registry: Any) ->
 
 
 async def test_bodies_are_bounded(site: CometSite, registry: Any, expect_log: Any) -> None:
-    site.serve(registry, max_body_bytes=1000)
+    await site.serve(registry, max_body_bytes=1000)
     session = await site.open()
     response = await site.ask("POST", "/messages" + session, b"\n" * 1001)
     assert (response.status_code, response.text) == (413, "Expected at most 1000 bytes")
@@ -228,7 +229,7 @@ async def test_bodies_are_bounded(site: CometSite, registry: Any, expect_log: An
 
 
 async def test_a_message_too_long_ends_the_session(site: CometSite, registry: Any) -> None:
-    site.serve(registry)
+    await site.serve(registry)
     session = await site.open()
     await site.post(session, 1, "x" * 1000, "never")
     why = [1009, "message too big"]
@@ -238,7 +239,7 @@ async def test_a_message_too_long_ends_the_session(site: CometSite, registry: An
 async def test_garbage_in_a_message_costs_nobody_the_session(
     site: CometSite, registry: Any, expect_log: Any
 ) -> None:
-    site.serve(registry)
+    await site.serve(registry)
     session = await site.open()
     body = json.dumps({"first": 1, "messages": ["{", "\ud800", ""]})
     assert (await site.ask("POST", "/messages" + session, body)).json() == {"received": 3}
@@ -251,7 +252,7 @@ async def test_garbage_in_a_message_costs_nobody_the_session(
 
 
 async def test_who_does_not_come_back_is_gone(site: CometSite, registry: Any, echo: Echo) -> None:
-    site.serve(registry, disconnect_delay=0.1)
+    await site.serve(registry, disconnect_delay=0.1)
     clients = metrics.clients
     session = await site.open()
     assert metrics.clients == clients + 1
@@ -264,7 +265,7 @@ async def test_who_does_not_come_back_is_gone(site: CometSite, registry: Any, ec
 
 
 async def test_who_waits_is_not_gone(site: CometSite, registry: Any, echo: Echo) -> None:
-    site.serve(registry, disconnect_delay=0.05, heartbeat_interval=0.2)
+    await site.serve(registry, disconnect_delay=0.05, heartbeat_interval=0.2)
     async with site.events(await site.open()) as stream:
         assert [await stream.next() for _ in range(2)] == [":", ":"]
         assert echo.left.empty()
@@ -272,7 +273,7 @@ async def test_who_waits_is_not_gone(site: CometSite, registry: Any, echo: Echo)
 
 
 async def test_who_says_goodbye_is_gone_at_once(site: CometSite, registry: Any, echo: Echo) -> None:
-    site.serve(registry)
+    await site.serve(registry)
     session = await site.open()
     assert (await site.ask("POST", "/close" + session)).status_code == 204
     await left(echo)
@@ -283,7 +284,7 @@ async def test_who_says_goodbye_is_gone_at_once(site: CometSite, registry: Any, 
 async def test_a_reset_is_noticed_and_may_be_recovered(
     site: CometSite, registry: Any, echo: Echo, path: str
 ) -> None:
-    site.serve(registry, disconnect_delay=0.3)
+    await site.serve(registry, disconnect_delay=0.3)
     session = await site.open()
     (held,) = site.endpoint.sessions.values()
     for _ in range(2):
@@ -302,7 +303,7 @@ async def test_a_reset_is_noticed_and_may_be_recovered(
 async def test_who_does_not_read_is_cut(
     site: CometSite, registry: Any, echo: Echo, path: str
 ) -> None:
-    site.serve(registry)
+    await site.serve(registry)
     session = await site.open()
     slow = metrics.clients_slow
     _, writer = await site.request_raw("GET", path + session)
@@ -318,20 +319,37 @@ async def test_who_does_not_read_is_cut(
 
 
 async def test_who_stops_reading_is_noticed(site: CometSite, registry: Any, echo: Echo) -> None:
-    site.serve(registry, heartbeat_interval=0.1, disconnect_delay=0.1)
+    await site.serve(
+        registry, heartbeat_interval=0.1, disconnect_delay=0.1, response_limit=50_000_000
+    )
     session = await site.open()
     # More than fits the buffers of both sides, in one message.
     _, writer = await site.request_raw("GET", "/events" + session)
     await until(lambda: next(iter(site.endpoint.sessions.values())).receiver is not None)
     silent = metrics.clients_silent
-    echo.clients[0].send("x" * 2_000_000)
+    echo.clients[0].send("x" * 20_000_000)
     await left(echo)
     assert metrics.clients_silent == silent + 1
     writer.close()
 
 
+async def test_an_answer_on_its_way_is_a_connection(
+    site: CometSite, registry: Any, echo: Echo
+) -> None:
+    await site.serve(registry, disconnect_delay=0.1)
+    _, writer = await site.request_raw("GET", "/poll" + await site.open())
+    (held,) = site.endpoint.sessions.values()
+    await until(lambda: held.receiver is not None)
+    echo.clients[0].send("x" * 20_000_000)
+    await until(lambda: held.unsent_bytes > 0)
+    await site.open()
+    assert await left(echo) is echo.clients[1]
+    assert not held.closed
+    writer.close()
+
+
 async def test_the_server_says_goodbye(site: CometSite, registry: Any, echo: Echo) -> None:
-    site.serve(registry)
+    await site.serve(registry)
     session = await site.open()
     async with site.events(session) as stream:
         await site.post(session, 1, "a")
@@ -350,7 +368,7 @@ async def test_services_that_fail_end_the_session_alone(
         def client_connected(self, client: Any) -> None:
             raise RuntimeError("broken")
 
-    site.serve(ServiceRegistry([Broken()]))
+    await site.serve(ServiceRegistry([Broken()]))
     session = await site.open()
     expect_log("Unhandled exception while connecting 127.0.0.1")
     assert (await site.poll(session))["close"] == [1011, "internal error"]
@@ -359,7 +377,7 @@ async def test_services_that_fail_end_the_session_alone(
 async def test_a_session_leaves_nothing_to_the_collector(
     site: CometSite, registry: Any, echo: Echo
 ) -> None:
-    site.serve(registry, disconnect_delay=0.1)
+    await site.serve(registry, disconnect_delay=0.1)
     gc.disable()
     try:
         session = await site.open()
@@ -373,16 +391,16 @@ async def test_a_session_leaves_nothing_to_the_collector(
 
 
 async def test_a_receiver_that_does_not_read_is_cut_when_another_comes(
-    site: CometSite, registry: Any, echo: Echo
+    site: CometSite, echo: Echo
 ) -> None:
-    site.serve(registry)
+    await site.serve(ServiceRegistry([echo]), response_limit=50_000_000)
     session = await site.open()
     (held,) = site.endpoint.sessions.values()
     _, writer = await site.request_raw("GET", "/events" + session)
     await until(lambda: held.receiver is not None)
-    stuck = held.receiver
-    echo.clients[0].send("x" * 2_000_000)
+    stuck: Any = held.receiver
+    echo.clients[0].send("x" * 20_000_000)
     await until(lambda: stuck.unsent_bytes > 0)
-    assert (await site.poll(session))["messages"] == ["x" * 2_000_000]
-    assert stuck.connection.stream is None or stuck.connection.stream.closed()
+    assert (await site.poll(session))["messages"] == ["x" * 20_000_000]
+    assert stuck.exchange.gone
     writer.close()
