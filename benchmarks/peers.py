@@ -192,6 +192,7 @@ PEERS = {
         Peer(
             "tornado-door", "Snorky through Tornado", "snorky", "/", True, ours("snorky_pubsub.py")
         ),
+        Peer("asgi", "Snorky in ASGI", "snorky", "/ws", True, ours("snorky_asgi.py")),
         Peer("tornado", "Tornado", "snorky", "/ws", True, ours("tornado_pubsub.py")),
         Peer("ws", "ws", "snorky", "/ws", True, of_npm("ws_pubsub.mjs")),
         Peer("socketio", "Socket.IO", "socketio", SOCKET_IO, True, of_npm("socketio_pubsub.mjs")),

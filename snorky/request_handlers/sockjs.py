@@ -94,17 +94,18 @@ class SnorkySockJSHandler:
         base = path.rstrip("/")
         # A longer id names no session: whoever picks it would make us keep it.
         session = base + r"/(?P<server_id>[^/.]{1,128})/(?P<session_id>[^/.]{1,128})"
+        # Tornado tries one after the other: what is asked for most comes first.
         handlers: dict[str, type[RequestHandler]] = {
-            base + "/?": GreetingHandler,
-            base + "/info": InfoHandler,
-            base + r"/iframe[0-9a-zA-Z.\-_]*\.html": IframeHandler,
-            session + "/xhr": XHRHandler,
             session + "/xhr_send": XHRSendHandler,
+            session + "/xhr": XHRHandler,
             session + "/xhr_streaming": XHRStreamingHandler,
             session + "/eventsource": EventSourceHandler,
             session + "/htmlfile": HTMLFileHandler,
             session + "/jsonp": JSONPHandler,
             session + "/jsonp_send": JSONPSendHandler,
+            base + "/?": GreetingHandler,
+            base + "/info": InfoHandler,
+            base + r"/iframe[0-9a-zA-Z.\-_]*\.html": IframeHandler,
         }
         if websocket:
             handlers[session + "/websocket"] = WebSocketHandler

@@ -19,6 +19,7 @@ from snorky.pings import PingWheel, wheel_of
 from snorky.protocols.sockjs import (
     BROKEN_DATA,
     INTERRUPTED,
+    MAX_FRAME_BYTES,
     BadPayload,
     RawSession,
     Session,
@@ -48,6 +49,7 @@ class WebSocketHandler(SnorkyWebSocketHandler):
         self.session = self.make_session(endpoint.registry.limits.max_unsent_bytes)
         self._wheel: PingWheel | None = None
         self._slot = -1
+        self._about_to_write = False
 
     def make_session(self, max_unsent_bytes: int) -> Session:
         return Session(max_unsent_bytes)
@@ -61,7 +63,8 @@ class WebSocketHandler(SnorkyWebSocketHandler):
         self.wake()
         self._wheel = wheel_of(asyncio.get_running_loop(), self.endpoint.heartbeat_interval)
         self._slot = self._wheel.add(self)
-        self.endpoint.connect(self.handler, self.request)
+        request, self.request = self.request, None  # type: ignore[assignment]  # most of our memory
+        self.endpoint.connect(self.handler, request)
 
     def on_message(self, message: str | bytes) -> Awaitable[None] | None:
         try:
@@ -106,11 +109,21 @@ class WebSocketHandler(SnorkyWebSocketHandler):
         return False
 
     def wake(self) -> None:
+        """Write when this turn of the loop ends: what is sent until then is one frame."""
+        if self.session.unsent_bytes >= MAX_FRAME_BYTES:
+            self._write()
+        elif not self._about_to_write:
+            self._about_to_write = True
+            asyncio.get_running_loop().call_soon(self._write)
+
+    def _write(self) -> None:
+        self._about_to_write = False
         connection = self.client.connection
         if connection is None:
             return
-        for frame in iter(self.session.take_frame, None):
-            connection.send_frame(encode_frame(TEXT, frame))
+        frames = [encode_frame(TEXT, frame) for frame in iter(self.session.take_frame, None)]
+        if frames:
+            connection.send_frame(b"".join(frames))
         if self.session.close_code is not None:
             self.say_goodbye()
 

@@ -25,7 +25,7 @@ from harness import BenchmarkError
 from peers import PEERS, Peer
 from websockets.asyncio.client import ClientConnection, connect
 
-SMALL = ("snorky", "snorky-pure", "tornado-door", "tornado", "ws", "socketio", "limit")
+SMALL = ("snorky", "snorky-pure", "tornado-door", "asgi", "tornado", "ws", "socketio", "limit")
 ASKED_FOR = os.environ.get("SNORKY_BENCH_PEERS", " ".join(SMALL)).split()
 TESTED = [PEERS[name] for name in (PEERS if ASKED_FOR == ["all"] else ASKED_FOR)]
 DEADLINE = 20.0

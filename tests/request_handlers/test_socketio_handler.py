@@ -335,7 +335,19 @@ async def test_the_server_listens_where_the_settings_say() -> None:
         SocketIOServer(Application([], enabled_protocols=["carrier-pigeon"]))
 
 
+async def test_without_a_setting_the_server_listens_on_8888() -> None:
+    asked: list[int] = []
+
+    class Silent(SocketIOServer):
+        def listen(self, port: int, *args: Any, **options: Any) -> Any:
+            asked.append(port)  # the port itself may be somebody's
+
+    Silent(Application([Echo.routes("echo")])).stop()
+    assert asked == [8888]
+
+
 PROGRAM = """
+FIRST
 from snorky.request_handlers.socketio import SocketIOHandler, SocketIOServer
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
@@ -361,24 +373,55 @@ except KeyboardInterrupt:
 }
 
 
+async def connected(port: int) -> HandPeer:
+    """A peer of a program that is being started."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await HandPeer.connect(port, "/echo/")
+            except OSError:
+                await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
 async def test_a_program_runs_as_they_always_did(
     run_program: Callable[..., Any], tmp_path: Path, start: str
 ) -> None:
     port = free_port()
     file = tmp_path / "program.py"
-    file.write_text(PROGRAM.replace("START", start).replace("PORT", str(port)))
+    text = PROGRAM.replace("FIRST", "").replace("START", start)
+    file.write_text(text.replace("PORT", str(port)))
     program = run_program([sys.executable, "-W", "error", str(file)])
-    peer = None
-    async with asyncio.timeout(20):
-        while peer is None:
-            try:
-                peer = await HandPeer.connect(port, "/echo/")
-            except OSError:
-                await asyncio.sleep(0.05)
+    peer = await connected(port)
     await peer.emit("message", {"a": 1})
     assert await peer.event() == ["message", {"a": 1}]
     assert await asyncio.to_thread(program.stop, signal.SIGINT) == 0
+    assert program.lines == ["Bye"]
+    await peer.socket.close()
+
+
+PRESSED_WHILE_WRITING = """
+from tornado.iostream import IOStream
+write = IOStream.write
+def write_or_interrupt(self, data):
+    if b"press" in bytes(data):
+        raise KeyboardInterrupt
+    return write(self, data)
+IOStream.write = write_or_interrupt
+"""
+
+
+async def test_the_interrupt_key_pressed_while_something_is_written_stops_the_program(
+    run_program: Callable[..., Any], tmp_path: Path
+) -> None:
+    port = free_port()
+    file = tmp_path / "program.py"
+    text = PROGRAM.replace("FIRST", PRESSED_WHILE_WRITING).replace("START", STARTS["HTTPServer"])
+    file.write_text(text.replace("PORT", str(port)))
+    program = run_program([sys.executable, "-W", "error", str(file)])
+    peer = await connected(port)
+    await peer.emit("message", "press")
+    assert await asyncio.to_thread(program.end) == 0
     assert program.lines == ["Bye"]
     await peer.socket.close()
 

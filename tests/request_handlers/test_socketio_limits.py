@@ -354,6 +354,16 @@ async def test_a_poller_whose_request_breaks_off_has_gone(site: Site, polling: P
     assert site.engine.sockets == {}
 
 
+async def test_a_poll_that_waits_at_the_end_is_told_of_it(site: Site, polling: PollingPeer) -> None:
+    await polling.connect()
+    waiting = asyncio.create_task(polling.get())
+    (session,) = site.engine.sockets.values()
+    await until(lambda: session.queue.carriers)
+    (client,) = site.registry.clients
+    client.close(1001, "server going away")
+    assert (await waiting).text == "1"
+
+
 async def test_an_upgrade_that_comes_to_nothing_leaves_the_poller_alone(
     site: Site, polling: PollingPeer
 ) -> None:

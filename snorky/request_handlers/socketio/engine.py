@@ -7,48 +7,32 @@ it leaves open: origins, sizes, what waits for a peer, and the ends of connectio
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
 import engineio  # type: ignore[import-untyped]
-from engineio.packet import CLOSE, Packet  # type: ignore[import-untyped]
+from engineio.packet import CLOSE, UPGRADE, Packet  # type: ignore[import-untyped]
 from tornado.http1connection import HTTP1Connection
 from tornado.web import stream_request_body
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import WebSocketHandler
 
 from snorky.identity import Handshake, origin_allowed
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import snorky_log
 from snorky.metrics import metrics
+from snorky.protocols.websocket_frames import BINARY, TEXT, encode_frame
 from snorky.request_handlers.handshakes import handshake_of
 
 _SEPARATOR = "\x1e"
 """Between the packets of one request or response (Engine.IO protocol, HTTP long-polling)."""
 
+_PACKET_TYPES = frozenset("0123456b")
+"""What the text of a packet begins with; ``b`` is for bytes in base64."""
+
 _READ_PAST_LIMIT = 16
 """How many times the limit of a body is read, and dropped, before the connection is cut."""
-
-
-class EngineLog(logging.LoggerAdapter[logging.Logger]):
-    """Where python-engineio and python-socketio log: their unexpected exceptions pass.
-
-    The rest would be a line for every packet, with what is in it, and errors that any peer causes.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(snorky_log)
-
-    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        if kwargs.get("exc_info"):
-            super().log(level, msg, *args, **kwargs)
-
-    def process(
-        self, msg: object, kwargs: MutableMapping[str, Any]
-    ) -> tuple[object, MutableMapping[str, Any]]:
-        return f"Socket.IO: {msg}", kwargs
 
 
 class Outbox(asyncio.Queue[Any]):
@@ -181,7 +165,14 @@ def _make_response(
     if carrier.is_websocket:
         carrier.close(1002, "refused")  # it was accepted already: there is no response any more
     else:
+        if not payload and carrier.request.method == "GET":
+            # A poll is answered by a packet at least; python-engineio has none left to give.
+            payload = Packet(CLOSE).encode().encode()
         carrier.respond(int(status.split()[0]), payload, headers)
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 class _WebSocket:
@@ -205,17 +196,37 @@ class _WebSocket:
             raise
         if message is None:
             raise OSError("the peer has gone")
+        if isinstance(message, str) and not self._is_expected(message[:1]):
+            fault = OSError("expected a packet")
+            _log_fault(self._carrier, fault)
+            raise fault
         self._carrier.has_room.set()
         return message
 
+    def _is_expected(self, packet_type: str) -> bool:
+        # For a type that is none python-engineio would write a traceback into the log, and go on;
+        # for each upgrade behind the first it would put an answer into the outbox.
+        upgrades_again = packet_type == str(UPGRADE) and self._session.upgraded
+        return packet_type in _PACKET_TYPES and not upgrades_again
+
     async def send(self, message: str | bytes) -> None:
+        connection = self._carrier.ws_connection
+        if connection is None or connection.is_closing():
+            raise OSError("the peer has gone")
+        opcode, payload = (
+            (TEXT, message.encode()) if isinstance(message, str) else (BINARY, message)
+        )
         try:
-            # Waits until the operating system has it: what comes meanwhile waits in the outbox.
-            await self._carrier.write_message(message, binary=isinstance(message, bytes))
-        except WebSocketClosedError as error:
-            raise OSError("the peer has gone") from error
-        size = byte_length(message) if isinstance(message, str) else len(message)
-        self._session.queue.sent(size)
+            # Past Tornado's write_message, which makes a task of each. Waits until the operating
+            # system has it: what comes meanwhile waits in the outbox.
+            await connection.stream.write(encode_frame(opcode, payload))  # type: ignore[union-attr]
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # python-engineio would take it for a peer that has gone, and the program would go on.
+            # Behind what is awake now: CPython 3.11 crashes at its end where a queue has woken a task
+            # that has not run since.
+            asyncio.get_running_loop().call_later(0.01, _raise, stop)
+            raise OSError("the program is being stopped") from stop
+        self._session.queue.sent(len(payload))
 
     async def close(self) -> None:
         self._carrier.close()
@@ -231,14 +242,15 @@ class Carrier(WebSocketHandler):
     engine: Engine
     limits: Limits = DEFAULT_LIMITS
     allowed_origins: Sequence[str] | None = None
+    received: asyncio.Queue[str | bytes | None]
+    """There once it is a WebSocket."""
+    has_room: asyncio.Event
 
     def initialize(self, engine: Engine, allowed_origins: Sequence[str] | None = None) -> None:
         self.engine = engine
         self.limits = engine.limits
         self.allowed_origins = allowed_origins
         self.session: Any = None
-        self.received: asyncio.Queue[str | bytes | None] = asyncio.Queue()
-        self.has_room = asyncio.Event()
         self.handshake: Handshake = handshake_of(self.request)
         self.is_websocket = False
         self._joined = False
@@ -336,7 +348,10 @@ class Carrier(WebSocketHandler):
         if self._refusal is None:
             try:
                 for text in self._body.decode().split(_SEPARATOR):
-                    await self.session.receive(Packet(encoded_packet=text))
+                    packet = Packet(encoded_packet=text)
+                    if packet.packet_type == UPGRADE:  # each would be answered into the outbox
+                        raise ValueError("expected an upgrade over WebSocket")
+                    await self.session.receive(packet)
             except Exception as error:
                 self._refusal = (400, "Malformed packet")
                 _log_fault(self, error)
@@ -386,6 +401,7 @@ class Carrier(WebSocketHandler):
 
     def open(self, *args: str, **kwargs: str) -> None:
         self.is_websocket = True
+        self.received, self.has_room = asyncio.Queue(), asyncio.Event()
         self.set_nodelay(True)
         self._serving = asyncio.ensure_future(self._serve())
 
@@ -415,9 +431,10 @@ class Carrier(WebSocketHandler):
 
     def on_close(self) -> None:
         """The WebSocket has ended; or the peer left while its request waited for an answer."""
-        self.received.put_nowait(None)
-        self.has_room.set()
-        if not self.is_websocket and self.session is not None and self.request.method == "GET":
+        if self.is_websocket:
+            self.received.put_nowait(None)
+            self.has_room.set()
+        elif self.session is not None and self.request.method == "GET":
             # What was taken for this request is lost: the session cannot go on.
             self._closing = asyncio.ensure_future(self.engine.close_session(self.session))
         self._leave()

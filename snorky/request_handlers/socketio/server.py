@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -32,11 +32,30 @@ from snorky.identity import Handshake, Refused
 from snorky.limits import Limits
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
-from snorky.request_handlers.socketio.engine import Engine, EngineLog, byte_length
+from snorky.request_handlers.socketio.engine import Engine, byte_length
 from snorky.wire import decode, encode
 
 _ATTACHMENT_BYTES = 64
 """What keeping an attachment costs beside its own bytes; many may be empty."""
+
+
+class EngineLog(logging.LoggerAdapter[logging.Logger]):
+    """Where python-engineio and python-socketio log: their unexpected exceptions pass.
+
+    The rest would be a line for every packet, with what is in it, and errors that any peer causes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(snorky_log)
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        if kwargs.get("exc_info"):
+            super().log(level, msg, *args, **kwargs)
+
+    def process(
+        self, msg: object, kwargs: MutableMapping[str, Any]
+    ) -> tuple[object, MutableMapping[str, Any]]:
+        return f"Socket.IO: {msg}", kwargs
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +95,25 @@ class _JSON:
 
 class _Packet(Packet):  # type: ignore[misc]
     json = _JSON
+
+    @classmethod
+    def reconstruct_binary(cls, data: Any, attachments: Sequence[bytes]) -> Any:
+        """Put each attachment in its place; raises ValueError where one is to have two.
+
+        Clients never say that, and a short message could become a very long one.
+        """
+        return super().reconstruct_binary(data, _Attachments(attachments))
+
+
+class _Attachments:
+    def __init__(self, attachments: Sequence[bytes]) -> None:
+        self._left: list[bytes | None] = list(attachments)
+
+    def __getitem__(self, number: int) -> bytes:
+        attachment, self._left[number] = self._left[number], None
+        if attachment is None:
+            raise ValueError("expected each attachment once")
+        return attachment
 
 
 def packets_of(kind: int, namespace: str, data: Any, packet_id: int | None = None) -> list[Any]:
