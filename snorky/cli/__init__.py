@@ -7,6 +7,7 @@ import click
 from snorky import version
 from snorky.cli.demo import demo
 from snorky.cli.serve import serve
+from snorky.cli.tail import tail
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -17,3 +18,4 @@ def main() -> None:
 
 main.add_command(demo)
 main.add_command(serve)
+main.add_command(tail)

@@ -35,6 +35,14 @@ def start(run_program: Callable[..., Any], tmp_path: Path) -> Start:
     return start
 
 
+def changed_copy(folder: Path) -> Path:
+    """The demo, for a test to change."""
+    shutil.copy(TODO.parent / "running.py", folder)
+    copy = folder / "copy"
+    shutil.copytree(TODO, copy, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    return copy
+
+
 def listens(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
@@ -61,8 +69,7 @@ def test_it_says_where_the_page_is_and_stops_both_servers(
 
 
 def test_it_waits_for_the_slower_server_to_stop(start: Start, tmp_path: Path) -> None:
-    folder = tmp_path / "slow"
-    shutil.copytree(TODO, folder, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    folder = changed_copy(tmp_path)
     with (folder / "live.py").open("a") as live:
         live.write("import atexit, time\n")
         live.write("atexit.register(print, 'said at the very end')\n")
@@ -113,8 +120,7 @@ def test_a_second_run_with_the_same_database_is_refused(start: Start) -> None:
 
 
 def test_a_server_that_cannot_start_ends_the_run(start: Start, tmp_path: Path) -> None:
-    folder = tmp_path / "broken"
-    shutil.copytree(TODO, folder, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    folder = changed_copy(tmp_path)
     (folder / "live.py").write_text("raise SystemExit(3)")
     demo = start(folder=folder)
     assert demo.end() == 1

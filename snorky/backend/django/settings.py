@@ -5,6 +5,7 @@
 | `SNORKY_BACKEND_URL`      |                      | address of Snorky's HTTP backend        |
 | `SNORKY_API_KEY`          |                      | its key                                 |
 | `SNORKY_DATASYNC_SERVICE` | `"datasync_backend"` | name of the DataSyncBackend there       |
+| `SNORKY_EVENTS_SERVICE`   | `"events_backend"`   | name of the EventsBackend there         |
 | `SNORKY_JSON_ENCODER`     | `DjangoJSONEncoder`  | class or dotted path                    |
 | `SNORKY_TIMEOUT`          | 2                    | seconds a request may wait for an answer |
 """
@@ -28,6 +29,10 @@ def api_key() -> str:
 
 def datasync_service() -> str:
     return str(getattr(settings, "SNORKY_DATASYNC_SERVICE", "datasync_backend"))
+
+
+def events_service() -> str:
+    return str(getattr(settings, "SNORKY_EVENTS_SERVICE", "events_backend"))
 
 
 def timeout() -> float:

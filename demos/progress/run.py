@@ -1,0 +1,12 @@
+"""Runs the demo, Django, its worker and Snorky side by side, until Ctrl-C."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from running import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main(HERE, "Run the progress bars, until Ctrl-C.", "PROGRESS_DATA", workers=["work"]))

@@ -1,0 +1,299 @@
+"""Who is connected to which path, and what they are sent.
+
+Updates travel through the broker, each connected path being a topic; the ids of pages are known
+in the process that holds their connections. Nothing is kept for who is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, cast
+
+from snorky.audience import Audience
+from snorky.brokers import Broker
+from snorky.brokers.memory import MemoryBroker
+from snorky.log import printable, snorky_log
+from snorky.metrics import metrics
+from snorky.services.base import Request, RPCError, RPCService, rpc_command
+from snorky.services.events.paths import (
+    CONNECT,
+    DISCONNECT,
+    EVERYTHING,
+    BadPath,
+    check_path,
+    paths_in,
+    patterns_of,
+)
+from snorky.wire import Envelope
+
+MAX_CHAINED_UPDATES = 10_000
+"""Updates that callbacks may cause while one is delivered: a circle of them has to end."""
+
+
+class Part(Protocol):
+    """What updates come from and go to: anything with this shape can be connected."""
+
+    @property
+    def id(self) -> str: ...
+
+    def update(self, sender: Any, path: str, message: Any) -> Any: ...
+
+
+Receiver = Part | Callable[[Any, str, Any], Any]
+"""A part, or a plain function that is called as its ``update`` would be."""
+
+
+class EventsService(RPCService):
+    """Connects pages and parts of this program to paths.
+
+    A path is a text such as ``/jobs/7``; a client never gives one to us, but to the web
+    application. Updates of one path arrive in order. Who is connected to a path and to patterns
+    that match it gets an update once for each, with the ``pattern``.
+    """
+
+    def __init__(self, name: str, broker: Broker | None = None) -> None:
+        super().__init__(name)
+        self.broker = broker or MemoryBroker()
+        self._listeners: dict[str, _Listeners] = {}
+        self._pages: dict[Any, _Page] = {}
+        self._pages_by_id: dict[str, _Page] = {}
+        self._waiting: deque[tuple[_Listeners, Envelope]] = deque()
+        self._is_delivering = False
+
+    @property
+    def id(self) -> str:
+        """The service is a part as well: it can be connected to another one."""
+        return self.name
+
+    # For pages
+
+    @rpc_command
+    def getId(self, req: Request) -> str:
+        """The id of this connection. It ends with it, and nobody can guess it."""
+        page = self._pages.get(req.client)
+        if page is None:
+            page = self._pages[req.client] = _Page(req.client)
+            self._pages_by_id[page.id] = page
+        return page.id
+
+    @rpc_command
+    def leave(self, req: Request, path: Any) -> Awaitable[None] | None:
+        """Disconnect from a path, or an array of them: nobody has to allow that."""
+        paths = paths_in(path)
+        page = self._pages.get(req.client)
+        return None if page is None else self._disconnect_page(page, paths)
+
+    def client_disconnected(self, client: Any) -> None:
+        page = self._pages.pop(client, None)
+        if page is not None:
+            del self._pages_by_id[page.id]
+            _forget(self._disconnect_page(page, list(page.paths)))
+
+    # For this program
+
+    def connect(self, receiver: Receiver, path: str) -> Awaitable[None] | None:
+        """Let ``receiver`` be called with ``(service, path, message)`` at each update.
+
+        ``path`` may be a pattern, ``*`` for everything. Once, however often it is connected.
+        Returns None when it is done, or an awaitable. Raises BadPath.
+        """
+        if inspect.iscoroutinefunction(getattr(receiver, "update", receiver)):
+            raise TypeError("expected a plain function: updates would overtake each other")
+        if path != EVERYTHING:
+            check_path(path)
+        listeners = self._listeners.get(path)
+        if listeners is not None and receiver in listeners.parts:
+            return None
+        done = self._listen(path, lambda listeners: listeners.parts.setdefault(receiver))
+        self._announce(CONNECT, _id_of(receiver), path)
+        return done
+
+    def disconnect(self, receiver: Receiver, path: str) -> Awaitable[None] | None:
+        """End what ``connect`` began; nothing happens where there is nothing to end."""
+        listeners = self._listeners.get(path)
+        if listeners is None or receiver not in listeners.parts:
+            return None
+        del listeners.parts[receiver]
+        done = self._tidy(path, listeners)
+        self._announce(DISCONNECT, _id_of(receiver), path)
+        return done
+
+    def update(self, sender: Any, path: str, message: Any = None) -> Awaitable[None] | None:
+        """Deliver ``message``, any JSON value, to all who are connected to ``path``.
+
+        ``sender`` is the part that says so, or its id; nobody is told. Returns None when the
+        broker has taken it at once, or an awaitable. Raises BadPath.
+        """
+        check_path(path)
+        if path.startswith("::"):
+            raise BadPath(f"Only Snorky itself updates {CONNECT} and {DISCONNECT}")
+        if path.endswith("*"):
+            raise BadPath("An update goes to one path, without *")
+        metrics.publications += 1
+        return self._publish(path, message)
+
+    # For EventsBackend
+
+    def connect_client(self, client_id: str, path: Any) -> Awaitable[None] | None:
+        """Connect a page to a path or a list of paths: to all, or to none where one is bad."""
+        page, paths = self._page(client_id), paths_in(path)
+        for each in paths:
+            if each.startswith("::"):
+                raise BadPath("Paths that begin with :: are not for clients")
+        new = [each for each in dict.fromkeys(paths) if each not in page.paths]
+        if len(page.paths) + len(new) > self.limits.max_subscriptions:
+            raise RPCError("Too many subscriptions")
+        done = []
+        for each in new:
+            page.paths.add(each)
+            metrics.subscriptions += 1
+            done.append(self._listen(each, lambda listeners: listeners.audience.add(page.client)))
+            self._announce(CONNECT, page.id, each)
+        return _when_all(done)
+
+    def disconnect_client(self, client_id: str, path: Any) -> Awaitable[None] | None:
+        """Disconnect a page from a path or a list of paths."""
+        page, paths = self._page(client_id), paths_in(path)
+        return self._disconnect_page(page, paths)
+
+    def _page(self, client_id: str) -> _Page:
+        page = self._pages_by_id.get(client_id)
+        if page is None:
+            raise RPCError("Unknown client id")
+        return page
+
+    def _disconnect_page(self, page: _Page, paths: list[str]) -> Awaitable[None] | None:
+        done = []
+        for path in paths:
+            if path not in page.paths:
+                continue
+            page.paths.discard(path)
+            metrics.subscriptions -= 1
+            listeners = self._listeners[path]
+            listeners.audience.remove(page.client)
+            done.append(self._tidy(path, listeners))
+            self._announce(DISCONNECT, page.id, path)
+        return _when_all(done)
+
+    def _listen(self, path: str, add: Callable[[_Listeners], None]) -> Awaitable[None] | None:
+        listeners = self._listeners.get(path)
+        if listeners is not None:
+            add(listeners)
+            return None
+        listeners = self._listeners[path] = _Listeners(self._deliver)
+        add(listeners)
+        return self.broker.subscribe(self._topic(path), listeners.receive)
+
+    def _tidy(self, path: str, listeners: _Listeners) -> Awaitable[None] | None:
+        if listeners.audience or listeners.parts:
+            return None
+        del self._listeners[path]
+        return self.broker.unsubscribe(self._topic(path), listeners.receive)
+
+    def _announce(self, path: str, part_id: str, connected_to: str) -> None:
+        _forget(self._publish(path, f"{part_id}->{connected_to}"))
+
+    def _publish(self, path: str, message: Any) -> Awaitable[None] | None:
+        notification = {"type": "update", "path": path, "message": message}
+        done = [self.broker.publish(self._topic(path), Envelope(self.name, notification))]
+        for pattern in patterns_of(path):
+            envelope = Envelope(self.name, {**notification, "pattern": pattern})
+            done.append(self.broker.publish(self._topic(pattern), envelope))
+        return _when_all(done)
+
+    def _topic(self, path: str) -> str:
+        return f"{self.name}/{path}"
+
+    def _deliver(self, listeners: _Listeners, envelope: Envelope) -> None:
+        """Call the parts, one update after the other: what they update meanwhile comes later."""
+        self._waiting.append((listeners, envelope))
+        if self._is_delivering:
+            return
+        self._is_delivering = True
+        try:
+            chained = 0
+            while self._waiting and chained < MAX_CHAINED_UPDATES:
+                self._call_parts(*self._waiting.popleft())
+                chained += 1
+            if self._waiting:
+                snorky_log.error(
+                    'Callbacks of service "%s" update without end: %d updates dropped, '
+                    "the first of %s",
+                    self.name,
+                    len(self._waiting),
+                    printable(self._waiting[0][1]["message"]["path"]),
+                )
+        finally:
+            self._waiting.clear()
+            self._is_delivering = False
+
+    def _call_parts(self, listeners: _Listeners, envelope: Envelope) -> None:
+        notification = envelope["message"]
+        for receiver in tuple(listeners.parts):
+            if receiver not in listeners.parts:
+                continue  # one before it has disconnected it
+            try:
+                update = cast(Callable[..., Any], getattr(receiver, "update", receiver))
+                update(self, notification["path"], notification["message"])
+            except Exception:
+                snorky_log.exception(
+                    'Unhandled exception in %s, connected to service "%s", path %s',
+                    printable(_id_of(receiver)),
+                    self.name,
+                    printable(notification["path"]),
+                )
+
+
+class _Page:
+    """A client that has asked for its id."""
+
+    __slots__ = ("client", "id", "paths")
+
+    def __init__(self, client: Any) -> None:
+        self.id = secrets.token_hex(16)
+        self.client = client
+        self.paths: set[str] = set()
+
+
+class _Listeners:
+    """All who are connected to one path or pattern."""
+
+    __slots__ = ("_deliver", "audience", "parts")
+
+    def __init__(self, deliver: Callable[[_Listeners, Envelope], None]) -> None:
+        self.audience = Audience()
+        self.parts: dict[Receiver, None] = {}
+        self._deliver = deliver
+
+    def receive(self, envelope: Envelope) -> None:
+        if self.audience:
+            self.audience.send(envelope)
+        if self.parts:
+            self._deliver(self, envelope)
+
+
+def _id_of(receiver: Receiver) -> str:
+    """A function's id is its name."""
+    part_id = getattr(receiver, "id", None) if hasattr(receiver, "update") else None
+    return str(part_id or getattr(receiver, "__qualname__", type(receiver).__qualname__))
+
+
+def _when_all(done: list[Awaitable[None] | None]) -> Awaitable[None] | None:
+    pending = [each for each in done if each is not None]
+    return asyncio.ensure_future(_wait(pending)) if pending else None
+
+
+async def _wait(pending: list[Awaitable[None]]) -> None:
+    await asyncio.gather(*pending)
+
+
+def _forget(done: Awaitable[None] | None) -> None:
+    """Nobody waits for it; what it raises is the broker's to log."""
+    if done is not None:
+        asyncio.ensure_future(done).add_done_callback(
+            lambda each: each.cancelled() or each.exception()
+        )
