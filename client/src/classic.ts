@@ -5,9 +5,23 @@ import { DataSync } from "./datasync/service.js";
 import { ConnectionError } from "./errors.js";
 import { RPCService } from "./rpc.js";
 import { Service } from "./service.js";
+import { Chat } from "./services/chat.js";
+import { Cursors } from "./services/cursors.js";
+import { Events } from "./services/events.js";
+import { Messaging } from "./services/messaging.js";
 import { PubSub } from "./services/pubsub.js";
 
-const parts = { ConnectionError, DataSync, PubSub, RPCService, Service };
+const parts = {
+  Chat,
+  ConnectionError,
+  Cursors,
+  DataSync,
+  Events,
+  Messaging,
+  PubSub,
+  RPCService,
+  Service,
+};
 
 Object.assign(Snorky, parts);
 
@@ -15,8 +29,12 @@ type Parts = typeof parts;
 
 declare module "./connection.js" {
   namespace Snorky {
+    let Chat: Parts["Chat"];
     let ConnectionError: Parts["ConnectionError"];
+    let Cursors: Parts["Cursors"];
     let DataSync: Parts["DataSync"];
+    let Events: Parts["Events"];
+    let Messaging: Parts["Messaging"];
     let PubSub: Parts["PubSub"];
     let RPCService: Parts["RPCService"];
     let Service: Parts["Service"];

@@ -6,7 +6,8 @@
  * seen from outside; the connection ends when the server has forgotten us, or cannot be reached.
  */
 
-import type { SocketLike } from "./connection.js";
+import type { SocketLike } from "./sockets.js";
+import { TOKEN_EXPIRED } from "./token.js";
 
 /** Of one POST; a longer message goes alone. The server takes 1000 messages and 1 MiB. */
 const MAX_MESSAGES = 100;
@@ -41,10 +42,14 @@ export class CometSocket implements SocketLike {
   private silenceMs = 20_000;
   private patienceMs = 0;
 
-  /** Throws where `address` is none. */
+  /**
+   * Throws where `address` is none. `token`, if there is one, goes along with each request: a new
+   * one may take its place.
+   */
   constructor(
     address: string,
     private readonly streaming: boolean,
+    public token = "",
   ) {
     this.address = new URL(address, globalThis.location?.href);
     void this.run();
@@ -64,7 +69,8 @@ export class CometSocket implements SocketLike {
 
   private sayGoodbye(): void {
     // Also while the page goes; nobody waits for the answer.
-    const request = { method: "POST", credentials: "include", keepalive: true } as const;
+    const headers = this.headers();
+    const request = { method: "POST", headers, credentials: "include", keepalive: true } as const;
     fetch(this.url("/close"), request).catch(() => {});
   }
 
@@ -84,13 +90,19 @@ export class CometSocket implements SocketLike {
         true,
       );
     } catch (error) {
-      this.ended(1006, `${error instanceof Error ? error.message : error}`);
+      this.failed(error);
     }
   }
 
   private opened(): void {
     this.isOpen = true;
     this.onopen?.({});
+  }
+
+  private failed(error: unknown): void {
+    const reason = `${error instanceof Error ? error.message : error}`;
+    const expired = this.token && error instanceof Rejected && reason === "401 Token expired";
+    this.ended(expired ? TOKEN_EXPIRED : 1006, reason);
   }
 
   private ended(code: number, reason: string): void {
@@ -164,7 +176,7 @@ export class CometSocket implements SocketLike {
         for (const { length } of messages) this.bufferedAmount -= length;
       }
     } catch (error) {
-      this.ended(1006, `${error instanceof Error ? error.message : error}`);
+      this.failed(error);
     }
     this.posting = false;
   }
@@ -224,8 +236,8 @@ export class CometSocket implements SocketLike {
     try {
       const answer = await fetch(this.url(path, after), {
         ...init,
-        // No preflight; and cookies, as with a WebSocket.
-        headers: init.body ? { "Content-Type": "text/plain" } : {},
+        headers: this.headers(init.body),
+        // As with a WebSocket.
         credentials: "include",
         cache: "no-store",
         signal: giveUp.signal,
@@ -240,6 +252,13 @@ export class CometSocket implements SocketLike {
       clearTimeout(timer);
       this.closing.signal.removeEventListener("abort", abort);
     }
+  }
+
+  /** Without a token they need no preflight. */
+  private headers(body?: unknown): Record<string, string> {
+    const headers: Record<string, string> = body ? { "Content-Type": "text/plain" } : {};
+    if (this.token) headers.Authorization = `Bearer ${this.token}`;
+    return headers;
   }
 
   private url(path: string, after?: number): URL {

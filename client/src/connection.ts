@@ -13,21 +13,12 @@ import { defaultOptions, type SnorkyOptions, type Transport } from "./options.js
 import { Outbox, type Outgoing } from "./outbox.js";
 import type { Service } from "./service.js";
 import { Signal, type SignalClass } from "./signal.js";
+import { cometSocket, type SocketClass, type SocketLike, webSocket } from "./sockets.js";
+import { ask, checked, Renewal, TOKEN_EXPIRED } from "./token.js";
 import { onWake } from "./wake.js";
 
-/** What we use of a WebSocket, a SockJS connection or anything else with their interface. */
-export interface SocketLike {
-  onopen: ((event: any) => void) | null;
-  onmessage: ((event: any) => void) | null;
-  onclose: ((event: any) => void) | null;
-  onerror: ((event: any) => void) | null;
-  send(text: string): void;
-  close(): void;
-  readonly protocol?: string;
-  readonly bufferedAmount?: number;
-}
+export type { SocketClass, SocketLike } from "./sockets.js";
 
-export type SocketClass = new (address: string, protocols?: any) => SocketLike;
 /** An ES6 class derived from a service will do. */
 export type ServiceConstructor = new (name: string, snorky: Snorky) => Service;
 export type ServiceClasses = Record<string, ServiceConstructor>;
@@ -40,6 +31,9 @@ export interface Disconnection {
   /** When the next attempt is made, as `Date.now()` counts; null: none is planned. */
   nextAttempt: number | null;
 }
+
+/** Of the calls that bring new tokens; those of the page's services are numbers. */
+const RENEWAL = "renewal";
 
 export class Snorky<S extends ServiceClasses = any> {
   // Read at each use, so that pages may replace them.
@@ -84,7 +78,13 @@ export class Snorky<S extends ServiceClasses = any> {
   private subprotocolWorks = false;
   /** The transport of this attempt, or of the next, in `options.transports`. */
   private transportIndex = 0;
+  /** What opened last: it gets more time than the others. */
+  private worked: Transport | undefined;
+  private websocketWorks = false;
   private ignoresConnect = false;
+  /** The attempt for which the page is asked for a token. */
+  private asking: object | null = null;
+  private readonly renewal: Renewal;
 
   constructor(
     SocketClass: SocketClass | undefined,
@@ -97,6 +97,12 @@ export class Snorky<S extends ServiceClasses = any> {
     this.options = { ...defaultOptions, ...options };
     this.debug = this.options.debug;
     this.outbox = new Outbox(this.options.maxQueuedMessages, this.options.maxQueuedBytes);
+    this.renewal = new Renewal({
+      give: () => (this.options.token as () => string)(),
+      retryDelay: (failures) => this.delayAfter(failures),
+      answerTimeout: this.options.callTimeout,
+      log: (text) => this.logDebug(text),
+    });
     for (const name of Object.keys(services) as (keyof S & string)[]) {
       this.services[name] = new services[name](name, this) as InstanceType<S[typeof name]>;
     }
@@ -105,12 +111,16 @@ export class Snorky<S extends ServiceClasses = any> {
 
   /** What it is connected by, or tries to be; null while it does neither. */
   get transport(): Transport | null {
-    return this.socket && this.transports[this.transportIndex];
+    return this.isConnecting || this.isConnected ? this.candidate! : null;
   }
 
   /** Those that can be tried. */
   private get transports(): Transport[] {
     return this.options.transports.filter((name) => name !== "websocket" || this.socketClass);
+  }
+
+  private get candidate(): Transport | undefined {
+    return this.transports[this.transportIndex];
   }
 
   /** Connect now. Does nothing while connected or connecting. */
@@ -121,30 +131,16 @@ export class Snorky<S extends ServiceClasses = any> {
     if (this.ignoresConnect) return;
 
     this.cancelReconnect();
-    const socket = this.makeSocket();
-    this.socket = socket;
-    this.isConnecting = true;
-    this.failures++;
-    this.stopWakes ??= onWake(() => this.wake());
-
-    socket.onopen = () => this.opened();
-    socket.onmessage = (event) => this.received(event.data);
-    socket.onclose = (event) => this.dropped(event?.code ?? 1006, event?.reason ?? "");
-    socket.onerror = (event) => this.logDebug("Socket error", event);
-    const { connectTimeout } = this.options;
-    if (connectTimeout > 0) {
-      this.connectTimer = setTimeout(
-        () => this.dropped(1006, `no connection within ${connectTimeout} s`),
-        connectTimeout * 1000,
-      );
-    }
+    const { token } = this.options;
+    if (typeof token === "function") this.askAndOpen(token);
+    else this.open(token ? checked(token) : "");
   }
 
   /** Close the connection, or stop trying to make one. Is not followed by a reconnect. */
   disconnect(): void {
     this.cancelReconnect();
     this.ignoreWakes();
-    if (!this.socket) return;
+    if (!this.isConnecting && !this.isConnected) return;
     this.retries = 0;
     this.release("The page disconnected");
     // Later, so that it reaches those who listen only after they called this.
@@ -174,30 +170,69 @@ export class Snorky<S extends ServiceClasses = any> {
     return outgoing;
   }
 
-  private makeSocket(): SocketLike {
-    const { socketClass: SocketClass, address } = this;
-    const transport = this.transports[this.transportIndex];
-    if (!transport) throw new TypeError("Expected a socket class, or a transport without one");
-    this.logDebug("Connecting to", address, "by", transport);
-    if (transport !== "websocket" || !SocketClass) {
-      return new CometSocket(
-        this.options.cometAddress || cometBeside(address),
-        transport === "sse",
-      );
-    }
-    // Only the browser's own class is known to take a subprotocol there. Browsers refuse a server
-    // that does not select it, and do not tell us why: so every other attempt goes without, and
-    // once it has worked every fifth, in case the server was replaced by such a one.
-    const period = this.subprotocolWorks ? 5 : 2;
-    const asks =
-      SocketClass === (globalThis.WebSocket as unknown) &&
-      this.options.heartbeatInterval > 0 &&
-      this.failures % period !== period - 1;
-    return asks ? new SocketClass(address, SUBPROTOCOL) : new SocketClass(address);
+  private askAndOpen(give: () => string | Promise<string>): void {
+    const asking = (this.asking = {});
+    this.beginAttempt("no token", this.options.connectTimeout);
+    ask(give)
+      .then((token) => {
+        if (this.asking === asking) this.open(token);
+      })
+      .catch((error) => {
+        if (this.asking === asking) this.dropped(1006, error.message);
+      });
   }
 
-  private opened(): void {
+  private open(token: string): void {
+    const socket = this.makeSocket(token);
+    this.asking = null;
+    this.socket = socket;
+    this.failures++;
+    this.beginAttempt("no connection", this.timeLimit());
+
+    socket.onopen = () => this.opened(token);
+    socket.onmessage = (event) => this.received(event.data);
+    socket.onclose = (event) => this.dropped(event?.code ?? 1006, event?.reason ?? "");
+    socket.onerror = (event) => this.logDebug("Socket error", event?.message ?? "");
+  }
+
+  private beginAttempt(failure: string, seconds: number): void {
+    this.isConnecting = true;
+    this.stopWakes ??= onWake(() => this.wake());
+    clearTimeout(this.connectTimer);
+    if (seconds === 0) return;
+    this.connectTimer = setTimeout(
+      () => this.dropped(1006, `${failure} within ${seconds} s`),
+      seconds * 1000,
+    );
+  }
+
+  /** For the transport that is tried now; 0 = any time. */
+  private timeLimit(): number {
+    const { connectTimeout, fallbackTimeout } = this.options;
+    if (this.isLast || this.worked === this.candidate || !fallbackTimeout) return connectTimeout;
+    return Math.min(connectTimeout || Infinity, fallbackTimeout);
+  }
+
+  private makeSocket(token: string): SocketLike {
+    const { socketClass, address, options } = this;
+    const transport = this.candidate;
+    if (!transport) throw new TypeError("Expected a socket class, or a transport without one");
+    this.logDebug("Connecting to", address, "by", transport);
+    if (transport !== "websocket" || !socketClass) {
+      return cometSocket(options.cometAddress, address, transport === "sse", token);
+    }
+    // Browsers refuse a server that does not select the subprotocol, and do not tell us why: so
+    // every other attempt goes without, and once it has worked every fifth, in case the server was
+    // replaced by such a one.
+    const period = this.subprotocolWorks ? 5 : 2;
+    const asks = options.heartbeatInterval > 0 && this.failures % period !== period - 1;
+    return webSocket(socketClass, address, asks, token);
+  }
+
+  private opened(token: string): void {
     const { socket } = this;
+    this.worked = this.candidate;
+    this.websocketWorks ||= this.worked === "websocket";
     this.logDebug("Connected to", this.address);
     clearTimeout(this.connectTimer);
     this.isConnecting = false;
@@ -212,6 +247,16 @@ export class Snorky<S extends ServiceClasses = any> {
         () => socket!.send(""),
         () => this.dropped(1006, "no answer to heartbeats"),
       );
+    }
+
+    const { identityService } = this.options;
+    if (identityService && typeof this.options.token === "function") {
+      this.renewal.start(token, (next) => {
+        if (socket instanceof CometSocket) socket.token = next;
+        const message = { command: "refresh", params: { token: next }, callId: RENEWAL };
+        const text = JSON.stringify({ service: identityService, message });
+        this.transmit({ text, sent: false }, "(a new token)");
+      });
     }
 
     guard(() => this.connected.dispatch());
@@ -233,9 +278,9 @@ export class Snorky<S extends ServiceClasses = any> {
   }
 
   /** Throws ConnectionError where the socket refuses, and gives that socket up. */
-  private transmit(outgoing: Outgoing): void {
+  private transmit(outgoing: Outgoing, shown = outgoing.text): void {
     const { socket } = this;
-    this.logDebug("Sent", outgoing.text);
+    this.logDebug("Sent", shown);
     outgoing.sent = true; // first, as a socket may close while it is sending
     try {
       socket!.send(outgoing.text);
@@ -262,6 +307,8 @@ export class Snorky<S extends ServiceClasses = any> {
     const name = envelope?.service;
     if (typeof name !== "string" || !Object.hasOwn(envelope, "message")) {
       console.error("Snorky: the server sent a malformed message:", envelope);
+    } else if (name === this.options.identityService && envelope.message?.callId === RENEWAL) {
+      this.renewal.answered(envelope.message);
     } else if (!Object.hasOwn(this.services, name)) {
       console.error(`Snorky: the server sent a message for unknown service "${name}":`, envelope);
     } else {
@@ -274,35 +321,48 @@ export class Snorky<S extends ServiceClasses = any> {
     if (this.isConnected && Date.now() - this.openedAt >= this.options.maxReconnectDelay * 1000) {
       this.retries = 0;
     }
-    const tries = this.isConnecting;
+    const tries = this.isConnecting && !this.asking;
     this.release(`The connection was lost (${code}${reason && `: ${reason}`})`);
 
-    const fallsBack = tries && this.fallBack(code);
-    const comesBack = fallsBack || (this.options.reconnect && !isTerminal(code));
+    const isFinal = this.isFinal(code);
+    const fallsBack = tries && this.fallBack() && !isFinal;
+    const comesBack = fallsBack || (this.options.reconnect && !isFinal);
     if (fallsBack) this.scheduleConnect(0);
     else if (comesBack) this.scheduleReconnect();
     else this.ignoreWakes();
-    if (isTerminal(code)) {
+    if (isFinal) {
       console.error(`Snorky: the server closed the connection for good (${code}: ${reason})`);
     }
-    this.announceDisconnected(code, reason, comesBack || isTerminal(code));
+    this.announceDisconnected(code, reason, comesBack || isFinal);
+  }
+
+  /** Whether the close code tells us not to come back by ourselves, or only with a new token. */
+  private isFinal(code: number): boolean {
+    const { token } = this.options;
+    return isTerminal(code) || (code === TOKEN_EXPIRED && !!token && typeof token === "string");
   }
 
   /** Let go of the socket: nothing it does from now on concerns us. */
   private release(why: string): void {
     this.logDebug(why);
-    const socket = this.socket!;
-    this.socket = null;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.onerror = () => {}; // closing a socket that is connecting may be an error to it
-    socket.close();
+    const { socket } = this;
+    this.socket = this.asking = null;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.onerror = () => {}; // closing a socket that is connecting may be an error to it
+      socket.close();
+    }
     clearTimeout(this.connectTimer);
+    this.renewal.stop();
     this.heartbeat?.stop();
     this.heartbeat = null;
 
     const wasConnected = this.isConnected;
     this.isConnected = this.isConnecting = false;
     if (!wasConnected) return;
+    if (this.websocketWorks) {
+      this.transportIndex = Math.max(0, this.transports.indexOf("websocket"));
+    }
     const error = new ConnectionError("disconnected", why);
     for (const service of this.allServices()) guard(() => service._connectionClosed?.(error));
   }
@@ -317,18 +377,27 @@ export class Snorky<S extends ServiceClasses = any> {
 
   /**
    * An attempt has failed: move on to the next transport. False where all have been tried; then
-   * all are again. What has worked is the first to be tried after it ends.
+   * all are again. When a connection ends, a WebSocket is tried first if one has ever worked,
+   * else what worked.
    */
-  private fallBack(code: number): boolean {
-    const isLast = this.transportIndex + 1 >= this.transports.length;
+  private fallBack(): boolean {
+    const { isLast } = this;
     this.transportIndex = isLast ? 0 : this.transportIndex + 1;
-    return !isLast && !isTerminal(code);
+    return !isLast;
+  }
+
+  /** No other transport is left to try in this round. */
+  private get isLast(): boolean {
+    return this.transportIndex + 1 >= this.transports.length;
   }
 
   private scheduleReconnect(): void {
+    this.scheduleConnect(this.delayAfter(this.retries++) * 1000);
+  }
+
+  private delayAfter(failures: number): number {
     const { minReconnectDelay, maxReconnectDelay } = this.options;
-    const delayMs = reconnectDelay(this.retries++, minReconnectDelay, maxReconnectDelay) * 1000;
-    this.scheduleConnect(delayMs);
+    return reconnectDelay(failures, minReconnectDelay, maxReconnectDelay);
   }
 
   private scheduleConnect(delayMs: number): void {
@@ -354,14 +423,6 @@ export class Snorky<S extends ServiceClasses = any> {
   private allServices(): Service[] {
     return Object.values(this.services);
   }
-}
-
-/** The address of Comet beside that of the WebSocket. */
-function cometBeside(address: string): string {
-  const url = new URL(address, globalThis.location?.href);
-  url.protocol = url.protocol.replace("ws", "http");
-  url.pathname = url.pathname.replace(/[^/]*\/?$/, "comet");
-  return url.href;
 }
 
 /** Run code of the page: its errors are its own and must not stop ours. */

@@ -29,5 +29,17 @@ export { ConnectionError, type ConnectionErrorReason } from "./errors.js";
 export type { SnorkyOptions, Transport } from "./options.js";
 export { RPCService, type RPCServiceClass } from "./rpc.js";
 export { Service, type ServiceClass } from "./service.js";
+export { Chat, type ChatMessage, type ChatPresence, type ChatRead } from "./services/chat.js";
+export { Cursors, type DocumentParams } from "./services/cursors.js";
+export {
+  Cursor,
+  type CursorPlace,
+  Document,
+  ForeignCursor,
+  OwnCursor,
+} from "./services/cursors_document.js";
+export { Events, type Refusal, type Update, type UpdateCallback } from "./services/events.js";
+export { Messaging, type ParticipantMessage } from "./services/messaging.js";
 export { type ChannelParams, type PublishedMessage, PubSub } from "./services/pubsub.js";
 export { type Listener, Signal, type SignalBinding, type SignalClass } from "./signal.js";
+export type { Token } from "./token.js";

@@ -1,3 +1,5 @@
+import type { Token } from "./token.js";
+
 /** "websocket" is the socket class given; the others go over plain HTTP. */
 export type Transport = "websocket" | "sse" | "polling";
 
@@ -9,6 +11,10 @@ export interface SnorkyOptions {
   transports?: readonly Transport[];
   /** Where "sse" and "polling" connect. Default: `comet` beside the address, `/ws` -> `/comet`. */
   cometAddress?: string;
+  /** Who the user is, for the server's `authenticate`. Read, or asked, at each attempt. */
+  token?: Token;
+  /** Takes new tokens from a function over the open connection. Default "identity", "" = none. */
+  identityService?: string;
   /** Reconnect after a drop. Default true. */
   reconnect?: boolean;
   /** Bound of the random delay before the first attempt; it doubles with each. Default 0.5. */
@@ -17,6 +23,11 @@ export interface SnorkyOptions {
   maxReconnectDelay?: number;
   /** How long an attempt to connect may take. Default 20, 0 = any time. */
   connectTimeout?: number;
+  /**
+   * The same while other transports are left to try, unless this one worked last.
+   * Default 5, 0 = as `connectTimeout`.
+   */
+  fallbackTimeout?: number;
   /** How long the server may take to answer a call. Default 90, 0 = any time. */
   callTimeout?: number;
   /** Silence after which the client asks the server for a sign of life. Default 25, 0 = never. */
@@ -31,10 +42,13 @@ export const defaultOptions: Required<SnorkyOptions> = {
   debug: false,
   transports: ["websocket"],
   cometAddress: "",
+  token: "",
+  identityService: "identity",
   reconnect: true,
   minReconnectDelay: 0.5,
   maxReconnectDelay: 20,
   connectTimeout: 20,
+  fallbackTimeout: 5,
   callTimeout: 90,
   heartbeatInterval: 25,
   maxQueuedMessages: 1000,

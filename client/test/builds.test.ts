@@ -58,6 +58,20 @@ const CLASSIC_PAGE = `
   });
 `;
 
+/** Derives as libraries for classes did before ES6: an empty constructor between, statics copied. */
+const CLASS_LIBRARY = `
+  var my = { Class: function(Base, body) {
+    function Between() {}
+    Between.prototype = Base.prototype;
+    var Made = body.constructor;
+    Made.prototype = new Between();
+    Made.prototype.constructor = Made;
+    Made.Super = Base;
+    for (var name in Base) if (!(name in Made)) Made[name] = Base[name];
+    for (var method in body) if (method !== "constructor") Made.prototype[method] = body[method];
+    return Made;
+  } };`;
+
 const scripts = ["snorky.js", "snorky.min.js", "snorky.bundle.js", "snorky.bundle.min.js"];
 
 describe.each(scripts)("%s", (name) => {
@@ -66,9 +80,13 @@ describe.each(scripts)("%s", (name) => {
   test("defines the global Snorky with everything on it", () => {
     const { Snorky } = page(staticFile(name)) as any;
     expect(Object.keys(Snorky).sort()).toEqual([
+      "Chat",
       "Class",
       "ConnectionError",
+      "Cursors",
       "DataSync",
+      "Events",
+      "Messaging",
       "Promise",
       "PubSub",
       "RPCService",
@@ -120,7 +138,9 @@ describe.each(scripts)("%s", (name) => {
       context,
       `
       var fake = { options: {} };
-      ["Service", "RPCService", "PubSub", "DataSync"].map(function(name) {
+      [
+        "Service", "RPCService", "PubSub", "Messaging", "Chat", "Cursors", "DataSync", "Events"
+      ].map(function(name) {
         var Base = Snorky[name];
         function Old(name, snorky) { Base.call(this, name, snorky); }
         Old.prototype = Object.create(Base.prototype);
@@ -135,7 +155,33 @@ describe.each(scripts)("%s", (name) => {
         });
       })`,
     );
-    expect([...results]).toEqual([true, true, true, true]);
+    expect([...results]).toEqual(Array(8).fill(true));
+  });
+
+  test("serves a page that makes its classes with a library of its own", async () => {
+    const context = page(signalsFile);
+    run(context, CLASS_LIBRARY);
+    run(context, readFileSync(staticFile(name), "utf8"));
+    const made = run(
+      context,
+      `
+      var Calculator = my.Class(Snorky.RPCService, {
+        constructor: function(name, snorky) {
+          Calculator.Super.call(this, name, snorky);
+          this.made = true;
+        }
+      });
+      Calculator.addRPCMethods(["sum"]);
+      var snorky = new Snorky(WebSocket, url, { calculator: Calculator });
+      snorky.services.calculator.sum({ number1: 1, number2: 2 }).then(function(sum) {
+        snorky.disconnect();
+        var calculator = snorky.services.calculator;
+        return [sum, calculator.made, calculator instanceof Snorky.RPCService,
+          snorky.connected instanceof signals.Signal];
+      })`,
+    );
+    expect([...(await made)]).toEqual([3, true, true, true]);
+    expect(run(context, '"sum" in Snorky.RPCService.prototype')).toBe(false);
   });
 });
 
@@ -169,12 +215,20 @@ test("snorky.mjs exports the same by name", async () => {
   expect(Object.keys(module).sort()).toEqual([
     "ArrayCollection",
     "ArrayIterator",
+    "Chat",
     "Class",
     "Collection",
     "CollectionDeltaProcessor",
     "ConnectionError",
+    "Cursor",
+    "Cursors",
     "DataSync",
+    "Document",
+    "Events",
+    "ForeignCursor",
     "Iterator",
+    "Messaging",
+    "OwnCursor",
     "PubSub",
     "RPCService",
     "Service",

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test, vi } from "vitest";
-import { ConnectionError } from "../src/index.js";
+import { ConnectionError, Snorky } from "../src/index.js";
 import { connect, controlOf, drop, next, service, TestServer } from "./server.js";
 import { expectConsoleErrors } from "./setup.js";
 
@@ -17,6 +17,17 @@ describe("a connection", () => {
     expect([snorky.isConnecting, snorky.isConnected]).toEqual([true, false]);
     await next(snorky.connected);
     expect([snorky.isConnecting, snorky.isConnected]).toEqual([false, true]);
+  });
+
+  test("has what it was made with", async () => {
+    class Own extends WebSocket {}
+    const snorky = new Snorky(Own as any, server.url, { calculator: Calculator }, { debug: false });
+    expect([snorky.socketClass, snorky.address, snorky.debug]).toEqual([Own, server.url, false]);
+    const { calculator } = snorky.services;
+    expect(Object.keys(snorky.services)).toEqual(["calculator"]);
+    expect([calculator.name, calculator.snorky]).toEqual(["calculator", snorky]);
+    expect(await calculator.sum({ number1: 1, number2: 2 })).toBe(3);
+    snorky.disconnect();
   });
 
   test("calls the older callback properties beside its signals", async () => {

@@ -11,13 +11,18 @@ import sys
 from collections.abc import Awaitable
 from typing import Any
 
+import members
+import web_application
 from tornado.web import Application
 
 from snorky import ServiceRegistry
 from snorky.request_handlers.comet import SnorkyCometHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Request, RPCError, RPCService, rpc_asynchronous, rpc_command
+from snorky.services.chat import ChatService
+from snorky.services.cursors import CursorsService
 from snorky.services.datasync import BroadcastDealer, DataSyncBackend, DataSyncService
+from snorky.services.messaging import MessagingService
 from snorky.services.pubsub import PubSubService
 
 
@@ -114,7 +119,11 @@ def make_registry() -> ServiceRegistry:
             pubsub,
             datasync,
             DataSyncBackend("datasync_backend", datasync),
-        ]
+            MessagingService("messaging"),
+            ChatService("chat"),
+            CursorsService("cursors"),
+        ],
+        authenticate=lambda handshake: handshake.arguments.get("name", [None])[0],
     )
     registry.register_service(Control("control", registry, pubsub))
     return registry
@@ -128,6 +137,8 @@ async def main(port: int) -> None:
             *SnorkyCometHandler.get_routes(
                 registry, "/comet", disconnect_delay=2, heartbeat_interval=0.5
             ),
+            *members.routes(),
+            *web_application.routes(registry),
         ]
     )
     server = application.listen(port, address="127.0.0.1")

@@ -17,12 +17,12 @@ import {
 const here = fileURLToPath(new URL(".", import.meta.url));
 const python = process.env.SNORKY_PYTHON ?? "../.venv/bin/python";
 
-/** The Snorky server of server.py, in a process of its own until all tests of the file are done. */
+/** The Snorky server of a program, in a process of its own until all tests of the file are done. */
 export class TestServer {
   private process: ChildProcess | undefined;
   private port = 0;
 
-  constructor() {
+  constructor(private readonly program: "server.py" | "asgi_server.py" = "server.py") {
     servers.push(this);
   }
 
@@ -32,7 +32,7 @@ export class TestServer {
 
   /** Start, or start again on the same port. */
   async start(): Promise<void> {
-    const child = spawn(python, ["test/server.py", String(this.port)], {
+    const child = spawn(python, [`test/${this.program}`, String(this.port)], {
       cwd: `${here}/..`,
       stdio: ["ignore", "pipe", "ignore"],
     });
@@ -44,7 +44,7 @@ export class TestServer {
         return;
       }
     }
-    throw new Error(`${python} test/server.py ended with status ${child.exitCode}`);
+    throw new Error(`${python} test/${this.program} ended with status ${child.exitCode}`);
   }
 
   /** End as by power failure. */

@@ -168,9 +168,9 @@ describe.each([
   });
 
   test("has no listeners left once disposed of", () => {
-    signal.add(hear("a"));
+    const binding = signal.add(hear("a"));
     signal.dispose();
-    expect(heard).toEqual([]);
+    expect(binding.isBound()).toBe(false);
   });
 
   test("has bindings that detach, pause and carry arguments", () => {

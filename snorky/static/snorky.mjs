@@ -53,6 +53,100 @@ function addMissing(target, mixin) {
   }
 }
 
+// src/token.ts
+var TOKEN_EXPIRED = 3002;
+var RENEW_FROM = 0.5;
+var RENEW_UNTIL = 0.7;
+var MIN_DELAY_MS = 1e3;
+var MAX_DELAY_MS = 2 ** 31 - 1;
+function checked(token) {
+  if (typeof token === "string" && /^[\w.~-]+$/.test(token)) return token;
+  const got = typeof token === "string" ? "another text" : typeof token;
+  throw new TypeError(`expected a token of letters, digits and - . _ ~, got ${got}`);
+}
+async function ask(give) {
+  try {
+    return checked(await give());
+  } catch (error) {
+    throw new Error(`no token: ${error instanceof Error ? error.message : error}`);
+  }
+}
+function secondsLeft(token) {
+  try {
+    const payload = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+    const { exp } = JSON.parse(atob(payload));
+    return typeof exp === "number" ? exp - Date.now() / 1e3 : void 0;
+  } catch {
+    return void 0;
+  }
+}
+var Renewal = class {
+  constructor(options) {
+    this.options = options;
+    /** Of the open connection. */
+    this.send = null;
+    this.token = "";
+    this.failures = 0;
+  }
+  /** A connection was opened with `token`; `send` takes the next one to the server. */
+  start(token, send) {
+    this.token = token;
+    this.send = send;
+    this.failures = 0;
+    this.renewWithin(secondsLeft(token));
+  }
+  stop() {
+    clearTimeout(this.timer);
+    this.send = null;
+  }
+  /** The server's answer to what was sent. */
+  answered(message) {
+    if (!this.send) return;
+    this.offered = true;
+    if (message.type === "response") {
+      this.failures = 0;
+      this.renewWithin(message.data?.expiresIn);
+    } else {
+      this.failed(message.message);
+    }
+  }
+  renewWithin(seconds) {
+    clearTimeout(this.timer);
+    if (typeof seconds !== "number" || this.offered === false) return;
+    const part = RENEW_FROM + Math.random() * (RENEW_UNTIL - RENEW_FROM);
+    this.renewIn(Math.min(Math.max(seconds * 1e3 * part, MIN_DELAY_MS), MAX_DELAY_MS));
+  }
+  renewIn(delayMs) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.renew(), delayMs);
+  }
+  failed(why) {
+    this.options.log(`The token was not renewed: ${why}`);
+    this.renewIn(this.options.retryDelay(this.failures++) * 1e3);
+  }
+  async renew() {
+    const { send } = this;
+    try {
+      const token = await ask(this.options.give);
+      if (!send || this.send !== send) return;
+      if (token === this.token) throw new Error("the page gave the old one again");
+      this.token = token;
+      const { answerTimeout } = this.options;
+      if (answerTimeout > 0) {
+        this.timer = setTimeout(() => this.unanswered(), answerTimeout * 1e3);
+      }
+      send(token);
+    } catch (error) {
+      if (this.send === send) this.failed(error.message);
+    }
+  }
+  /** Where the server has no such service it says nothing: it is not asked again. */
+  unanswered() {
+    if (this.offered) this.failed("no answer");
+    else this.offered = false;
+  }
+};
+
 // src/comet.ts
 var MAX_MESSAGES = 100;
 var MAX_CHARACTERS = 1e5;
@@ -61,9 +155,13 @@ var MAX_PAUSE_MS = 2e3;
 var Rejected = class extends Error {
 };
 var CometSocket = class {
-  /** Throws where `address` is none. */
-  constructor(address, streaming) {
+  /**
+   * Throws where `address` is none. `token`, if there is one, goes along with each request: a new
+   * one may take its place.
+   */
+  constructor(address, streaming, token = "") {
     this.streaming = streaming;
+    this.token = token;
     this.onopen = null;
     this.onmessage = null;
     this.onclose = null;
@@ -83,9 +181,9 @@ var CometSocket = class {
     this.address = new URL(address, globalThis.location?.href);
     void this.run();
   }
-  send(text) {
-    this.unsent.push(text);
-    this.bufferedAmount += text.length;
+  send(text2) {
+    this.unsent.push(text2);
+    this.bufferedAmount += text2.length;
     if (!this.posting) void this.post();
   }
   close() {
@@ -94,7 +192,8 @@ var CometSocket = class {
     if (this.session) this.sayGoodbye();
   }
   sayGoodbye() {
-    const request = { method: "POST", credentials: "include", keepalive: true };
+    const headers = this.headers();
+    const request = { method: "POST", headers, credentials: "include", keepalive: true };
     fetch(this.url("/close"), request).catch(() => {
     });
   }
@@ -114,12 +213,17 @@ var CometSocket = class {
         true
       );
     } catch (error) {
-      this.ended(1006, `${error instanceof Error ? error.message : error}`);
+      this.failed(error);
     }
   }
   opened() {
     this.isOpen = true;
     this.onopen?.({});
+  }
+  failed(error) {
+    const reason = `${error instanceof Error ? error.message : error}`;
+    const expired = this.token && error instanceof Rejected && reason === "401 Token expired";
+    this.ended(expired ? TOKEN_EXPIRED : 1006, reason);
   }
   ended(code, reason) {
     if (this.closing.signal.aborted) return;
@@ -187,7 +291,7 @@ var CometSocket = class {
         for (const { length } of messages) this.bufferedAmount -= length;
       }
     } catch (error) {
-      this.ended(1006, `${error instanceof Error ? error.message : error}`);
+      this.failed(error);
     }
     this.posting = false;
   }
@@ -226,8 +330,8 @@ var CometSocket = class {
   }
   /** One request, given up when nothing comes for too long; `alive` says that something did. */
   async request(path, { after, ...init }, read) {
-    const giveUp = new AbortController();
-    const abort = () => giveUp.abort();
+    const giveUp2 = new AbortController();
+    const abort = () => giveUp2.abort();
     this.closing.signal.addEventListener("abort", abort);
     let timer = setTimeout(abort, this.silenceMs);
     const alive = () => {
@@ -237,21 +341,27 @@ var CometSocket = class {
     try {
       const answer = await fetch(this.url(path, after), {
         ...init,
-        // No preflight; and cookies, as with a WebSocket.
-        headers: init.body ? { "Content-Type": "text/plain" } : {},
+        headers: this.headers(init.body),
+        // As with a WebSocket.
         credentials: "include",
         cache: "no-store",
-        signal: giveUp.signal
+        signal: giveUp2.signal
       });
       if (!answer.ok) {
-        const text = `${answer.status} ${await answer.text()}`;
-        throw answer.status < 500 ? new Rejected(text) : new Error(text);
+        const text2 = `${answer.status} ${await answer.text()}`;
+        throw answer.status < 500 ? new Rejected(text2) : new Error(text2);
       }
       return await read(answer, alive);
     } finally {
       clearTimeout(timer);
       this.closing.signal.removeEventListener("abort", abort);
     }
+  }
+  /** Without a token they need no preflight. */
+  headers(body) {
+    const headers = body ? { "Content-Type": "text/plain" } : {};
+    if (this.token) headers.Authorization = `Bearer ${this.token}`;
+    return headers;
   }
   url(path, after) {
     const url = new URL(this.address);
@@ -324,10 +434,13 @@ var defaultOptions = {
   debug: false,
   transports: ["websocket"],
   cometAddress: "",
+  token: "",
+  identityService: "identity",
   reconnect: true,
   minReconnectDelay: 0.5,
   maxReconnectDelay: 20,
   connectTimeout: 20,
+  fallbackTimeout: 5,
   callTimeout: 90,
   heartbeatInterval: 25,
   maxQueuedMessages: 1e3,
@@ -343,16 +456,16 @@ var Outbox = class {
     this.bytes = 0;
   }
   /** Keep a message for later. Throws ConnectionError where it does not fit. */
-  add(text) {
+  add(text2) {
     const { maxMessages, maxBytes } = this;
-    const bytes = byteLength(text);
+    const bytes = byteLength(text2);
     if (this.messages.length >= maxMessages || this.bytes + bytes > maxBytes) {
       throw new ConnectionError(
         "overflow",
         `Not connected, and no room to queue the message: ${this.messages.length} messages (at most ${maxMessages}) and ${this.bytes} + ${bytes} bytes (at most ${maxBytes})`
       );
     }
-    const outgoing = { text, sent: false };
+    const outgoing = { text: text2, sent: false };
     this.messages.push(outgoing);
     this.bytes += bytes;
     return outgoing;
@@ -368,8 +481,8 @@ var Outbox = class {
   }
 };
 var encoder = new TextEncoder();
-function byteLength(text) {
-  return encoder.encode(text).length;
+function byteLength(text2) {
+  return encoder.encode(text2).length;
 }
 
 // src/signal.ts
@@ -485,6 +598,31 @@ function requireFunction(listener, method) {
   }
 }
 
+// src/sockets.ts
+var TOKEN_SUBPROTOCOL = "snorky.jwt.";
+function webSocket(SocketClass, address, asksSubprotocol, token) {
+  const isNative = SocketClass === globalThis.WebSocket;
+  if (token && isNative) return new SocketClass(address, [SUBPROTOCOL, TOKEN_SUBPROTOCOL + token]);
+  if (token) return socketWithQuery(SocketClass, address, token);
+  return isNative && asksSubprotocol ? new SocketClass(address, SUBPROTOCOL) : new SocketClass(address);
+}
+function socketWithQuery(SocketClass, address, token) {
+  try {
+    return new SocketClass(`${address}${address.includes("?") ? "&" : "?"}token=${token}`);
+  } catch (error) {
+    throw new TypeError(`${error}`.split(token).join("..."));
+  }
+}
+function cometSocket(cometAddress, address, streaming, token) {
+  return new CometSocket(cometAddress || cometBeside(address), streaming, token);
+}
+function cometBeside(address) {
+  const url = new URL(address, globalThis.location?.href);
+  url.protocol = url.protocol.replace("ws", "http");
+  url.pathname = url.pathname.replace(/[^/]*\/?$/, "comet");
+  return url.href;
+}
+
 // src/wake.ts
 function onWake(wake) {
   const { document } = globalThis;
@@ -500,6 +638,7 @@ function onWake(wake) {
 }
 
 // src/connection.ts
+var RENEWAL = "renewal";
 var _Snorky = class _Snorky {
   constructor(SocketClass, address, services = {}, options = {}) {
     this.services = {};
@@ -523,12 +662,21 @@ var _Snorky = class _Snorky {
     this.subprotocolWorks = false;
     /** The transport of this attempt, or of the next, in `options.transports`. */
     this.transportIndex = 0;
+    this.websocketWorks = false;
     this.ignoresConnect = false;
+    /** The attempt for which the page is asked for a token. */
+    this.asking = null;
     this.socketClass = SocketClass;
     this.address = address;
     this.options = { ...defaultOptions, ...options };
     this.debug = this.options.debug;
     this.outbox = new Outbox(this.options.maxQueuedMessages, this.options.maxQueuedBytes);
+    this.renewal = new Renewal({
+      give: () => this.options.token(),
+      retryDelay: (failures) => this.delayAfter(failures),
+      answerTimeout: this.options.callTimeout,
+      log: (text2) => this.logDebug(text2)
+    });
     for (const name of Object.keys(services)) {
       this.services[name] = new services[name](name, this);
     }
@@ -536,39 +684,29 @@ var _Snorky = class _Snorky {
   }
   /** What it is connected by, or tries to be; null while it does neither. */
   get transport() {
-    return this.socket && this.transports[this.transportIndex];
+    return this.isConnecting || this.isConnected ? this.candidate : null;
   }
   /** Those that can be tried. */
   get transports() {
     return this.options.transports.filter((name) => name !== "websocket" || this.socketClass);
+  }
+  get candidate() {
+    return this.transports[this.transportIndex];
   }
   /** Connect now. Does nothing while connected or connecting. */
   connect() {
     if (this.isConnected || this.isConnecting) return;
     if (this.ignoresConnect) return;
     this.cancelReconnect();
-    const socket = this.makeSocket();
-    this.socket = socket;
-    this.isConnecting = true;
-    this.failures++;
-    this.stopWakes ?? (this.stopWakes = onWake(() => this.wake()));
-    socket.onopen = () => this.opened();
-    socket.onmessage = (event) => this.received(event.data);
-    socket.onclose = (event) => this.dropped(event?.code ?? 1006, event?.reason ?? "");
-    socket.onerror = (event) => this.logDebug("Socket error", event);
-    const { connectTimeout } = this.options;
-    if (connectTimeout > 0) {
-      this.connectTimer = setTimeout(
-        () => this.dropped(1006, `no connection within ${connectTimeout} s`),
-        connectTimeout * 1e3
-      );
-    }
+    const { token } = this.options;
+    if (typeof token === "function") this.askAndOpen(token);
+    else this.open(token ? checked(token) : "");
   }
   /** Close the connection, or stop trying to make one. Is not followed by a reconnect. */
   disconnect() {
     this.cancelReconnect();
     this.ignoreWakes();
-    if (!this.socket) return;
+    if (!this.isConnecting && !this.isConnected) return;
     this.retries = 0;
     this.release("The page disconnected");
     Promise.resolve().then(() => this.announceDisconnected(1e3, "", true));
@@ -579,8 +717,8 @@ var _Snorky = class _Snorky {
   }
   /** @internal Send an envelope, or queue it. Throws ConnectionError where there is no room. */
   _send(envelope) {
-    const text = JSON.stringify(envelope);
-    if (!this.isConnected) return this.outbox.add(text);
+    const text2 = JSON.stringify(envelope);
+    if (!this.isConnected) return this.outbox.add(text2);
     const unsent = this.socket.bufferedAmount ?? 0;
     if (unsent > this.options.maxQueuedBytes) {
       throw new ConnectionError(
@@ -588,27 +726,62 @@ var _Snorky = class _Snorky {
         `The connection is too slow: ${unsent} bytes wait to be sent (at most ${this.options.maxQueuedBytes})`
       );
     }
-    const outgoing = { text, sent: false };
+    const outgoing = { text: text2, sent: false };
     this.transmit(outgoing);
     return outgoing;
   }
-  makeSocket() {
-    const { socketClass: SocketClass, address } = this;
-    const transport = this.transports[this.transportIndex];
+  askAndOpen(give) {
+    const asking = this.asking = {};
+    this.beginAttempt("no token", this.options.connectTimeout);
+    ask(give).then((token) => {
+      if (this.asking === asking) this.open(token);
+    }).catch((error) => {
+      if (this.asking === asking) this.dropped(1006, error.message);
+    });
+  }
+  open(token) {
+    const socket = this.makeSocket(token);
+    this.asking = null;
+    this.socket = socket;
+    this.failures++;
+    this.beginAttempt("no connection", this.timeLimit());
+    socket.onopen = () => this.opened(token);
+    socket.onmessage = (event) => this.received(event.data);
+    socket.onclose = (event) => this.dropped(event?.code ?? 1006, event?.reason ?? "");
+    socket.onerror = (event) => this.logDebug("Socket error", event?.message ?? "");
+  }
+  beginAttempt(failure, seconds) {
+    this.isConnecting = true;
+    this.stopWakes ?? (this.stopWakes = onWake(() => this.wake()));
+    clearTimeout(this.connectTimer);
+    if (seconds === 0) return;
+    this.connectTimer = setTimeout(
+      () => this.dropped(1006, `${failure} within ${seconds} s`),
+      seconds * 1e3
+    );
+  }
+  /** For the transport that is tried now; 0 = any time. */
+  timeLimit() {
+    const { connectTimeout, fallbackTimeout } = this.options;
+    if (this.isLast || this.worked === this.candidate || !fallbackTimeout) return connectTimeout;
+    return Math.min(connectTimeout || Infinity, fallbackTimeout);
+  }
+  makeSocket(token) {
+    const { socketClass, address, options } = this;
+    const transport = this.candidate;
     if (!transport) throw new TypeError("Expected a socket class, or a transport without one");
     this.logDebug("Connecting to", address, "by", transport);
-    if (transport !== "websocket" || !SocketClass) {
-      return new CometSocket(
-        this.options.cometAddress || cometBeside(address),
-        transport === "sse"
-      );
+    if (transport !== "websocket" || !socketClass) {
+      return cometSocket(options.cometAddress, address, transport === "sse", token);
     }
     const period = this.subprotocolWorks ? 5 : 2;
-    const asks = SocketClass === globalThis.WebSocket && this.options.heartbeatInterval > 0 && this.failures % period !== period - 1;
-    return asks ? new SocketClass(address, SUBPROTOCOL) : new SocketClass(address);
+    const asks = options.heartbeatInterval > 0 && this.failures % period !== period - 1;
+    return webSocket(socketClass, address, asks, token);
   }
-  opened() {
+  opened(token) {
     const { socket } = this;
+    this.worked = this.candidate;
+    this.websocketWorks || (this.websocketWorks = this.worked === "websocket");
     this.logDebug("Connected to", this.address);
     clearTimeout(this.connectTimer);
     this.isConnecting = false;
@@ -623,6 +796,15 @@ var _Snorky = class _Snorky {
         () => socket.send(""),
         () => this.dropped(1006, "no answer to heartbeats")
       );
+    }
+    const { identityService } = this.options;
+    if (identityService && typeof this.options.token === "function") {
+      this.renewal.start(token, (next) => {
+        if (socket instanceof CometSocket) socket.token = next;
+        const message = { command: "refresh", params: { token: next }, callId: RENEWAL };
+        const text2 = JSON.stringify({ service: identityService, message });
+        this.transmit({ text: text2, sent: false }, "(a new token)");
+      });
     }
     guard(() => this.connected.dispatch());
     guard(() => this.onConnected?.());
@@ -641,9 +823,9 @@ var _Snorky = class _Snorky {
     }
   }
   /** Throws ConnectionError where the socket refuses, and gives that socket up. */
-  transmit(outgoing) {
+  transmit(outgoing, shown = outgoing.text) {
     const { socket } = this;
-    this.logDebug("Sent", outgoing.text);
+    this.logDebug("Sent", shown);
     outgoing.sent = true;
     try {
       socket.send(outgoing.text);
@@ -669,6 +851,8 @@ var _Snorky = class _Snorky {
     const name = envelope?.service;
     if (typeof name !== "string" || !Object.hasOwn(envelope, "message")) {
       console.error("Snorky: the server sent a malformed message:", envelope);
+    } else if (name === this.options.identityService && envelope.message?.callId === RENEWAL) {
+      this.renewal.answered(envelope.message);
     } else if (!Object.hasOwn(this.services, name)) {
       console.error(`Snorky: the server sent a message for unknown service "${name}":`, envelope);
     } else {
@@ -680,33 +864,45 @@ var _Snorky = class _Snorky {
     if (this.isConnected && Date.now() - this.openedAt >= this.options.maxReconnectDelay * 1e3) {
       this.retries = 0;
     }
-    const tries = this.isConnecting;
+    const tries = this.isConnecting && !this.asking;
     this.release(`The connection was lost (${code}${reason && `: ${reason}`})`);
-    const fallsBack = tries && this.fallBack(code);
-    const comesBack = fallsBack || this.options.reconnect && !isTerminal(code);
+    const isFinal = this.isFinal(code);
+    const fallsBack = tries && this.fallBack() && !isFinal;
+    const comesBack = fallsBack || this.options.reconnect && !isFinal;
     if (fallsBack) this.scheduleConnect(0);
     else if (comesBack) this.scheduleReconnect();
     else this.ignoreWakes();
-    if (isTerminal(code)) {
+    if (isFinal) {
       console.error(`Snorky: the server closed the connection for good (${code}: ${reason})`);
     }
-    this.announceDisconnected(code, reason, comesBack || isTerminal(code));
+    this.announceDisconnected(code, reason, comesBack || isFinal);
+  }
+  /** Whether the close code tells us not to come back by ourselves, or only with a new token. */
+  isFinal(code) {
+    const { token } = this.options;
+    return isTerminal(code) || code === TOKEN_EXPIRED && !!token && typeof token === "string";
   }
   /** Let go of the socket: nothing it does from now on concerns us. */
   release(why) {
     this.logDebug(why);
-    const socket = this.socket;
-    this.socket = null;
-    socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.onerror = () => {
-    };
-    socket.close();
+    const { socket } = this;
+    this.socket = this.asking = null;
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.onerror = () => {
+      };
+      socket.close();
+    }
     clearTimeout(this.connectTimer);
+    this.renewal.stop();
     this.heartbeat?.stop();
     this.heartbeat = null;
     const wasConnected = this.isConnected;
     this.isConnected = this.isConnecting = false;
     if (!wasConnected) return;
+    if (this.websocketWorks) {
+      this.transportIndex = Math.max(0, this.transports.indexOf("websocket"));
+    }
     const error = new ConnectionError("disconnected", why);
     for (const service of this.allServices()) guard(() => service._connectionClosed?.(error));
   }
@@ -719,17 +915,24 @@ var _Snorky = class _Snorky {
   }
   /**
    * An attempt has failed: move on to the next transport. False where all have been tried; then
-   * all are again. What has worked is the first to be tried after it ends.
+   * all are again. When a connection ends, a WebSocket is tried first if one has ever worked,
+   * else what worked.
    */
-  fallBack(code) {
-    const isLast = this.transportIndex + 1 >= this.transports.length;
+  fallBack() {
+    const { isLast } = this;
     this.transportIndex = isLast ? 0 : this.transportIndex + 1;
-    return !isLast && !isTerminal(code);
+    return !isLast;
+  }
+  /** No other transport is left to try in this round. */
+  get isLast() {
+    return this.transportIndex + 1 >= this.transports.length;
   }
   scheduleReconnect() {
+    this.scheduleConnect(this.delayAfter(this.retries++) * 1e3);
+  }
+  delayAfter(failures) {
     const { minReconnectDelay, maxReconnectDelay } = this.options;
-    const delayMs = reconnectDelay(this.retries++, minReconnectDelay, maxReconnectDelay) * 1e3;
-    this.scheduleConnect(delayMs);
+    return reconnectDelay(failures, minReconnectDelay, maxReconnectDelay);
   }
   scheduleConnect(delayMs) {
     this.nextAttempt = Math.round(Date.now() + delayMs);
@@ -756,12 +959,6 @@ _Snorky.Signal = Signal;
 _Snorky.Promise = Promise;
 _Snorky.Class = Class;
 var Snorky = _Snorky;
-function cometBeside(address) {
-  const url = new URL(address, globalThis.location?.href);
-  url.protocol = url.protocol.replace("ws", "http");
-  url.pathname = url.pathname.replace(/[^/]*\/?$/, "comet");
-  return url.href;
-}
 function guard(callback) {
   try {
     callback();
@@ -803,10 +1000,10 @@ var RPCService = Class(Service, {
     const callId = this._nextCallId++;
     const { callTimeout } = this.snorky.options;
     return new Snorky.Promise((resolve, reject) => {
-      const call = { resolve, reject, outgoing: void 0, timer: void 0 };
-      this._calls.set(callId, call);
+      const call2 = { resolve, reject, outgoing: void 0, timer: void 0 };
+      this._calls.set(callId, call2);
       try {
-        call.outgoing = this.sendMessage({ command, params, callId });
+        call2.outgoing = this.sendMessage({ command, params, callId });
       } catch (error) {
         this._calls.delete(callId);
         reject(error);
@@ -814,16 +1011,16 @@ var RPCService = Class(Service, {
       }
       const startTimeout = () => {
         if (callTimeout > 0 && this._calls.has(callId)) {
-          call.timer = setTimeout(() => timeOut(this, callId, command), callTimeout * 1e3);
+          call2.timer = setTimeout(() => timeOut(this, callId, command), callTimeout * 1e3);
         }
       };
-      if (call.outgoing?.sent ?? true) startTimeout();
-      else call.outgoing.onSent = startTimeout;
+      if (call2.outgoing?.sent ?? true) startTimeout();
+      else call2.outgoing.onSent = startTimeout;
     });
   },
   _connectionClosed(error) {
-    for (const [callId, call] of this._calls) {
-      if (call.outgoing?.sent ?? true) close(this, callId)?.reject(error);
+    for (const [callId, call2] of this._calls) {
+      if (call2.outgoing?.sent ?? true) close(this, callId)?.reject(error);
     }
   },
   STATIC: {
@@ -859,19 +1056,19 @@ function receive(message) {
   }
 }
 function answered(service, answer) {
-  const call = close(service, answer.callId);
-  if (!call) {
+  const call2 = close(service, answer.callId);
+  if (!call2) {
     console.error(`Snorky: an answer with unknown callId in service "${service.name}":`, answer);
   }
-  return call;
+  return call2;
 }
 function close(service, callId) {
-  const call = service._calls.get(callId);
-  if (call) {
+  const call2 = service._calls.get(callId);
+  if (call2) {
     service._calls.delete(callId);
-    clearTimeout(call.timer);
+    clearTimeout(call2.timer);
   }
-  return call;
+  return call2;
 }
 function timeOut(service, callId, command) {
   close(service, callId)?.reject(
@@ -1118,13 +1315,496 @@ function receive2(notification) {
   this.onDelta?.(notification.delta);
 }
 
+// src/services/chat.ts
+var Chat = Class(RPCService, {
+  _setUp() {
+    RPCService.prototype._setUp.call(this);
+    this.messageReceived = new Snorky.Signal();
+    this.presenceReceived = new Snorky.Signal();
+    this.readReceived = new Snorky.Signal();
+    this.notificationReceived.add(receive3, this);
+  }
+});
+Chat.addRPCMethods(["join", "leave", "send", "read"]);
+function receive3(notification) {
+  switch (notification?.type) {
+    case "message":
+      this.messageReceived.dispatch(notification);
+      break;
+    case "presence":
+      this.presenceReceived.dispatch(notification);
+      break;
+    case "read":
+      this.readReceived.dispatch(notification);
+      break;
+  }
+}
+
+// src/services/cursors_document.ts
+var KEYS = ["position", "status"];
+var Cursor = Class({
+  isMine: false,
+  publicHandle: void 0,
+  constructor(document, { position, status }) {
+    Object.assign(this, { document, position, status });
+  }
+});
+var ForeignCursor = Class(Cursor, {
+  constructor(document, data) {
+    Cursor.call(this, document, data);
+    this.publicHandle = data.publicHandle;
+    this.owner = data.owner;
+  }
+});
+var OwnCursor = Class(Cursor, {
+  isMine: true,
+  constructor(document, privateHandle, place) {
+    Cursor.call(this, document, place);
+    this.privateHandle = privateHandle;
+    this.removed = false;
+    this.pendingPromiseCount = 0;
+    this._sent = { position: text(place.position), status: text(place.status) };
+    this._accepted = { ...this._sent };
+  },
+  update(newData) {
+    const changes = {};
+    const texts = {};
+    for (const key of Object.keys(newData ?? {})) {
+      if (!KEYS.includes(key)) throw new Error(`Can't update '${key}' of cursor.`);
+      const value = newData[key] ?? null;
+      if (text(value) === this._sent[key]) continue;
+      changes[key] = value;
+      texts[key] = text(value);
+    }
+    if (Object.keys(changes).length === 0) return new Snorky.Promise((resolve) => resolve(null));
+    Object.assign(this, changes);
+    Object.assign(this._sent, texts);
+    return answered2(
+      this,
+      call(this, "updateCursor", { newData: changes }),
+      () => Object.assign(this._accepted, texts),
+      () => takeBack(this, texts)
+    );
+  },
+  remove() {
+    discard(this);
+    return answered2(this, call(this, "removeCursor"));
+  },
+  isSynchronized() {
+    return this.pendingPromiseCount === 0;
+  }
+});
+var privateHandles = 0;
+var Document = Class({
+  constructor(service, name) {
+    Object.assign(this, { service, name, cursors: [] });
+    this.cursorAdded = new Snorky.Signal();
+    this.cursorUpdated = new Snorky.Signal();
+    this.cursorRemoved = new Snorky.Signal();
+  },
+  createCursor({ position = null, status = null } = {}) {
+    const cursor = new OwnCursor(this, privateHandles++, { position, status });
+    this.cursors.push(cursor);
+    const answer = answered2(
+      cursor,
+      call(cursor, "createCursor", { document: this.name, position, status }),
+      (publicHandle) => {
+        cursor.publicHandle = publicHandle;
+      },
+      () => discard(cursor)
+    );
+    return [cursor, answer];
+  }
+});
+function discard(cursor) {
+  const { cursors } = cursor.document;
+  const index = cursors.indexOf(cursor);
+  if (index >= 0) cursors.splice(index, 1);
+  cursor.removed = true;
+}
+function call(cursor, command, params = {}) {
+  const { privateHandle, document } = cursor;
+  return document.service.rpcCall(command, { privateHandle, ...params });
+}
+function answered2(cursor, answer, accepted = () => {
+}, refused = () => {
+}) {
+  cursor.pendingPromiseCount++;
+  return answer.then(
+    (value) => {
+      cursor.pendingPromiseCount--;
+      accepted(value);
+      return value;
+    },
+    (error) => {
+      cursor.pendingPromiseCount--;
+      refused();
+      throw error;
+    }
+  );
+}
+function takeBack(cursor, texts) {
+  for (const key of KEYS) {
+    if (texts[key] === void 0 || texts[key] !== cursor._sent[key]) continue;
+    cursor._sent[key] = cursor._accepted[key];
+    cursor[key] = JSON.parse(cursor._accepted[key]);
+  }
+}
+function text(value) {
+  return canonical(value ?? null);
+}
+
+// src/services/cursors.ts
+var Cursors = Class(RPCService, {
+  _setUp() {
+    RPCService.prototype._setUp.call(this);
+    this.cursorAdded = new Snorky.Signal();
+    this.cursorUpdated = new Snorky.Signal();
+    this.cursorRemoved = new Snorky.Signal();
+    this._documents = /* @__PURE__ */ new Map();
+    this._joining = /* @__PURE__ */ new Map();
+    this.packetReceived.add(joined, this, 1);
+    this.notificationReceived.add(receive4, this);
+  },
+  join(params) {
+    const callId = this._nextCallId;
+    const document = new Document(this, params?.document);
+    this._joining.set(callId, document);
+    return this.rpcCall("join", params).then(
+      () => document,
+      (error) => {
+        this._joining.delete(callId);
+        throw error;
+      }
+    );
+  },
+  leave(params) {
+    end(this, canonical(params?.document));
+    return this.rpcCall("leave", params);
+  },
+  _connectionClosed(error) {
+    RPCService.prototype._connectionClosed.call(this, error);
+    for (const key of this._documents.keys()) end(this, key);
+  },
+  STATIC: { Document, Cursor, ForeignCursor, OwnCursor }
+});
+function joined(message) {
+  const document = this._joining.get(message?.callId);
+  if (!document || message.type !== "response") return;
+  this._joining.delete(message.callId);
+  for (const data of message.data.cursors) {
+    document.cursors.push(new ForeignCursor(document, data));
+  }
+  this._documents.set(canonical(document.name), document);
+}
+function receive4(notification) {
+  const data = notification?.cursor;
+  const document = this._documents.get(canonical(data?.document));
+  if (!document) return;
+  const { cursors } = document;
+  if (notification.type === "cursorAdded") {
+    const cursor2 = new ForeignCursor(document, data);
+    cursors.push(cursor2);
+    announce(this, "cursorAdded", cursor2);
+    return;
+  }
+  const cursor = cursors.find(
+    (each) => !each.isMine && each.publicHandle === data.publicHandle
+  );
+  if (!cursor) return;
+  if (notification.type === "cursorUpdated") {
+    cursor.position = data.position;
+    cursor.status = data.status;
+    announce(this, "cursorUpdated", cursor);
+  } else if (notification.type === "cursorRemoved") {
+    cursors.splice(cursors.indexOf(cursor), 1);
+    announce(this, "cursorRemoved", cursor);
+  }
+}
+function announce(service, signal, cursor) {
+  cursor.document[signal].dispatch(cursor);
+  service[signal].dispatch(cursor);
+}
+function end(service, key) {
+  const document = service._documents.get(key);
+  service._documents.delete(key);
+  for (const cursor of [...document?.cursors ?? []]) {
+    if (cursor.isMine) discard(cursor);
+  }
+}
+
+// src/services/events.ts
+var MAX_PATHS = 100;
+var MAX_CHARACTERS2 = 8e3;
+var Refused = class extends Error {
+};
+var Outdated = class extends Error {
+};
+var Events = Class(RPCService, {
+  connectUrl: "/events/connect/{id}",
+  disconnectUrl: null,
+  headers: {},
+  csrfCookie: "csrftoken",
+  csrfHeader: "X-CSRFToken",
+  requestTimeout: 20,
+  _setUp() {
+    RPCService.prototype._setUp.call(this);
+    this.updateReceived = new Snorky.Signal();
+    this.reconnected = new Snorky.Signal();
+    this.refused = new Snorky.Signal();
+    this.unavailable = new Snorky.Signal();
+    this.headers = { ...this.headers };
+    this._paths = /* @__PURE__ */ new Map();
+    this._leaving = /* @__PURE__ */ new Map();
+    this._epoch = 0;
+    this._isWorking = this._isWanted = false;
+    this._returning = false;
+    this.notificationReceived.add(receive5, this);
+  },
+  connect(path, callback) {
+    return new Snorky.Promise((resolve, reject) => {
+      if (typeof path !== "string" || typeof callback !== "function") {
+        throw new TypeError("Expected a path and a function");
+      }
+      let connection = this._paths.get(path);
+      if (!connection) {
+        connection = { callbacks: [], connected: false, wasConnected: false, waiting: [] };
+        this._paths.set(path, connection);
+      }
+      if (!connection.callbacks.includes(callback)) connection.callbacks.push(callback);
+      if (connection.connected) resolve(null);
+      else connection.waiting.push({ resolve, reject });
+      work(this);
+    });
+  },
+  disconnect(path, callback) {
+    return new Snorky.Promise((resolve, reject) => {
+      const connection = this._paths.get(path);
+      if (connection) {
+        const { callbacks } = connection;
+        connection.callbacks = callback ? callbacks.filter((each) => each !== callback) : [];
+      }
+      if (!connection || connection.callbacks.length > 0) {
+        resolve(null);
+        return;
+      }
+      this._paths.delete(path);
+      for (const waiting of connection.waiting) waiting.resolve(null);
+      if (!this.snorky.isConnected) {
+        resolve(null);
+        return;
+      }
+      this._leaving.set(path, [...this._leaving.get(path) ?? [], { resolve, reject }]);
+      work(this);
+    });
+  },
+  _connectionClosed(error) {
+    RPCService.prototype._connectionClosed.call(this, error);
+    this._epoch++;
+    for (const connection of this._paths.values()) {
+      connection.wasConnected || (connection.wasConnected = connection.connected);
+      connection.connected = false;
+      this._returning || (this._returning = connection.wasConnected);
+    }
+    for (const settles of this._leaving.values()) for (const { resolve } of settles) resolve(null);
+    this._leaving.clear();
+  },
+  _connectionOpened() {
+    if (this._paths.size > 0) work(this);
+    else this._returning = false;
+  }
+});
+function receive5(update) {
+  if (update?.type !== "update") return;
+  announce2(this.updateReceived, update);
+  for (const callback of this._paths.get(update.pattern ?? update.path)?.callbacks ?? []) {
+    try {
+      callback(update.message, update.path);
+    } catch (error) {
+      console.error(error);
+    }
+  }
+}
+async function work(service) {
+  service._isWanted = true;
+  if (service._isWorking) return;
+  service._isWorking = true;
+  let failures = 0;
+  while (service._isWanted) {
+    await null;
+    service._isWanted = false;
+    const epoch = service._epoch;
+    try {
+      if (!await step(service)) continue;
+      failures = 0;
+    } catch (error) {
+      if (service._epoch === epoch) {
+        announce2(service.unavailable, error);
+        const { minReconnectDelay, maxReconnectDelay } = service.snorky.options;
+        const seconds = reconnectDelay(failures++, minReconnectDelay, maxReconnectDelay);
+        await new Promise((resolve) => setTimeout(resolve, seconds * 1e3));
+      }
+    }
+    service._isWanted = true;
+  }
+  service._isWorking = false;
+}
+async function step(service) {
+  const epoch = service._epoch;
+  if (!service.snorky.isConnected) return false;
+  const leaving = someOf(service._leaving.keys());
+  if (leaving.length > 0) {
+    await leave(service, epoch, leaving);
+    return true;
+  }
+  const missing2 = [...service._paths].filter(([, { connected }]) => !connected);
+  const asked = someOf(missing2.map(([path]) => path));
+  if (asked.length > 0) {
+    const id = await service.rpcCall("getId");
+    await ask2(service, epoch, id, asked);
+    return true;
+  }
+  if (service._returning) {
+    service._returning = false;
+    announce2(service.reconnected);
+  }
+  return false;
+}
+function someOf(paths) {
+  const some = [];
+  let characters = 0;
+  for (const path of paths) {
+    characters += path.length;
+    if (some.length === MAX_PATHS || some.length > 0 && characters > MAX_CHARACTERS2) break;
+    some.push(path);
+  }
+  return some;
+}
+async function ask2(service, epoch, id, paths) {
+  try {
+    await post(service, epoch, service.connectUrl, id, paths);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (paths.length > 1) {
+      const half = Math.ceil(paths.length / 2);
+      await ask2(service, epoch, id, paths.slice(0, half));
+      await ask2(service, epoch, id, paths.slice(half));
+    } else {
+      giveUp(service, paths[0], error);
+    }
+    return;
+  }
+  for (const path of paths) {
+    const connection = service._paths.get(path);
+    if (!connection || service._leaving.has(path)) continue;
+    connection.connected = true;
+    for (const { resolve } of connection.waiting.splice(0)) resolve(null);
+  }
+}
+function giveUp(service, path, error) {
+  const connection = service._paths.get(path);
+  if (!connection) return;
+  service._paths.delete(path);
+  for (const { reject } of connection.waiting) reject(error);
+  if (connection.wasConnected) {
+    announce2(service.refused, { path, error });
+    console.error(`Snorky: could not connect again to path "${path}":`, error);
+  }
+}
+async function leave(service, epoch, paths) {
+  const settles = paths.flatMap((path) => service._leaving.get(path));
+  for (const path of paths) service._leaving.delete(path);
+  try {
+    if (service.disconnectUrl === null) {
+      await service.rpcCall("leave", { path: paths });
+    } else {
+      const id = await service.rpcCall("getId");
+      await post(service, epoch, service.disconnectUrl, id, paths);
+    }
+  } catch (error) {
+    if (service._epoch === epoch) for (const { reject } of settles) reject(error);
+  }
+  for (const { resolve } of settles) resolve(null);
+}
+async function post(service, epoch, template, id, paths) {
+  if (service._epoch !== epoch) throw new Outdated("The connection was lost");
+  const giveUp2 = new AbortController();
+  const timer = setTimeout(() => giveUp2.abort(), service.requestTimeout * 1e3);
+  try {
+    const answer = await fetch(addressOf(template, id), {
+      method: "POST",
+      credentials: "same-origin",
+      headers: { "Content-Type": "application/json", ...csrf(service), ...service.headers },
+      body: JSON.stringify(paths),
+      signal: giveUp2.signal
+    });
+    if (service._epoch !== epoch) throw new Outdated("The connection was lost");
+    if (answer.redirected) {
+      throw new Refused(
+        `Refused by the web application: ${paths.join(", ")}: sent to ${answer.url}`
+      );
+    }
+    if (answer.ok) return;
+    const text2 = `${paths.join(", ")}: ${answer.status} ${reasonIn(await answer.text())}`;
+    const passes = answer.status >= 500 || [408, 410, 425, 429].includes(answer.status);
+    throw passes ? new Error(text2) : new Refused(`Refused by the web application: ${text2}`);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+function announce2(signal, ...args) {
+  try {
+    signal.dispatch(...args);
+  } catch (error) {
+    console.error(error);
+  }
+}
+function addressOf(template, id) {
+  if (template.includes("{id}")) return template.replace("{id}", encodeURIComponent(id));
+  return `${template}${template.includes("?") ? "&" : "?"}id=${encodeURIComponent(id)}`;
+}
+function reasonIn(body) {
+  try {
+    return String(JSON.parse(body).error ?? "");
+  } catch {
+    return body.startsWith("<") || body.includes("\n") ? "" : body.slice(0, 200);
+  }
+}
+function csrf(service) {
+  const { document } = globalThis;
+  const cookie = document?.cookie.split("; ").find((each) => each.startsWith(`${service.csrfCookie}=`))?.slice(service.csrfCookie.length + 1);
+  const field = document?.querySelector("input[name=csrfmiddlewaretoken]");
+  const token = cookie === void 0 ? field?.value : decodeURIComponent(cookie);
+  return token ? { [service.csrfHeader]: token } : {};
+}
+
+// src/services/messaging.ts
+var Messaging = Class(RPCService, {
+  _setUp() {
+    RPCService.prototype._setUp.call(this);
+    this.messageReceived = new Snorky.Signal();
+    this.notificationReceived.add(receive6, this);
+  }
+});
+Messaging.addRPCMethods([
+  "registerParticipant",
+  "unregisterParticipant",
+  "listParticipants",
+  "send"
+]);
+function receive6(notification) {
+  if (notification?.type !== "message") return;
+  this.messageReceived.dispatch(notification);
+  this.onParticipantMessage?.(notification);
+}
+
 // src/services/pubsub.ts
 var PubSub = Class(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
     this.messagePublished = new Snorky.Signal();
     this._subscriptions = /* @__PURE__ */ new Map();
-    this.notificationReceived.add(receive3, this);
+    this.notificationReceived.add(receive7, this);
   },
   subscribe(params) {
     return subscribe(this, "subscribe", params);
@@ -1152,7 +1832,7 @@ var PubSub = Class(RPCService, {
   }
 });
 PubSub.addRPCMethods(["publish"]);
-function receive3(notification) {
+function receive7(notification) {
   if (notification?.type !== "message") return;
   this.messagePublished.dispatch(notification);
   this.onMessagePublished?.(notification);
@@ -1208,17 +1888,35 @@ function restore(service, key, subscription) {
 }
 
 // src/classic.ts
-var parts = { ConnectionError, DataSync, PubSub, RPCService, Service };
+var parts = {
+  Chat,
+  ConnectionError,
+  Cursors,
+  DataSync,
+  Events,
+  Messaging,
+  PubSub,
+  RPCService,
+  Service
+};
 Object.assign(Snorky, parts);
 export {
   ArrayCollection,
   ArrayIterator,
+  Chat,
   Class,
   Collection,
   CollectionDeltaProcessor,
   ConnectionError,
+  Cursor,
+  Cursors,
   DataSync,
+  Document,
+  Events,
+  ForeignCursor,
   Iterator,
+  Messaging,
+  OwnCursor,
   PubSub,
   RPCService,
   Service,

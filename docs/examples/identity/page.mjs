@@ -1,26 +1,15 @@
-import {RPCService, Snorky} from "snorky";
+import {PubSub, Snorky} from "snorky";
 
-class Identity extends RPCService {}
-Identity.addRPCMethods(["refresh"]);
-
-// fetchToken is yours: it asks the web application. Tokens here last for ten minutes.
-export async function connect(address, services, fetchToken, {seconds = 300} = {}) {
-  let token = await fetchToken();
-
-  class TokenSocket extends WebSocket {
-    constructor(address) {
-      super(address, ["snorky", `snorky.jwt.${token}`]);
-    }
-  }
-
-  const snorky = new Snorky(TokenSocket, address, {...services, identity: Identity});
-  setInterval(async () => {
-    try {
-      token = await fetchToken();
-      if (snorky.isConnected) await snorky.services.identity.refresh({token});
-    } catch (error) {
-      console.error("No new token:", error.message);
-    }
-  }, seconds * 1000);
-  return snorky;
+// The web application knows who is logged in, and makes the token.
+async function fetchToken() {
+  const answer = await fetch("/live-token", {method: "POST"});
+  if (!answer.ok) throw new Error(`the web application says ${answer.status}`);
+  return answer.text();
 }
+
+const snorky = new Snorky(WebSocket, "ws://localhost:5001/ws", {pubsub: PubSub}, {token: fetchToken});
+snorky.disconnected.add(({code, reason}) => console.log("Disconnected:", code, reason));
+
+const {pubsub} = snorky.services;
+pubsub.messagePublished.add(({message}) => console.log("Message:", message));
+await pubsub.subscribe({channel: "inbox of alice"});
