@@ -9,7 +9,7 @@ PEERS  := tests/angularjs tests/sockjs_client tests/socketio demos/chatroom_sock
 PEERS  := $(PEERS:%=%/node_modules/.stamp)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-pure test-client check format client docs packages bench chromium clean
+.PHONY: help demo test test-python test-pure test-client check format client docs packages bench fuzz chromium clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ packages: $(VENV)/dev.stamp client/node_modules/.stamp ## Build what is publishe
 
 bench: $(VENV)/dev.stamp ## Measure everything beside the peers, 20 minutes (ARGS=--help): needs Node and a C compiler
 	$(BIN)/python benchmarks/bench.py $(ARGS)
+
+fuzz: $(VENV)/dev.stamp ## Search for inputs that break a parser, a minute (ARGS="--seconds 600 frames head")
+	$(BIN)/python -m pip install -q --group fuzz
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 chromium: ## Install Chromium for the browser tests, where there is none
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \

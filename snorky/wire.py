@@ -18,6 +18,8 @@ _encoder = msgspec.json.Encoder()
 _sorted_encoder = msgspec.json.Encoder(order="sorted")
 _decoder = msgspec.json.Decoder()
 
+_FLOATS_SKIP_INTEGERS = 2**53
+
 TOO_DEEP = "nested too deeply, or contains itself"
 
 
@@ -36,9 +38,9 @@ def decode(text: str | bytes) -> Any:
     # JavaScript cuts strings in the middle of an emoji and escapes the half that is left. That is
     # JSON, but msgspec refuses it.
     try:
-        standard_text = text if isinstance(text, str) else text.decode()
-        if "\\u" in standard_text:
-            return json.loads(standard_text, parse_constant=_refuse_constant)
+        utf8 = text.encode() if isinstance(text, str) else text
+        if b"\\u" in utf8:
+            return json.loads(utf8.decode(), parse_constant=_refuse_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         pass
     raise MalformedMessage(str(fault)) from fault
@@ -107,14 +109,32 @@ def _normalised(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_normalised(item) for item in value]
     if isinstance(value, float):
-        if value.is_integer():
+        if value.is_integer() and abs(value) < _FLOATS_SKIP_INTEGERS:
             return int(value)
         return value if math.isfinite(value) else None
+    if isinstance(value, int) and abs(value) >= _FLOATS_SKIP_INTEGERS:
+        return _as_float(value)
     return value
+
+
+def _as_float(value: int) -> float | int:
+    # Not the other way round: 1e300 has three hundred digits, and one channel may hold thousands.
+    try:
+        number = float(value)
+    except OverflowError:
+        return value
+    return number if number == value else value
 
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"{digits} is out of range")
+    return number
 
 
 def _null_for_constant(name: str) -> None:

@@ -105,6 +105,8 @@ def test_half_an_emoji_is_text_as_in_the_browser() -> None:
     [
         r'["\ud83d", NaN]',
         r'["\ud83d", -Infinity]',
+        r'["\ud83d", 1e999]',
+        '["\\ud83d", "\ud83d"]',
         r'["\ud83d"',
         r'"\ud83',
         r'["\ud83d", ' + "[" * 30_000,
@@ -272,6 +274,14 @@ def test_the_canonical_text_is_json_of_the_value_with_sorted_keys() -> None:
 
 
 # The envelope
+
+
+@pytest.mark.parametrize("number", [1e300, -1e22, 2.0**53, 2.0**64])
+def test_the_canonical_text_of_a_number_is_short(number: float) -> None:
+    """Channels are kept by it, and a short message may hold thousands of numbers."""
+    assert len(canonical(number)) <= 24
+    assert canonical(number) == canonical(int(number))
+    assert canonical(int(number)) != canonical(int(number) + 1)
 
 
 def test_an_envelope_is_the_dictionary_that_travels() -> None:

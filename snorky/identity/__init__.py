@@ -98,7 +98,7 @@ def origin_allowed(
 def _name_in(pattern: re.Pattern[str], text: str) -> str | None:
     """The host name; None where ``text`` is nothing that a browser would send."""
     match = pattern.fullmatch(text)
-    return None if match is None else match[1].rstrip(".")
+    return None if match is None else match[1].removesuffix(".") or None
 
 
 def _is_loopback(name: str) -> bool:

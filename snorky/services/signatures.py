@@ -70,7 +70,8 @@ class Signature:
             if name in converted:
                 try:
                     converted[name] = hashable(msgspec.convert(converted[name], kind))
-                except (msgspec.ValidationError, RecursionError) as error:
+                except (msgspec.ValidationError, RecursionError, UnicodeError) as error:
+                    # UnicodeError: msgspec cannot look into half an emoji, which JSON may hold.
                     raise InvalidParams(f"{name}: {error}") from error
         return converted
 
