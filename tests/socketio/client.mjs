@@ -1,10 +1,8 @@
-// A page's Socket.IO client, told what to do by a test: a JSON value per line, in and out.
-import {createInterface} from "node:readline";
+// A page's Socket.IO client, told what to do by a test: see ../edges/driver.mjs.
 import {io} from "socket.io-client";
+import {drive, write} from "../edges/driver.mjs";
 
 const sockets = {};
-
-const write = value => process.stdout.write(JSON.stringify(value) + "\n");
 
 // Bytes travel to and from the test as {"$bytes": base64}.
 const pack = value => {
@@ -39,6 +37,26 @@ const actions = {
     socket.onAny((event, ...args) => tell(event)(...args));
     socket.connect(); // it does so by itself already: twice must not hurt
   },
+  // As the pages of ../edges/snorky_pages.mjs: `visit`, `request` and `say`; `close` is `leave`.
+  visit(name, url, {headers, ...options}) {
+    const more = {forceNew: true, reconnection: false, extraHeaders: headers};
+    const socket = (sockets[name] = io(url, {...more, ...options}));
+    const tell = (event, ...args) => write({socket: name, event, args});
+    socket.on("connect", () => tell("opened"));
+    socket.on("disconnect", reason => tell("ended", null, reason));
+    socket.on("connect_error", error => tell("ended", error.data?.status ?? null, error.message));
+    socket.onAny((service, message) => tell("received", service, message));
+  },
+  request: (name, service, command, params) =>
+    new Promise((resolve, reject) => {
+      sockets[name].emit(service, {command, params}, answer => {
+        write({socket: name, event: "received", args: [service, answer]}); // in its turn
+        if (answer.type === "response") resolve(answer.data);
+        else reject(new Error(answer.message));
+      });
+    }),
+  say: (name, service, message) => void sockets[name].emit(service, message),
+  leave: name => void sockets[name].close(),
   emit: (name, ...args) => void sockets[name].emit(...unpack(args)),
   call: (name, ...args) => sockets[name].timeout(5000).emitWithAck(...unpack(args)),
   transport: name => sockets[name].io.engine.transport.name,
@@ -46,11 +64,5 @@ const actions = {
   close: name => void sockets[name].close(),
 };
 
-for await (const line of createInterface({input: process.stdin})) {
-  const {id, action, args} = JSON.parse(line);
-  Promise.resolve()
-    .then(() => actions[action](...args))
-    .then(result => write({id, result: pack(result ?? null)}))
-    .catch(error => write({id, error: error.message}));
-}
-process.exit(0);
+const packed = action => async (...args) => pack(await action(...args));
+await drive(Object.fromEntries(Object.entries(actions).map(([name, action]) => [name, packed(action)])));
