@@ -12,8 +12,9 @@ ROOT = Path(__file__).parent.parent
 
 SURFACE = """
 snorky ServiceRegistry __version__ version
-snorky.asgi ASGIClient ASGIHandshake SnorkyASGI
+snorky.asgi ASGIClient ASGICometClient ASGIHandshake SnorkyASGI
 snorky.backend SnorkyBackend SnorkyError SnorkyHTTPTransport
+snorky.backend.django authorize_subscription publish_deltas subscribable
 snorky.brokers Broker BrokerUnavailable Entry Log Position PositionLost Retention
 snorky.brokers.memory MemoryBroker
 snorky.client Client
@@ -31,7 +32,20 @@ snorky.request_handlers.websocket SnorkyWebSocketHandler WebSocketClient
 snorky.service_registry ServiceRegistry
 snorky.services.base InvalidMessage RPCError RPCService Request Service format_call \
  rpc_asynchronous rpc_command
+snorky.services.chat ChatService
+snorky.services.cursors CursorsService
+snorky.services.datasync BadQuery BroadcastDealer DataSyncBackend DataSyncService Dealer \
+ DeletionDelta Delta FilterDealer InsertionDelta SimpleDealer Subscription SubscriptionItem \
+ UpdateDelta filter_matches
+snorky.services.datasync.backend DataSyncBackend
+snorky.services.datasync.dealers BadQuery BroadcastDealer Dealer FilterDealer SimpleDealer \
+ filter_matches
+snorky.services.datasync.delta DeletionDelta Delta InsertionDelta UpdateDelta
+snorky.services.datasync.frontend DataSyncService
+snorky.services.datasync.subscription Subscription SubscriptionItem
+snorky.services.events BadPath EventsBackend EventsService Part Receiver
 snorky.services.identity FirstMessageRegistry IdentityBackend IdentityService
+snorky.services.messaging MessagingService
 snorky.services.pubsub PubSubBackend PubSubService
 snorky.testing FakeClient async_call call
 """
@@ -115,6 +129,56 @@ def test_there_is_one_version() -> None:
             ["service_registry", "api_key"],
         ),
         ("snorky.request_handlers.http", "BackendHTTPHandler.check_api_key", ["api_key"]),
+        (
+            "snorky.request_handlers.sockjs",
+            "SnorkySockJSHandler.get_routes",
+            ["service_registry", "path"],
+        ),
+        ("snorky.request_handlers.sockjs", "SnorkySockJSHandler.on_open", ["info"]),
+        ("snorky.request_handlers.sockjs", "SnorkySockJSHandler.on_message", ["message"]),
+        ("snorky.request_handlers.sockjs", "SnorkySockJSHandler.on_close", []),
+        ("snorky.request_handlers.sockjs", "SnorkySockJSHandler.send", ["message"]),
+        ("snorky.request_handlers.sockjs", "SnorkySockJSHandler.close", []),
+        ("snorky.services.messaging", "MessagingService", ["name"]),
+        ("snorky.services.messaging", "MessagingService.is_name_allowed", ["client", "name"]),
+        ("snorky.services.chat", "ChatService", ["name"]),
+        ("snorky.services.chat", "ChatService.check_identity", ["client"]),
+        ("snorky.services.chat", "ChatService.get_time", []),
+        ("snorky.services.cursors", "CursorsService", ["name"]),
+        ("snorky.services.cursors", "CursorsService.check_identity", ["client"]),
+        ("snorky.services.cursors", "CursorsService.check_new_cursor_allowed", ["client"]),
+        ("snorky.services.datasync", "DataSyncService", ["name", "dealers"]),
+        ("snorky.services.datasync", "DataSyncService.register_dealer", ["dealer"]),
+        ("snorky.services.datasync", "DataSyncService.unregister_dealer", ["dealer"]),
+        (
+            "snorky.services.datasync",
+            "DataSyncBackend",
+            ["name", "frontend", "timeout_interval", "timeout_factory"],
+        ),
+        ("snorky.services.datasync", "Dealer.add_subscription_item", ["item"]),
+        ("snorky.services.datasync", "Dealer.remove_subscription_item", ["item"]),
+        ("snorky.services.datasync", "Dealer.get_subscription_items_for_model", ["model"]),
+        ("snorky.services.datasync", "Dealer.deliver_delta", ["delta"]),
+        ("snorky.services.datasync", "SimpleDealer.get_key_for_model", ["model"]),
+        ("snorky.services.datasync", "filter_matches", ["row", "filter"]),
+        ("snorky.services.datasync", "InsertionDelta", ["model", "data"]),
+        ("snorky.services.datasync", "UpdateDelta", ["model", "new_data", "old_data"]),
+        ("snorky.services.datasync", "DeletionDelta", ["model", "data"]),
+        (
+            "snorky.services.datasync",
+            "SubscriptionItem",
+            ["dealer_name", "query", "subscription"],
+        ),
+        ("snorky.services.datasync", "Subscription", ["items", "service"]),
+        ("snorky.services.datasync", "Subscription.deliver_delta", ["delta"]),
+        ("snorky.backend", "SnorkyHTTPTransport", ["url", "key"]),
+        ("snorky.backend", "SnorkyHTTPTransport.send", ["message", "json"]),
+        ("snorky.backend", "SnorkyBackend", ["transport", "json"]),
+        ("snorky.backend", "SnorkyBackend.call", ["service", "command", "params"]),
+        ("snorky.backend", "SnorkyBackend.send", ["message"]),
+        ("snorky.backend.django", "publish_deltas", ["deltas"]),
+        ("snorky.backend.django", "authorize_subscription", ["items"]),
+        ("snorky.backend.django", "subscribable", ["model"]),
     ],
 )
 def test_parameters_keep_their_names_and_their_order(
