@@ -7,6 +7,10 @@ import pytest
 
 from snorky.client import Client, refuse_message
 from snorky.metrics import metrics
+from snorky.request_handlers.http import HTTPClient
+from snorky.request_handlers.sockjs import SockJSClient
+from snorky.request_handlers.websocket import WebSocketClient
+from snorky.testing import FakeClient
 
 
 class Quiet(Client):
@@ -26,6 +30,11 @@ def test_a_client_is_anonymous_until_somebody_says_who_it_is() -> None:
     assert client.remote_address is None
     assert client.connected
     assert client.unsent_bytes == 0
+
+
+@pytest.mark.parametrize("edge", [WebSocketClient, SockJSClient, HTTPClient, FakeClient])
+def test_a_client_of_any_edge_is_a_client(edge: type) -> None:
+    assert issubclass(edge, Client)
 
 
 def test_two_clients_are_never_equal() -> None:

@@ -11,7 +11,7 @@ from websockets.frames import Opcode
 
 from snorky.close_codes import SILENT_CLIENT
 from snorky.metrics import metrics
-from snorky.pings import SLOTS, PingWheel, wheel_of
+from snorky.pings import SLOTS, PingWheel, _wheels, wheel_of
 from tests.lines import Recorder, connect_in_memory, masked, take_frames, until
 
 INTERVAL = 32.0
@@ -140,6 +140,18 @@ async def test_connections_of_one_loop_and_interval_share_a_wheel() -> None:
     loop = asyncio.get_running_loop()
     assert wheel_of(loop, 90) is wheel_of(loop, 90)
     assert wheel_of(loop, 90) is not wheel_of(loop, 30)
+
+
+@pytest.mark.parametrize("interval", [0, None, INTERVAL])
+async def test_no_interval_means_no_pings(interval: float | None) -> None:
+    client, line = connect_in_memory(ping_interval=interval)
+    connection = client.connection
+    assert connection is not None
+    wheels = _wheels.get(asyncio.get_running_loop(), {}).values()
+    looked_at = [slot for wheel in wheels for slot in wheel._slots if connection in slot]
+    assert len(looked_at) == (1 if interval else 0)
+    line.lose()
+    await asyncio.sleep(0)
 
 
 async def test_a_silent_client_is_cut_off_after_two_intervals() -> None:

@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLE = ROOT / "docs" / "examples" / "angularjs"
 STATIC = ROOT / "snorky" / "static"
+SIGNALS = ROOT / "client" / "node_modules" / "signals" / "dist" / "signals.js"
 ANGULAR = ROOT / "tests" / "angularjs" / "node_modules" / "angular" / "angular.min.js"
 
 # An application that begins by hand, with something on the page to look at.
@@ -36,9 +37,13 @@ def context(browser: Browser) -> Any:
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     """A page with the add-on, minified, whose application has not begun."""
+    return open_page(context, ANGULAR, STATIC / "snorky.min.js", STATIC / "angular-snorky.min.js")
+
+
+def open_page(context: BrowserContext, *scripts: Path) -> Page:
     page = context.new_page()
     page.goto("about:blank")
-    for file in (ANGULAR, STATIC / "snorky.min.js", STATIC / "angular-snorky.min.js"):
+    for file in scripts:
         page.add_script_tag(path=file)
     page.evaluate("text => { document.body.innerHTML = text; }", PAGE.partition("<script>")[0])
     page.add_script_tag(content=PAGE.partition("<script>")[2].removesuffix("</script>"))
@@ -124,6 +129,20 @@ def test_classes_made_of_the_signal_are_signals(page: Page) -> None:
       return [mine instanceof Snorky.Signal, document.getElementById("app").textContent];
     })()"""
     assert page.evaluate(heard) == [True, "mine"]
+
+
+@pytest.mark.parametrize("build", ["snorky.js", "snorky.bundle.js", "snorky.bundle.min.js"])
+def test_with_signals_js_on_the_page_its_signals_are_made(
+    context: BrowserContext, build: str
+) -> None:
+    page = open_page(context, SIGNALS, ANGULAR, STATIC / build, STATIC / "angular-snorky.js")
+    heard = """(() => {
+      begin();
+      before.add(text => { scope().heard = text; });
+      before.dispatch("by signals.js");
+      return [before instanceof signals.Signal, document.getElementById("app").textContent];
+    })()"""
+    assert page.evaluate(heard) == [True, "by signals.js"]
 
 
 def test_an_application_that_has_ended_is_left_alone(page: Page) -> None:

@@ -171,6 +171,70 @@ async def test_a_front_end_with_a_back_end(run: Run) -> None:
     assert not any("fish" in line for line in lines)
 
 
+async def test_a_chat_over_sockjs(run: Run) -> None:
+    server = await run("sockjs_messaging")
+    base = f"http://127.0.0.1:{server.ports[0]}"
+    async with (
+        httpx2.AsyncClient(trust_env=False, timeout=DEADLINE) as browser,
+        server.connect("/sockjs/websocket") as bob,
+    ):
+        assert (await browser.get(base + "/")).text == "The page"
+        assert await call(bob, "messaging", "registerParticipant", name="root") == refusal(
+            "Name not allowed"
+        )
+        assert await call(bob, "messaging", "registerParticipant", name="bob") == reply(None)
+
+        alice = base + "/sockjs/000/alice"
+        assert (await browser.post(alice + "/xhr")).text == "o\n"
+        for command, params in (
+            ("registerParticipant", {"name": "alice"}),
+            ("send", {"sender": "alice", "dest": "bob", "body": "größer"}),
+        ):
+            message = {"command": command, "params": params, "callId": 0}
+            envelope = json.dumps({"service": "messaging", "message": message})
+            await browser.post(alice + "/xhr_send", json=[envelope])
+        assert await receive(bob) == {
+            "service": "messaging",
+            "message": {"type": "message", "sender": "alice", "dest": "bob", "body": "größer"},
+        }
+        assert await call(bob, "messaging", "listParticipants") == reply(["alice", "bob"])
+
+    assert await server.interrupt() == []
+
+
+async def test_a_list_that_follows_the_web_application(run: Run) -> None:
+    server = await run("datasync_server", ports=2)
+    url = f"http://127.0.0.1:{server.ports[1]}/backend"
+    keys = {"X-Backend-Key": "swordfish"}
+
+    async def ask(command: str, service: str = "datasync_backend", **params: Any) -> Any:
+        message = {"command": command, "params": params, "callId": 0}
+        envelope = {"service": service, "message": message}
+        return (await application.post(url, json=envelope, headers=keys)).json()["message"]
+
+    async with server.connect("/ws") as page, httpx2.AsyncClient(trust_env=False) as application:
+        for dealer, query in (
+            ("TasksOfUser", ["alice"]),
+            ("FilteredTasks", ["==", "user", ["alice"]]),
+        ):
+            items = [{"dealer": dealer, "query": query}]
+            token = (await ask("authorizeSubscription", items=items))["data"]
+            assert await call(page, "datasync", "acquireSubscription", token=token) == reply(None)
+        delta = {"type": "insert", "model": "Task", "data": {"user": ["alice"], "title": "größer"}}
+        assert await ask("publishDeltas", deltas=[delta]) == reply(None)
+        for _ in range(2):
+            assert (await receive(page))["message"] == {"type": "delta", "delta": delta}
+
+        items = [{"dealer": "AllTasks", "query": "everything"}]
+        token = (await ask("authorizeSubscription", "impatient_backend", items=items))["data"]
+        await asyncio.to_thread(server.program.wait_for, "removed everything")
+        assert await call(page, "datasync", "acquireSubscription", token=token) == refusal(
+            "No such subscription"
+        )
+
+    assert await server.interrupt() == ["removed everything"]
+
+
 async def test_a_handler_that_says_who_its_clients_are(run: Run) -> None:
     server = await run("identity_handler")
     async with httpx2.AsyncClient(trust_env=False) as browser:

@@ -9,6 +9,7 @@ from tornado.websocket import WebSocketHandler
 
 from snorky import ServiceRegistry
 from snorky.client import Client
+from snorky.limits import Limits
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler, WebSocketClient
 from snorky.services.base import Service
 from snorky.services.pubsub import PubSubService
@@ -207,26 +208,27 @@ async def test_sending_to_a_client_that_has_gone_does_nothing(
     assert client.unsent_bytes == 0
 
 
+class Crowd(Service):
+    """The manual's minimal pub/sub."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.clients: set[Client] = set()
+
+    def client_connected(self, client: Client) -> None:
+        self.clients.add(client)
+
+    def client_disconnected(self, client: Client) -> None:
+        self.clients.remove(client)
+
+    def process_message_from(self, client: Client, msg: Any) -> None:
+        for other in self.clients:
+            if msg == "close all":
+                other.close(4000, "closing time")
+            self.send_message_to(other, msg)
+
+
 async def test_services_loop_over_their_own_live_set_while_sending(site: Site) -> None:
-    class Crowd(Service):
-        """The manual's minimal pub/sub."""
-
-        def __init__(self, name: str) -> None:
-            super().__init__(name)
-            self.clients: set[Client] = set()
-
-        def client_connected(self, client: Client) -> None:
-            self.clients.add(client)
-
-        def client_disconnected(self, client: Client) -> None:
-            self.clients.remove(client)
-
-        def process_message_from(self, client: Client, msg: Any) -> None:
-            for other in self.clients:
-                if msg == "close all":
-                    other.close(4000, "closing time")
-                self.send_message_to(other, msg)
-
     crowd = Crowd("crowd")
     site.serve(SnorkyWebSocketHandler.get_route(ServiceRegistry([crowd])))
     async with site.connect() as alice, site.connect() as bob, site.connect() as gone:
@@ -239,6 +241,25 @@ async def test_services_loop_over_their_own_live_set_while_sending(site: Site) -
                     assert (await received(socket))["message"] == "hello"
         for socket in (alice, bob):
             assert await closed(socket) == (4000, "closing time")
+    async with asyncio.timeout(DEADLINE):
+        while crowd.clients:
+            await asyncio.sleep(0.005)
+
+
+async def test_who_is_cut_off_while_a_service_sends_leaves_the_set_later(site: Site) -> None:
+    crowd = Crowd("crowd")
+    registry = ServiceRegistry([crowd], limits=Limits(max_unsent_bytes=100_000))
+    site.serve(SnorkyWebSocketHandler.get_route(registry))
+    text = json.dumps({"service": "crowd", "message": "x" * 50_000})
+    async with site.connect() as alice, site.connect(max_queue=1) as deaf:
+        await alice.send('{"service": "crowd", "message": "hello"}')
+        await received(alice)
+        assert len(crowd.clients) == 2
+        async with asyncio.timeout(20):
+            while len(crowd.clients) == 2:
+                await alice.send(text)
+                await received(alice)
+        deaf.transport.abort()
     async with asyncio.timeout(DEADLINE):
         while crowd.clients:
             await asyncio.sleep(0.005)

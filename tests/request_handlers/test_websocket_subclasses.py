@@ -12,6 +12,7 @@ from tornado.websocket import WebSocketClosedError
 
 from snorky import ServiceRegistry
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler, WebSocketClient
+from snorky.services.base import Service
 from tests.request_handlers.websocket_site import DEADLINE, Echo, Site, closed, received, said
 
 
@@ -28,6 +29,11 @@ def echo() -> Echo:
 @pytest.fixture
 def registry(echo: Echo) -> ServiceRegistry:
     return ServiceRegistry([echo])
+
+
+class Who(Service):
+    def process_message_from(self, client: Any, msg: Any) -> None:
+        self.send_message_to(client, client.identity)
 
 
 class Recorded(SnorkyWebSocketHandler):
@@ -106,6 +112,20 @@ async def test_the_client_knows_its_handler_and_the_handler_its_client(
         assert handler.request.path == "/ws"
         assert handler.request.headers["X-Colour"] == "blue"
         assert handler.get_argument("name") == "alice"
+
+
+async def test_services_find_the_plain_handler_while_they_are_told_of_its_client(
+    site: Site,
+) -> None:
+    class Cookies(Echo):
+        def client_connected(self, client: Any) -> None:
+            handler = client.req_handler
+            client.identity = [type(handler) is SnorkyWebSocketHandler, handler.get_cookie("user")]
+
+    site.serve(SnorkyWebSocketHandler.get_route(ServiceRegistry([Cookies(), Who("who")]), "/ws"))
+    async with site.connect("/ws", additional_headers={"Cookie": "user=alice"}) as socket:
+        await socket.send('{"service": "who", "message": null}')
+        assert (await received(socket))["message"] == [True, "alice"]
 
 
 async def test_open_may_be_a_coroutine_and_holds_messages_back(

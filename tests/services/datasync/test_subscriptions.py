@@ -91,6 +91,32 @@ def test_a_client_that_left_hears_nothing_more(
     assert witness.log == [("add", BLUE), ("remove", BLUE)]
 
 
+def test_any_hashable_object_with_send_may_subscribe(
+    app: Any, datasync: Any, page: Any, delta: Any
+) -> None:
+    class Peer:
+        def __init__(self) -> None:
+            self.received: list[Any] = []
+
+        def send(self, msg: Any) -> None:
+            self.received.append(msg)
+
+    peer = Peer()
+    token = app.authorize(("players", BLUE))
+    app.publish(delta.insert({"color": "blue"}))
+    call(datasync, peer, "acquireSubscription", token=token)
+    app.subscribe(page, ("players", BLUE))
+    app.publish(delta.delete({"color": "blue"}))
+    datasync.client_disconnected(peer)
+    app.publish(delta.insert({"color": "blue"}))
+
+    assert [envelope["message"]["delta"] for envelope in peer.received] == [
+        delta.insert({"color": "blue"}),
+        delta.delete({"color": "blue"}),
+    ]
+    assert page.deltas == [delta.delete({"color": "blue"}), delta.insert({"color": "blue"})]
+
+
 def test_a_client_that_left_while_an_override_decided_acquires_nothing(
     app: Any, datasync: Any, page: Any, other_page: Any, delta: Any
 ) -> None:
