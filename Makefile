@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 # Node packages that the Python tests drive: real clients that others wrote.
-PEERS  := tests/angularjs tests/sockjs_client tests/socketio demos/chatroom_socketio
+PEERS  := tests/angularjs tests/react tests/sockjs_client tests/socketio demos/chatroom_socketio
 PEERS  := $(PEERS:%=%/node_modules/.stamp)
 
 .DEFAULT_GOAL := help

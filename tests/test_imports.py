@@ -67,7 +67,6 @@ ONLY_IN = {
     "uvloop": ("snorky.cli", "snorky.front_door"),
     "prometheus_client": ("snorky.metrics",),
     "httpx2": ("snorky.backend", "snorky.cli", "snorky.identity.web"),
-    "jwt": ("snorky.identity.jwt", "snorky.cli"),
     "django": ("snorky.backend.django",),
     "rest_framework": ("snorky.backend.django",),
     "sqlalchemy": ("snorky.backend",),
@@ -75,7 +74,7 @@ ONLY_IN = {
     "redis": ("snorky.brokers.redis",),
     "nats": ("snorky.brokers.nats",),
     "socketio": ("snorky.request_handlers.socketio",),
-    "jwt": ("snorky.identity", "snorky.cli"),
+    "jwt": ("snorky.identity.jwt", "snorky.cli"),
 }
 # Tornado's C function that unmasks frames; it brings nothing else of Tornado.
 EXCEPTIONS = {("snorky.protocols.websocket_frames", "tornado.util")}

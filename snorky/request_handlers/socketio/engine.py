@@ -222,8 +222,8 @@ class _WebSocket:
             await connection.stream.write(encode_frame(opcode, payload))  # type: ignore[union-attr]
         except (KeyboardInterrupt, SystemExit) as stop:
             # python-engineio would take it for a peer that has gone, and the program would go on.
-            # Behind what is awake now: CPython 3.11 crashes at its end where a queue has woken a task
-            # that has not run since.
+            # Later, since CPython 3.11 crashes at its end where a queue has woken a task that has
+            # not run since.
             asyncio.get_running_loop().call_later(0.01, _raise, stop)
             raise OSError("the program is being stopped") from stop
         self._session.queue.sent(len(payload))
