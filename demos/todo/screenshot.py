@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 RUN = Path(__file__).parent / "run.py"
 SCALE = 1.5
-WIDTH, HEIGHT = 560, 555
+WIDTH, HEIGHT = 560, 600
 TODOS = ["Buy coffee", "Write to Ana about the house", "Repair the bicycle", "Water the plants"]
 NEWEST = "Book the train to Trieste"
 

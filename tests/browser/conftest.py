@@ -9,17 +9,31 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 TODO = ROOT / "demos" / "todo"
 MANAGE = [sys.executable, str(TODO / "manage.py")]
+# The pages of the to-do list, and what they load from other sites.
+TODO_PAGES = {"plain": "", "react": "react/", "angularjs": "angularjs/"}
+REACT = ROOT / "tests" / "react" / "node_modules"
+ANGULARJS = ROOT / "tests" / "angularjs" / "node_modules"
+JSDELIVR = "https://cdn.jsdelivr.net/npm"
+TODO_SCRIPTS = {
+    f"{JSDELIVR}/react@18.3.1/umd/react.production.min.js": REACT
+    / "react-18/umd/react.production.min.js",
+    f"{JSDELIVR}/react-dom@18.3.1/umd/react-dom.production.min.js": REACT
+    / "react-dom-18/umd/react-dom.production.min.js",
+    f"{JSDELIVR}/htm@3.1.1/dist/htm.umd.js": REACT / "htm/dist/htm.umd.js",
+    f"{JSDELIVR}/angular@1.8.3/angular.min.js": ANGULARJS / "angular/angular.min.js",
+}
 HOST = "127.0.0.1"
 START_SECONDS = 30
 STOP_SECONDS = 10
@@ -190,12 +204,23 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-class Windows:
-    """Opens windows that share nothing; what they complain of fails the test."""
+def _fulfil(file: Path, route: Route) -> None:
+    # As such sites send it: an `integrity` is checked only where other sites may read the file.
+    route.fulfill(path=file, headers={"Access-Control-Allow-Origin": "*"})
 
-    def __init__(self, browser: Browser, address: str) -> None:
+
+class Windows:
+    """Opens windows that share nothing; what they complain of fails the test.
+
+    ``scripts`` are files that the pages load from other sites: address -> a copy of it.
+    """
+
+    def __init__(
+        self, browser: Browser, address: str, scripts: Mapping[str, Path] | None = None
+    ) -> None:
         self._browser = browser
         self._address = address
+        self._scripts = scripts or {}
         self._complaints: list[str] = []
         self._expected: list[str] = []
         self._contexts: list[BrowserContext] = []
@@ -203,6 +228,13 @@ class Windows:
     def open(self, **options: Any) -> Page:
         context = self._browser.new_context(**options)
         self._contexts.append(context)
+        for address, file in self._scripts.items():
+            assert file.exists(), "install what the pages load: make test does it"
+            context.route(address, partial(_fulfil, file))
+        return self.open_tab(context)
+
+    def open_tab(self, context: BrowserContext) -> Page:
+        """One more window of the same visitor."""
         page = context.new_page()
         page.on("console", lambda line: self._complain(line.type, line.text))
         page.on("pageerror", lambda error: self._complain("error", str(error)))
@@ -229,7 +261,26 @@ class Windows:
 
 
 @pytest.fixture
-def windows(browser: Browser, demo: Demo) -> Iterator[Windows]:
-    windows = Windows(browser, demo.address)
-    yield windows
-    windows.close()
+def todo_windows(browser: Browser, demo: Demo) -> Iterator[Callable[[str], Windows]]:
+    """``todo_windows(page)`` -> opens windows with that page of the to-do list."""
+    opened: list[Windows] = []
+
+    def make(page: str) -> Windows:
+        opened.append(Windows(browser, demo.address + TODO_PAGES[page], TODO_SCRIPTS))
+        return opened[-1]
+
+    yield make
+    for windows in opened:
+        windows.close()
+
+
+@pytest.fixture(params=TODO_PAGES)
+def todo_page(request: pytest.FixtureRequest) -> str:
+    """What is told of it is told of each page of the to-do list."""
+    page: str = request.param
+    return page
+
+
+@pytest.fixture
+def windows(todo_windows: Callable[[str], Windows], todo_page: str) -> Windows:
+    return todo_windows(todo_page)

@@ -13,17 +13,6 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PAGES = ["contract.md", "contract_details.md"]
 
-NOT_YET = {
-    "To-do list with Django and AngularJS, from `manage.py runserver` and "
-    "`run_snorky_server.py`, ports 8000, 5001 and 5002",
-    "To-do list with Django and React",
-    "Chat by SockJS and Messaging",
-    "Chat with AngularJS",
-    "Announcements from a back end: `publish.py 'text'`",
-    "It can run as a system service that starts with the machine",
-}
-"""Promises without a test, since what they promise does not exist: to be emptied, not to grow."""
-
 
 def rows(page: str) -> Iterator[tuple[str, str]]:
     """Promise and tests of each row."""
@@ -35,7 +24,6 @@ def rows(page: str) -> Iterator[tuple[str, str]]:
 
 
 ROWS = [row for page in PAGES for row in rows(page)]
-KEPT = [(promise, tests) for promise, tests in ROWS if tests != "not yet"]
 
 
 def named(tests: str) -> Iterator[tuple[str, str]]:
@@ -106,7 +94,7 @@ def test_every_promise_has_words_and_tests() -> None:
 def test_every_test_is_there() -> None:
     missing = [
         f"{path}::{name}"
-        for _, tests in KEPT
+        for _, tests in ROWS
         for path, name in named(tests)
         if not (ROOT / path).is_file() or name not in names_in(path)
     ]
@@ -114,9 +102,5 @@ def test_every_test_is_there() -> None:
 
 
 def test_no_promise_names_a_test_twice() -> None:
-    twice = [promise for promise, tests in KEPT if max(Counter(named(tests)).values()) > 1]
+    twice = [promise for promise, tests in ROWS if max(Counter(named(tests)).values()) > 1]
     assert twice == []
-
-
-def test_what_does_not_exist_yet_is_what_we_know_of() -> None:
-    assert {promise for promise, tests in ROWS if tests == "not yet"} == NOT_YET

@@ -1,11 +1,10 @@
 /**
- * One todo on the page: shows it, and turns what the user does with it into calls of the API.
+ * One todo on the page: shows it, and hands on what the user does with it.
  */
 
-import { changeTodo, deleteTodo } from "./api.js";
+import { list } from "../todos.js";
 
 const template = document.getElementById("row").content.firstElementChild;
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class Row {
   element = document.importNode(template, true);
@@ -15,12 +14,10 @@ export class Row {
   #title = this.element.querySelector(".title");
   #field = this.element.querySelector("[name=title]");
   #editButton = this.element.querySelector("[name=edit]");
-  #attempt;
   #isSaving = false;
 
-  /** `attempt` runs a call of the API, shows its error, and returns whether it succeeded. */
-  constructor(todo, attempt) {
-    this.#attempt = attempt;
+  constructor(todo) {
+    this.element.dataset.id = todo.id;
     this.#title.id = `todo-${todo.id}`;
     this.#checkbox.setAttribute("aria-labelledby", this.#title.id);
     this.show(todo);
@@ -28,10 +25,10 @@ export class Row {
     this.#checkbox.addEventListener("click", (event) => {
       event.preventDefault(); // checked is what the server has
       const { id, completed } = this.todo;
-      attempt(() => changeTodo(id, { completed: !completed }));
+      list.change(id, { completed: !completed });
     });
     this.element.querySelector("[name=delete]").addEventListener("click", () => {
-      attempt(() => deleteTodo(this.todo.id));
+      list.delete(this.todo.id);
     });
     this.#title.addEventListener("dblclick", () => this.#edit());
     this.#editButton.addEventListener("click", () => this.#edit());
@@ -44,23 +41,14 @@ export class Row {
   }
 
   show(todo) {
-    const before = this.todo;
     this.todo = todo;
     this.#title.textContent = todo.title;
     this.#checkbox.checked = todo.completed;
     this.element.classList.toggle("completed", todo.completed);
-    if (before && (before.title !== todo.title || before.completed !== todo.completed)) this.flash();
-  }
-
-  /** Draw the eye to a change, which may come from another window. */
-  flash() {
-    if (calm.matches) return;
-    this.element.animate({ backgroundColor: ["var(--flash)", "transparent"] }, 1200);
   }
 
   #edit() {
-    this.element.classList.add("editing");
-    this.#field.hidden = false;
+    this.#showField(true);
     this.#field.value = this.todo.title;
     this.#field.select();
     this.#field.focus();
@@ -72,16 +60,19 @@ export class Row {
     const { id } = this.todo;
     this.#isSaving = true;
     const saved =
-      title === this.todo.title ||
-      (await this.#attempt(() => (title ? changeTodo(id, { title }) : deleteTodo(id))));
+      title === this.todo.title || (await (title ? list.change(id, { title }) : list.delete(id)));
     this.#isSaving = false;
     if (saved) this.#close();
   }
 
   #close() {
     const hadFocus = document.activeElement === this.#field;
-    this.#field.hidden = true;
-    this.element.classList.remove("editing");
+    this.#showField(false);
     if (hadFocus) this.#editButton.focus();
+  }
+
+  #showField(isShown) {
+    this.#field.hidden = !isShown;
+    this.#title.hidden = this.#editButton.hidden = isShown;
   }
 }
