@@ -12,12 +12,11 @@ import re
 from collections import deque
 from typing import Any, NamedTuple, Protocol
 
-from snorky.close_codes import SLOW_CLIENT, CloseCode
+from snorky.close_codes import CloseCode
+from snorky.protocols import sessions
 from snorky.wire import MalformedMessage, decode
 
-NORMAL = CloseCode(1000, "")
 INTERRUPTED = CloseCode(1002, "connection interrupted")
-TOO_BIG = CloseCode(1009, "message too big")
 
 MAX_BATCH_BYTES = 64 * 1024
 """Messages that wait are taken together up to this size: a peer that reads slowly is seen to."""
@@ -98,92 +97,32 @@ def poll_answer(after: int, messages: list[bytes], why: CloseCode | None = None)
     return b'{"after":%d,"messages":[%b]%b}' % (after, b",".join(messages), goodbye)
 
 
-class Receiver(Protocol):
+class Receiver(sessions.Receiver, Protocol):
     """Where messages go, until it ends: one response."""
-
-    @property
-    def unsent_bytes(self) -> int:
-        """What it has taken, and not given to the operating system."""
-
-    def wake(self) -> None:
-        """Something waits: take it, now or soon. Must not call back into the session's client."""
 
     def replace(self) -> None:
         """Another one has come in its place: end, and take nothing more."""
 
-    def abort(self) -> None:
-        """Cut the connection: its peer does not read."""
 
-
-class Session:
+class Session(sessions.Session):
     """What is said between one client and its services, over any number of receivers.
 
-    ``max_unsent_bytes`` may wait before a message is added; past it the client is cut off
-    (``close_codes.SLOW_CLIENT``). ``max_kept_bytes`` that were taken are kept for receivers that
-    break; what was taken last is kept whatever its size.
+    ``max_kept_bytes`` that were taken are kept for receivers that break; what was taken last is
+    kept whatever its size.
     """
 
+    receiver: Receiver | None
+
     def __init__(self, max_unsent_bytes: int, max_kept_bytes: int) -> None:
-        self.max_unsent_bytes = max_unsent_bytes
+        super().__init__(max_unsent_bytes)
         self.max_kept_bytes = max_kept_bytes
-        self.receiver: Receiver | None = None
-        self.close_code: CloseCode | None = None
-        """Why it was closed; None while it is open."""
         self.received = 0
         """The last message of the client's that was accepted."""
         self.taken = 0
         """The last message of ours that the receiver has taken."""
         self._kept: deque[bytes] = deque()
         """Messages up to ``taken`` that the client may not have."""
-        self._waiting: deque[bytes] = deque()
         self._kept_bytes = 0
-        self._waiting_bytes = 0
-        self._heartbeat_due = False
-
-    @property
-    def closed(self) -> bool:
-        return self.close_code is not None
-
-    @property
-    def unsent_bytes(self) -> int:
-        taken = 0 if self.receiver is None else self.receiver.unsent_bytes
-        return self._waiting_bytes + taken
-
-    # The server's side
-
-    def send(self, text: bytes) -> None:
-        """Send one message, JSON. Does nothing once closed."""
-        if self.closed:
-            return
-        if self.unsent_bytes > self.max_unsent_bytes:
-            self.cut(SLOW_CLIENT)
-            return
-        self._waiting.append(text)
-        self._waiting_bytes += len(text)
-        self._wake()
-
-    def close(self, code: int = NORMAL.code, reason: str = NORMAL.reason) -> None:
-        """Say goodbye behind what waits. Twice does nothing."""
-        if self.close_code is None:
-            self.close_code = CloseCode(code, reason)
-            self._wake()
-
-    def cut(self, why: CloseCode) -> None:
-        """Close and drop what waits: the client does not read, or has gone."""
-        if self.closed:
-            return
-        receiver, self.receiver = self.receiver, None
-        self._kept.clear()
-        self._waiting.clear()
-        self._kept_bytes = self._waiting_bytes = 0
-        self.close(*why)
-        if receiver is not None:
-            receiver.abort()
-
-    def heartbeat(self) -> None:
-        if self.receiver is not None and not self.closed:
-            self._heartbeat_due = True
-            self._wake()
 
     # The client's side
 
@@ -229,23 +168,14 @@ class Session:
         if previous is not None:
             previous.replace()
 
-    def detach(self, receiver: Receiver) -> None:
-        if self.receiver is receiver:
-            self.receiver = None
-
     def take(self) -> list[bytes]:
         """The messages that come next, the last of them with number ``taken``; none: empty."""
         while self._waiting and self._kept_bytes > self.max_kept_bytes:
             self._kept_bytes -= len(self._kept.popleft())
-        batch: list[bytes] = []
-        size = 0
-        while self._waiting and (not batch or size + len(self._waiting[0]) <= MAX_BATCH_BYTES):
-            batch.append(self._waiting.popleft())
-            size += len(batch[-1])
+        batch = self._take_batch(MAX_BATCH_BYTES)
         self.taken += len(batch)
         self._kept.extend(batch)
-        self._kept_bytes += size
-        self._waiting_bytes -= size
+        self._kept_bytes += sum(map(len, batch))
         return batch
 
     def take_heartbeat(self) -> bool:
@@ -253,6 +183,7 @@ class Session:
         due, self._heartbeat_due = self._heartbeat_due, False
         return due
 
-    def _wake(self) -> None:
-        if self.receiver is not None:
-            self.receiver.wake()
+    def _drop(self) -> None:
+        super()._drop()
+        self._kept.clear()
+        self._kept_bytes = 0

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections import deque
 from functools import lru_cache
 from typing import Protocol
 
-from snorky.close_codes import SLOW_CLIENT, CloseCode
+from snorky.close_codes import CloseCode
+from snorky.protocols import sessions
 from snorky.wire import MalformedMessage, decode
 
 OPEN = b"o"
@@ -23,7 +23,6 @@ GO_AWAY = CloseCode(3000, "Go away!")
 INTERRUPTED = CloseCode(1002, "Connection interrupted")
 OCCUPIED = CloseCode(2010, "Another connection still open")
 BROKEN_DATA = CloseCode(1007, "broken data")
-TOO_BIG = CloseCode(1009, "message too big")
 
 MAX_FRAME_BYTES = 64 * 1024
 """Messages that wait are joined up to this size: a peer that reads slowly is seen to read."""
@@ -103,87 +102,29 @@ def _in_javascript(frame: bytes) -> bytes:
 # Sessions
 
 
-class Receiver(Protocol):
+class Receiver(sessions.Receiver, Protocol):
     """Where frames go, until it ends: one response, or one WebSocket."""
-
-    @property
-    def unsent_bytes(self) -> int:
-        """What it has taken, and not given to the operating system."""
 
     @property
     def finished(self) -> bool:
         """True when it takes no more, and all that it has taken has left."""
 
-    def wake(self) -> None:
-        """Frames wait: take them, now or soon. Must not call back into the session's client."""
 
-    def abort(self) -> None:
-        """Cut the connection: its peer does not read."""
+class Session(sessions.Session):
+    """What waits for one client, as frames."""
 
-
-class Session:
-    """What waits for one client, and where it goes.
-
-    ``send`` and ``close`` may be called at any time. ``unsent_bytes`` is bounded: a client that
-    lets more pile up before a message is cut off (``close_codes.SLOW_CLIENT``).
-    """
+    GOODBYE = GO_AWAY
+    receiver: Receiver | None
 
     def __init__(self, max_unsent_bytes: int) -> None:
-        self.max_unsent_bytes = max_unsent_bytes
-        self.receiver: Receiver | None = None
-        self.close_code: CloseCode | None = None
-        """Why it was closed; None while it is open."""
-        self._messages: deque[bytes] = deque()
-        self._waiting_bytes = 0
+        super().__init__(max_unsent_bytes)
         self._welcome_due = True
-        self._heartbeat_due = False
         self._goodbye_due = False
 
-    @property
-    def closed(self) -> bool:
-        return self.close_code is not None
-
-    @property
-    def unsent_bytes(self) -> int:
-        taken = 0 if self.receiver is None else self.receiver.unsent_bytes
-        return self._waiting_bytes + taken
-
-    # The server's side
-
-    def send(self, text: bytes) -> None:
-        """Send one message, UTF-8. Does nothing once closed."""
-        if self.closed:
-            return
-        if self.unsent_bytes > self.max_unsent_bytes:
-            self.cut(SLOW_CLIENT)
-            return
-        message = self._as_sent(text)
-        self._messages.append(message)
-        self._waiting_bytes += len(message)
-        self._wake()
-
-    def close(self, code: int = GO_AWAY.code, reason: str = GO_AWAY.reason) -> None:
-        """Say goodbye behind what waits. Twice does nothing."""
-        if self.close_code is None:
-            self.close_code = CloseCode(code, reason)
+    def close(self, code: int | None = None, reason: str = "") -> None:
+        if not self.closed:
             self._goodbye_due = True
-            self._wake()
-
-    def cut(self, why: CloseCode) -> None:
-        """Close and drop what waits: the client does not read, or has gone."""
-        if self.closed:
-            return
-        receiver, self.receiver = self.receiver, None
-        self._messages.clear()
-        self._waiting_bytes = 0
-        self.close(*why)
-        if receiver is not None:
-            receiver.abort()
-
-    def heartbeat(self) -> None:
-        if self.receiver is not None and not self.closed:
-            self._heartbeat_due = True
-            self._wake()
+            super().close(code, reason)
 
     # The receiver's side
 
@@ -199,18 +140,14 @@ class Session:
         self._goodbye_due = self.closed
         return True
 
-    def detach(self, receiver: Receiver) -> None:
-        if self.receiver is receiver:
-            self.receiver = None
-
     def take_frame(self) -> bytes | None:
         """The next frame, for the receiver; None where nothing waits."""
         if self._welcome_due:
             self._welcome_due = False
             return OPEN
-        if self._messages:
+        if self._waiting:
             self._heartbeat_due = False
-            return self._take_messages()
+            return b"a[" + b",".join(self._take_batch(MAX_FRAME_BYTES)) + b"]"
         if self._goodbye_due and self.close_code is not None:
             self._goodbye_due = False
             return close_frame(*self.close_code)
@@ -219,30 +156,17 @@ class Session:
             return HEARTBEAT
         return None
 
-    def _take_messages(self) -> bytes:
-        taken = [self._messages.popleft()]
-        size = len(taken[0])
-        while self._messages and size + len(self._messages[0]) <= MAX_FRAME_BYTES:
-            taken.append(self._messages.popleft())
-            size += len(taken[-1])
-        self._waiting_bytes -= size
-        return b"a[" + b",".join(taken) + b"]"
-
     def _as_sent(self, text: bytes) -> bytes:
         return quoted(text)
-
-    def _wake(self) -> None:
-        if self.receiver is not None:
-            self.receiver.wake()
 
 
 class RawSession(Session):
     """For programs, at ``/websocket``: messages as they are, no frames ("Raw WebSocket")."""
 
     def take_frame(self) -> bytes | None:
-        if not self._messages:
+        if not self._waiting:
             return None
-        message = self._messages.popleft()
+        message = self._waiting.popleft()
         self._waiting_bytes -= len(message)
         return message
 

@@ -1,48 +1,31 @@
-"""The sessions of a Comet address: who may have one, how long it lives, what its services hear.
+"""The sessions of a Comet address: who may have one, and what its services hear.
 
-Knows the event loop and the registry. What is said is ``snorky.protocols.comet``'s business, how it
-travels that of ``comet_requests`` and the doors.
+How long they last is in ``lasting_sessions``. What is said is ``snorky.protocols.comet``'s
+business, how it travels that of ``comet_requests`` and the doors.
 """
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from snorky import close_codes
-from snorky.client import Client
 from snorky.identity import Handshake
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
-from snorky.pings import wheel_of
-from snorky.protocols.comet import INTERRUPTED, NORMAL, TOO_BIG, Receiver, Session
+from snorky.protocols.comet import INTERRUPTED, Receiver, Session
+from snorky.protocols.sessions import TOO_BIG
+from snorky.request_handlers.lasting_sessions import LastingSession, SessionClient
 from snorky.service_registry import ServiceRegistry
-from snorky.wire import Envelope, encode
 
 
-class CometClient(Client):
+class CometClient(SessionClient):
     """A client that came by Server-Sent Events or long polling."""
 
     def __init__(self, session: Session, handshake: Handshake, identity: Any) -> None:
-        self.session = session
-        self.remote_address = handshake.remote_address
-        self.identity = identity
-
-    def send(self, msg: Any) -> None:
-        text = msg.text if type(msg) is Envelope else encode(msg)
-        if not self.session.closed:
-            metrics.messages_sent += 1
-            self.session.send(text)
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        self.session.close(code, reason)
-
-    @property
-    def unsent_bytes(self) -> int:
-        return self.session.unsent_bytes
+        super().__init__(session, handshake.remote_address, identity)
 
 
 KIB = 1024
@@ -97,11 +80,10 @@ class Endpoint:
         return 2 * self.heartbeat_interval
 
 
-class HTTPSession(Session):
-    """A session that ends ``disconnect_delay`` seconds after its last receiver, or when closed.
+class HTTPSession(LastingSession, Session):
+    """One client, as long as it comes back in time."""
 
-    Then it says goodbye for as long to whoever asks.
-    """
+    INTERRUPTED = INTERRUPTED
 
     def __init__(self, endpoint: Endpoint, handshake: Handshake, identity: Any) -> None:
         limits = endpoint.registry.limits
@@ -113,25 +95,18 @@ class HTTPSession(Session):
         self.client: CometClient | None = endpoint.make_client(self, handshake, identity)
         """None once its services know that it has gone: no cycle is left for the collector."""
         self.client.log_lines_left = limits.max_log_lines_per_client
-        self._address = printable(handshake.remote_address)
-        self._endpoint = endpoint
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._wheel = wheel_of(self._loop, endpoint.heartbeat_interval)
-        self._turns_without_progress = 0
-        self._drained = asyncio.Event()
+        self._registry = endpoint.registry
+        self.lasts(endpoint, self.id)
 
     def open(self) -> None:
         """Tell the services of the client. What fails there closes the session."""
-        self._endpoint.sessions[self.id] = self
-        metrics.clients += 1
-        metrics.clients_connected += 1
-        self._slot = self._wheel.add(self)
+        client = self.client
+        self.begin()
         self._wait_for_a_receiver()
         try:
-            self._endpoint.registry.client_connected(self.client)
+            self._registry.client_connected(client)
         except Exception:
-            snorky_log.exception("Unhandled exception while connecting %s", self._address)
+            snorky_log.exception("Unhandled exception while connecting %s", _address(client))
             self.close(*close_codes.INTERNAL_ERROR)
 
     def deliver(self, number: int, message: str) -> None:
@@ -139,7 +114,7 @@ class HTTPSession(Session):
         client = self.client
         if self.closed or client is None or not self.accept(number):
             return
-        registry = self._endpoint.registry
+        registry = self._registry
         if len(message.encode("utf-8", "surrogatepass")) > registry.limits.max_message_bytes:
             self.close(*TOO_BIG)
             return
@@ -147,69 +122,23 @@ class HTTPSession(Session):
         try:
             registry.process_message_raw(client, message)
         except Exception:
-            snorky_log.exception("Unhandled exception in the connection of %s", self._address)
+            snorky_log.exception("Unhandled exception in the connection of %s", _address(client))
             self.close(*close_codes.INTERNAL_ERROR)
-
-    async def room(self) -> None:
-        """Wait until the client has read, where half of what may wait for it does.
-
-        So its own answers never make it a slow client; only what others send to it does.
-        """
-        while not self.closed and self.unsent_bytes > self.max_unsent_bytes // 2:
-            self._drained.clear()
-            await self._drained.wait()
 
     def attach(self, receiver: Receiver, after: int) -> None:
         super().attach(receiver, after)
-        self._turns_without_progress = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def detach(self, receiver: Receiver) -> None:
-        super().detach(receiver)
-        self._drained.set()
-        self._wait_for_a_receiver()
+        self._has_a_receiver()
 
     def take(self) -> list[bytes]:
-        self._turns_without_progress = 0
-        self._drained.set()
+        self._is_read()
         return super().take()
 
-    def close(self, code: int = NORMAL.code, reason: str = NORMAL.reason) -> None:
-        if not self.closed:
-            super().close(code, reason)
-            self._drained.set()
-            # Later: who sends to a client, or closes it, is not called back from within.
-            self._loop.call_soon(self._disconnect)
-            self._wait_for_a_receiver()
-
-    def ping_or_close(self) -> None:
-        """Called once per heartbeat interval."""
-        self._turns_without_progress += 1
-        if self.receiver is None or not self.receiver.unsent_bytes:
-            self._turns_without_progress = 0
-            self.heartbeat()
-        elif self._turns_without_progress >= 2:
-            metrics.clients_silent += 1
-            self.cut(close_codes.SILENT_CLIENT)
-
-    def _wait_for_a_receiver(self) -> None:
-        if self.receiver is None and self._timer is None:
-            self._timer = self._loop.call_later(self._endpoint.disconnect_delay, self._expire)
-
-    def _expire(self) -> None:
-        del self._endpoint.sessions[self.id]
-        self.close(*INTERRUPTED)
-        self._timer = None  # no cycle is left for the collector
-
-    def _disconnect(self) -> None:
-        self._wheel.remove(self, self._slot)
-        metrics.clients -= 1
+    def end(self) -> None:
         client, self.client = self.client, None
-        assert client is not None  # called once
-        client.connected = False
-        if self.close_code == close_codes.SLOW_CLIENT:
-            metrics.clients_slow += 1
-            snorky_log.info("Client %s is too slow; disconnected", self._address)
-        self._endpoint.registry.client_disconnected(client)
+        assert client is not None  # it ends once
+        client.gone()
+        self._registry.client_disconnected(client)
+
+
+def _address(client: CometClient | None) -> str:
+    return printable(client.remote_address if client is not None else None)

@@ -23,7 +23,7 @@ from snorky.close_codes import CloseCode
 from snorky.identity.jwt import JWTAuthenticator
 from snorky.identity.web import WebApplicationAuthenticator
 from snorky.limits import DEFAULT_LIMITS
-from snorky.protocols import comet, sockjs, websocket_frames
+from snorky.protocols import comet, sessions, sockjs, websocket_frames
 from snorky.request_handlers.comet_sessions import Endpoint as CometEndpoint
 from snorky.request_handlers.socketio import SnorkySocketIOHandler
 from snorky.request_handlers.sockjs import SnorkySockJSHandler
@@ -135,7 +135,7 @@ def test_the_codes_of_the_protocols_are_on_the_page() -> None:
     on_page = rows(chapters(REFERENCE / "close-codes.md")["The protocols'"])
     theirs = {
         value.code
-        for module in (comet, sockjs)
+        for module in (comet, sessions, sockjs)
         for value in vars(module).values()
         if isinstance(value, CloseCode) and value not in vars(close_codes).values()
     }
