@@ -43,6 +43,10 @@ class ServiceRegistry:
 
     def register_service(self, service: Any) -> None:
         """Make ``service`` reachable under its name, in the place of another of that name."""
+        if isinstance(service, type):
+            raise TypeError(
+                f"expected a service, such as {service.__name__}('name'); got the class"
+            )
         self.registered_services[service.name] = service
         if self._services_share_limits:
             service.limits = self.limits

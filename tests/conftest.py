@@ -17,11 +17,17 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from snorky.front_door import FrontDoor
+
+# The same examples at each run; with FUZZ, others.
+settings.register_profile("repeatable", derandomize=True)
+if "FUZZ" not in os.environ:
+    settings.load_profile("repeatable")
 
 WATCHED = ("snorky", "tornado", "asyncio")
 

@@ -10,7 +10,7 @@ from snorky import ServiceRegistry
 from snorky.identity import Handshake, Refused
 from snorky.limits import Limits
 from snorky.service_registry import ServiceRegistry as SameServiceRegistry
-from snorky.services.base import Service
+from snorky.services.base import RPCService, Service
 from snorky.testing import FakeClient
 
 
@@ -71,6 +71,11 @@ def test_services_are_known_by_name() -> None:
     registry.register_service(other)
 
     assert registry.registered_services == {"one": one, "other": other}
+
+
+def test_a_class_in_the_place_of_a_service_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"such as RPCService\('name'\); got the class"):
+        ServiceRegistry([RPCService])
 
 
 def test_a_registry_may_begin_empty() -> None:

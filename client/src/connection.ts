@@ -104,6 +104,9 @@ export class Snorky<S extends ServiceClasses = any> {
       log: (text) => this.logDebug(text),
     });
     for (const name of Object.keys(services) as (keyof S & string)[]) {
+      if (typeof services[name] !== "function") {
+        throw new TypeError(`Service "${name}": expected a class, got ${typeof services[name]}`);
+      }
       this.services[name] = new services[name](name, this) as InstanceType<S[typeof name]>;
     }
     this.connect();

@@ -64,6 +64,9 @@ describe("a connection", () => {
 
   test("refuses an address that is none, there and then", () => {
     expect(() => connect("nowhere", {})).toThrow();
+    expect(() => connect(server.url, { pubsub: undefined as any })).toThrow(
+      'Service "pubsub": expected a class, got undefined',
+    );
   });
 
   test("survives errors of the page's listeners", async () => {

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib.util
+import ipaddress
 import logging
 import os
+import re
 import signal
 import socket
 import sys
@@ -34,6 +37,7 @@ from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 
 STATIC_FILES = Path(__file__).parent.parent / "static"
 access_log = logging.getLogger("snorky.access")
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.ASCII | re.IGNORECASE)
 LISTEN_BACKLOG = 1024
 """Connections that may wait to be accepted: after a restart all clients come at once."""
 
@@ -122,6 +126,7 @@ def serve(
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    check_proxies(trusted_proxies)
     served = replace(load(file, allowed_origins), trusted_proxies=trusted_proxies)
     listening = bind(host, port)
     backend_listening = bind(backend_host, backend_port)
@@ -158,7 +163,27 @@ def load(file: Path, more_origins: Sequence[str] = ()) -> Served:
         raise click.ClickException(f"allowed_origins in {file} must be a list; got str.")
     if origins is not None or more_origins:
         origins = (*(origins or ()), *more_origins)
+        check_origins(origins)
     return Served(frontend, backend, api_keys, origins)
+
+
+def check_origins(origins: Sequence[str]) -> None:
+    for origin in origins:
+        if origin not in ("*", "null") and not ORIGIN.fullmatch(origin):
+            raise click.ClickException(
+                "An allowed origin is a scheme and a host, as https://example.com, or '*'; "
+                f"got {origin!r}."
+            )
+
+
+def check_proxies(addresses: Sequence[str]) -> None:
+    for address in addresses:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise click.ClickException(
+                f"A trusted proxy is an IP address, as 127.0.0.1; got {address!r}."
+            ) from None
 
 
 def _kind(module: ModuleType, name: str) -> str:
@@ -191,8 +216,10 @@ def bind(host: str, port: int) -> list[socket.socket]:
     try:
         return bind_sockets(port, host, backlog=LISTEN_BACKLOG)
     except OSError as error:
+        in_use = error.errno == errno.EADDRINUSE
         raise click.ClickException(
             f"Cannot listen on {host} port {port}: {error.strerror or error}."
+            + (" Stop what runs there (another Snorky?), or choose another port." if in_use else "")
         ) from error
 
 
@@ -272,16 +299,21 @@ def log_handled(handler: RequestHandler) -> None:
 
 
 def log_request(request: HTTPServerRequest, status: int) -> None:
-    """The access log. Without the query: it may hold tokens."""
+    """The access log. Without the query: it may hold tokens.
+
+    Who is forbidden is often a page that may not connect: the browser does not tell it why.
+    """
     level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
+    origin = request.headers.get("Origin") if status == 403 else None
     access_log.log(
         level,
-        "%s %s %d %s %.1f ms",
+        "%s %s %d %s %.1f ms%s",
         request.method,
         printable(request.path),
         status,
         request.remote_ip,
         1000 * request.request_time(),
+        "" if origin is None else f", page of {printable(origin)}",
     )
 
 

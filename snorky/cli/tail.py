@@ -32,7 +32,7 @@ class Ended(Exception):
     """Snorky has forgotten the tap: it was started anew, or we were away for too long."""
 
 
-@click.command()
+@click.command(short_help="Print the events of the service Events as they come.")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option(
     "--url",
@@ -57,7 +57,7 @@ class Ended(Exception):
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 def tail(paths: tuple[str, ...], url: str, key: str, service: str, *, as_json: bool) -> None:
-    """Print every event, or those of each PATH, until Ctrl-C.
+    """Print events of the service Events: all, or those of each PATH, until Ctrl-C.
 
     A PATH may end in /*, and means every path below: '/jobs/*'. Who connects to what is printed
     too, where no PATH is given or one is '*', '::connect' or '::disconnect'.
@@ -166,6 +166,11 @@ class Tap:
                 return data
             case {"message": {"type": "error", "message": "Unknown tap"}}:
                 raise Ended
+            case {"error": str(text)} if text.startswith("Message for non existing service "):
+                raise click.ClickException(
+                    f'There is no service "{self._service}" at {self._url}. It must be an '
+                    "EventsBackend of the back end; --service is its name."
+                )
             case {"message": {"type": "error", "message": text}} | {"error": text}:
                 raise click.ClickException(f"Snorky refuses: {text}")
         raise click.ClickException(

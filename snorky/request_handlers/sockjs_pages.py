@@ -69,6 +69,7 @@ class SockJSRequestHandler(RequestHandler):
         # What is too long is read to its end and dropped, so that the answer arrives.
         connection = cast(HTTP1Connection, self.request.connection)
         connection.set_max_body_size(_READ_PAST_LIMIT * self.endpoint.max_body_bytes)
+        connection.set_body_timeout(2 * self.endpoint.heartbeat_interval)
 
     def data_received(self, chunk: bytes) -> None:
         self.body_bytes += len(chunk)
@@ -83,7 +84,8 @@ class SockJSRequestHandler(RequestHandler):
             self.refuse(403, f"Cross origin requests not allowed: {page}")
             return False
         origin = self.request.headers.get("Origin", "*")
-        if origin == "null" and allowed_origins is not None:
+        if origin == "null" and allowed_origins is not None and self.request.method == "OPTIONS":
+            # So the protocol has it; but with cookies, browsers would let no page read the answer.
             origin = "*"
         self.set_header("Access-Control-Allow-Origin", origin)
         self.set_header("Access-Control-Allow-Credentials", "true")

@@ -306,7 +306,7 @@ class _CallbackHandler(_ReceiverHandler):
     METHODS = "OPTIONS, GET"
 
     async def get(self, session_id: str, **path: str) -> None:
-        self.callback = self.get_query_argument("c", "")
+        self.callback = self.get_query_argument("c", "", strip=False)
         if not self.callback:
             self.answer(500, '"callback" parameter required')
         elif not is_callback(self.callback):

@@ -87,7 +87,9 @@ class StreamTransport(asyncio.Transport):
         return False
 
     def pause_reading(self) -> None:
-        self._reading.clear()
+        # Once it is closed there is nothing to pause, and its end has to be told.
+        if not (self._closing or self._stream.closed()):
+            self._reading.clear()
 
     def resume_reading(self) -> None:
         self._reading.set()

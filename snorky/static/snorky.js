@@ -679,6 +679,9 @@
         log: (text2) => this.logDebug(text2)
       });
       for (const name of Object.keys(services)) {
+        if (typeof services[name] !== "function") {
+          throw new TypeError(`Service "${name}": expected a class, got ${typeof services[name]}`);
+        }
         this.services[name] = new services[name](name, this);
       }
       this.connect();
@@ -1275,14 +1278,10 @@
       this.notificationReceived.add(receive2, this);
     },
     acquireSubscription(params) {
-      const answer = this.rpcCall("acquireSubscription", params);
-      answer.then(
-        () => this._acquiredTokens.add(params.token),
-        () => {
-        }
-        // for the page to handle
-      );
-      return answer;
+      return this.rpcCall("acquireSubscription", params).then((value) => {
+        this._acquiredTokens.add(params.token);
+        return value;
+      });
     },
     cancelSubscription(params) {
       this._acquiredTokens.delete(params?.token);
@@ -1842,32 +1841,25 @@
     const key = canonical(params?.channel);
     const known = service._subscriptions.get(key);
     if (known?.restoring) {
-      const answer2 = known.restoring;
+      const answer = known.restoring;
       known.restoring = null;
-      return answer2;
+      return answer;
     }
     if (known?.lost) service._subscriptions.delete(key);
-    const answer = service.rpcCall(command, params);
-    answer.then(
-      () => service._subscriptions.set(key, { params: { ...params }, lost: false, restoring: null }),
-      () => {
-      }
-      // for the page to handle
-    );
-    return answer;
+    return service.rpcCall(command, params).then((value) => {
+      service._subscriptions.set(key, { params: { ...params }, lost: false, restoring: null });
+      return value;
+    });
   }
   function unsubscribe(service, command, params) {
     const key = canonical(params?.channel);
     const known = service._subscriptions.get(key);
     service._subscriptions.delete(key);
     if (known?.lost) return new Snorky.Promise((resolve) => resolve(null));
-    const answer = service.rpcCall(command, params);
-    answer.then(
-      () => service._subscriptions.delete(key),
-      () => {
-      }
-    );
-    return answer;
+    return service.rpcCall(command, params).then((value) => {
+      service._subscriptions.delete(key);
+      return value;
+    });
   }
   function restore(service, key, subscription) {
     subscription.lost = false;

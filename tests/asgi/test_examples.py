@@ -99,6 +99,8 @@ async def test_starlette(example: Example) -> None:
 
 async def test_fastapi(example: Example) -> None:
     await example.start("fastapi_live.py", SNORKY_API_KEY="swordfish")
+    client_file = await example.client.get(f"http://{example.address}/static/snorky.js")
+    assert "Snorky" in client_file.text
     url = f"http://{example.address}/live/backend"
     async with (
         example.connect("/live/ws") as socket,

@@ -139,6 +139,12 @@ async def test_the_access_log_has_a_line_for_each_connection_without_its_query(a
     assert "127.0.0.1" in line.string
 
 
+async def test_the_access_log_names_the_page_that_may_not_connect(app, serve) -> None:
+    server = serve(app(PUBSUB))
+    assert await status_of_handshake(server.url, "https://evil.example") == 403
+    server.wait_for("GET /ws 403 127.0.0.1 .* ms, page of https://evil.example$")
+
+
 async def test_a_trusted_proxy_says_who_connects(app, serve) -> None:
     forwarded = {"X-Forwarded-For": "203.0.113.7"}
     for options, address in (((), "127.0.0.1"), (("--trusted-proxy", "127.0.0.1"), "203.0.113.7")):
@@ -226,6 +232,7 @@ async def test_a_client_that_does_not_say_goodbye_does_not_hold_it_up(app, serve
         (PUBSUB + "backend = 1", "backend in"),
         (PUBSUB, "there is no key for it"),
         (PUBSUB + "api_key = 'k'\nallowed_origins = '*'", "must be a list; got str"),
+        (PUBSUB + "api_key = 'k'\nallowed_origins = ['shop.example']", "got 'shop.example'"),
     ],
 )
 def test_a_file_that_cannot_be_served_is_refused_with_the_reason(
@@ -248,7 +255,7 @@ def test_an_error_in_the_file_is_shown_with_its_place(app, run_program) -> None:
 def test_a_port_that_is_taken_is_named(app, serve, run_program) -> None:
     port = str(serve(app(SLOW)).port)
     second = run_program([sys.executable, "-m", "snorky", "serve", str(app(SLOW)), "--port", port])
-    second.wait_for(f"Cannot listen on 127.0.0.1 port {port}: Address already in use")
+    second.wait_for(f"Cannot listen on 127.0.0.1 port {port}: Address already in use. Stop what")
     assert second.end() == 1
 
 
@@ -263,6 +270,22 @@ def test_a_port_out_of_range_is_refused(app) -> None:
     result = CliRunner().invoke(main, ["serve", str(app(SLOW)), "--port", "70000"])
     assert result.exit_code == 2
     assert "70000 is not in the range 0<=x<=65535" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (
+            ("--allowed-origin", "shop.example"),
+            "as https://example.com, or '*'; got 'shop.example'",
+        ),
+        (("--trusted-proxy", "nginx"), "an IP address, as 127.0.0.1; got 'nginx'"),
+    ],
+)
+def test_what_could_never_match_is_refused(app, options: tuple[str, str], says: str) -> None:
+    result = CliRunner().invoke(main, ["serve", str(app(SLOW)), *options])
+    assert result.exit_code == 1
+    assert says in result.output
 
 
 def test_help_and_version() -> None:

@@ -134,7 +134,7 @@ def test_it_ends_with_the_program_it_prints_to(events: Events, run_program: Any)
     ("options", "fault"),
     [
         (["--key", "wrong"], "Error: Snorky refuses: Invalid API key"),
-        (["--service", "other"], 'Message for non existing service "other"'),
+        (["--service", "other"], 'Error: There is no service "other" at http'),
         (["/a*"], "Error: Snorky refuses: * must be at the end of a path, after a slash"),
     ],
 )

@@ -7,18 +7,21 @@ outlive their requests) and say by an ``Edge`` how it is served and how its clie
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from snorky.close_codes import DISCONNECTED, TOKEN_EXPIRED
 from snorky.metrics import metrics
 from snorky.testing import FakeClient, call
 from tests.conftest import Certificate, ExpectLog
 from tests.edges.edge import Edge, SessionEdge
-from tests.edges.office import LIMITS
+from tests.edges.office import EARLIER, LIMITS
 from tests.edges.pages import CallFailed, Page, is_answer
 from tests.edges.site import Site, start_browser, until
+from tests.identity.tokens import token
 
 # What JavaScript, JSON, HTML, event streams and percent signs make of text.
 TRICKY = '100% </script> data: \n\n\u2028\u2029\u200d\ufffe \0\r\n" \\ é → 😀'
@@ -279,6 +282,38 @@ class EdgeContract:
         await until(lambda: desk.left)
         assert desk.left == desk.came[:1]
         assert await other.call("desk", "sum", number1=1, number2=2) == 3
+
+    async def test_who_is_disconnected_by_name_is_told_and_gone(self, site: Site) -> None:
+        alices = [await site.visit("alice", source) for source in self.edge.sources]
+        bob = await site.visit("bob")
+        registry, desk = site.office.registry, site.office.desk
+        assert registry.disconnect("carol") == 0
+        assert registry.disconnect("alice") == len(alices)
+        for alice in alices:
+            ended = await alice.end()
+            if self.edge.tells_codes:
+                assert ended == DISCONNECTED
+        await until(lambda: len(desk.left) == len(alices))
+        assert registry.disconnect("alice") == 0
+        assert registry.clients == {desk.came[-1]}
+        assert await bob.call("desk", "sum", number1=1, number2=2) == 3
+
+    async def test_an_identity_ends_unless_it_is_renewed(self, site: Site) -> None:
+        stays, goes = await site.visit("alice"), await site.visit("alice")
+        site.office.expires_at = time.time() + 0.5
+        short = await site.visit("bob")
+        with pytest.raises(CallFailed, match="Not your token"):
+            await stays.call("identity", "refresh", token=token("mallory"))
+        renewed = await stays.call("identity", "refresh", token=token(lasts=EARLIER + 600))
+        assert 500 < renewed["expiresIn"] <= 600
+        renewed = await goes.call("identity", "refresh", token=token(lasts=EARLIER + 0.3))
+        assert renewed["expiresIn"] <= 0.3
+        for page in (short, goes):
+            ended = await page.end()
+            if self.edge.tells_codes:
+                assert ended == TOKEN_EXPIRED
+        await until(lambda: len(site.office.desk.left) == 2)
+        assert await stays.call("desk", "sum", number1=1, number2=2) == 3
 
     # DataSync
 

@@ -50,6 +50,12 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_DELAY", 0.1)
 
 
+def test_it_has_as_many_lines_as_its_page_says() -> None:
+    lines = Path(module.__file__).read_text().splitlines()
+    page = EXAMPLES.parent / "reference" / "client.md"
+    assert f"\n{len(lines)} lines, made from the page of the [protocol]" in page.read_text()
+
+
 async def next_of(connection: Connection) -> tuple[str, Any]:
     async with asyncio.timeout(20):
         return await anext(connection)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from snorky import ServiceRegistry
 from snorky.client import Client
-from snorky.identity import Handshake, Refused
+from snorky.identity import Authenticated, Handshake, Refused
+from snorky.identity.jwt import JWTAuthenticator
 from snorky.limits import KIB, Limits
 from snorky.services.base import Request, RPCError, RPCService, Service, rpc_command
 from snorky.services.datasync import DataSyncBackend, DataSyncService
 from snorky.services.datasync.dealers import SimpleDealer
+from snorky.services.identity import IdentityService
 from snorky.services.pubsub import PubSubService
+from tests.identity.tokens import AUDIENCE, SECRET
 
 LIMITS = Limits(
     max_message_bytes=16 * KIB,
     max_unsent_bytes=256 * KIB,
     socket_send_buffer_bytes=32 * KIB,
 )
+EARLIER = 600.0
+"""Connections end so many seconds before the new token does: none is too old when it comes."""
 
 
 class Desk(RPCService):
@@ -96,6 +102,8 @@ class Office:
     """A registry with all of them."""
 
     def __init__(self) -> None:
+        self.expires_at = time.time() + 3600
+        """When the identity of those who come in ends."""
         self.desk = Desk("desk")
         self.notebook = Notebook("notebook")
         self.pubsub = PubSubService("pubsub")
@@ -103,6 +111,12 @@ class Office:
         self.backend = DataSyncBackend("datasync_backend", self.datasync)
         self.registry = ServiceRegistry(
             [self.desk, self.notebook, self.pubsub, self.datasync],
-            authenticate=who,
+            authenticate=self.authenticate,
             limits=LIMITS,
         )
+        tokens = JWTAuthenticator(SECRET, algorithms=["HS256"], audience=AUDIENCE, grace=-EARLIER)
+        self.registry.register_service(IdentityService("identity", self.registry, tokens))
+
+    def authenticate(self, handshake: Handshake) -> Any:
+        name = who(handshake)
+        return name if name is None else Authenticated(name, self.expires_at)

@@ -1,4 +1,4 @@
-"""Pages in a Node process, each with a real client of the edge under test.
+"""Pages in a process of their own, each with a real client of the edge under test.
 
 Knows the lines that ``driver.mjs`` reads and writes, and how to wait. Which client it is, and what
 it connects to, is the edge's business.
@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -86,7 +87,7 @@ def is_answer(message: Any) -> bool:
 
 
 class Browser:
-    """One Node process with any number of pages."""
+    """One process with any number of pages."""
 
     def __init__(self, program: Path, process: asyncio.subprocess.Process) -> None:
         self._program = program
@@ -98,16 +99,16 @@ class Browser:
 
     @classmethod
     async def start(cls, program: Path, **env: str) -> Browser:
-        node = shutil.which("node")
-        assert node is not None, "the clients of the edges need Node on PATH"
+        interpreter = sys.executable if program.suffix == ".py" else shutil.which("node")
+        assert interpreter is not None, "the clients of the edges need Node on PATH"
         modules = [FOLDER / name / "node_modules" for name in ("sockjs_client", "socketio")]
         assert all(path.is_dir() for path in modules), (
             f"install the clients: npm ci beside {modules}"
         )
         process = await asyncio.create_subprocess_exec(
-            node,
+            interpreter,
             str(program),
-            env={**os.environ, **env},
+            env={**os.environ, "PYTHONPATH": str(FOLDER.parent), "PYTHONWARNINGS": "error", **env},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=16 * 1024 * 1024,
@@ -122,7 +123,7 @@ class Browser:
         return page
 
     async def do(self, action: str, *args: Any) -> Any:
-        """What the action returns in Node. Raises CallFailed where it fails there."""
+        """What the action returns there. Raises CallFailed where it fails."""
         assert self._process.stdin is not None
         number = next(self._numbers)
         answer = self._answers[number] = asyncio.get_running_loop().create_future()

@@ -5,7 +5,7 @@ import { DataSync, PubSub, RPCService, Service, Snorky } from "../../snorky/stat
 import { write } from "./driver.mjs";
 import { inPage } from "./browser.mjs";
 
-const SERVICES = { pubsub: PubSub, datasync: DataSync, desk: RPCService, notebook: Service };
+const SERVICES = { pubsub: PubSub, datasync: DataSync, desk: RPCService, notebook: Service, identity: RPCService };
 
 /** `socketClassOf(options)`: what pages connect by, with the options of their `visit`. */
 export function snorkyPages(socketClassOf) {
@@ -15,7 +15,7 @@ export function snorkyPages(socketClassOf) {
   return {
     visit(name, url, { headers, ...options }) {
       const tell = (event, ...args) => write({ socket: name, event, args });
-      const visited = { ...options, reconnect: false, cometAddress: url };
+      const visited = { reconnect: false, ...options, cometAddress: url };
       const open = () => new Snorky(socketClassOf({ headers, ...options }), url, SERVICES, visited);
       const snorky = inPage(headers, open);
       pages[name] = { snorky, headers };
@@ -35,6 +35,7 @@ export function snorkyPages(socketClassOf) {
       inIt(name, (snorky) => void snorky._send({ service, message })),
     // What no page of good manners sends.
     text: (name, text) => inIt(name, (snorky) => void snorky.socket.send(text)),
+    transport: (name) => pages[name].snorky.transport,
     leave: (name) => inIt(name, (snorky) => void snorky.disconnect()),
   };
 }

@@ -1,8 +1,12 @@
-"""SockJS keeps the contract of the edges, with our client over its own, by each transport."""
+"""SockJS keeps the contract of the edges, with our client over its own, by each transport.
+
+The raw WebSocket is for programs: there the client is the manual's, in Python.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import httpx2
@@ -18,16 +22,24 @@ SESSION = "/sockjs/000/by-hand"
 
 class SockJS(Edge):
     program = FOLDER.parent / "sockjs_client" / "client.mjs"
-    sources = ("header", "cookie")  # its addresses have no query
+    sources: Sequence[str] = ("header", "cookie")  # its addresses have no query
+    address = "http://{}/sockjs"
 
     async def serve(self, registry: ServiceRegistry, *, certificate: Any, **options: Any) -> Served:
         routes = SnorkySockJSHandler.get_routes(registry, "/sockjs", **options)
-        return serve_tornado(routes, "http://{}/sockjs")
+        return serve_tornado(routes, self.address)
 
 
 class OverWebSocket(SockJS):
     visit_options = {"transport": "websocket"}
     opening = Ask("GET", f"{SESSION}/websocket", headers=UPGRADE)
+
+
+class OverRawWebSocket(SockJS):
+    program = FOLDER / "client.py"
+    sources = ("header", "cookie", "query")
+    address = "ws://{}/sockjs/websocket"
+    opening = Ask("GET", "/sockjs/websocket", headers=UPGRADE)
 
 
 class OverHTTP(SockJS, SessionEdge):
@@ -64,6 +76,10 @@ class ByEventSource(OverHTTP):
 
 class TestOverWebSocket(EdgeContract):
     edge = OverWebSocket()
+
+
+class TestOverRawWebSocket(EdgeContract):
+    edge = OverRawWebSocket()
 
 
 class TestByXHRStreaming(SessionContract):

@@ -14,7 +14,7 @@ from snorky import ServiceRegistry
 from snorky.front_door import FrontDoor
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from tests.contracts.edge import EdgeContract
-from tests.edges.edge import Edge, Served, serve_tornado
+from tests.edges.edge import FOLDER, Edge, Served, serve_tornado
 from tests.edges.tls_relay import TLSRelay
 
 
@@ -52,6 +52,12 @@ class TheFrontDoor(Edge):
         return Served(f"ws://127.0.0.1:{listening[0].getsockname()[1]}/ws", stop)
 
 
+class ForAClientInAnotherLanguage(TheFrontDoor):
+    """Made from the page about the protocol alone."""
+
+    program = FOLDER / "client.py"
+
+
 class TheFrontDoorBehindTLS(TheFrontDoor):
     """It speaks no TLS itself: a proxy in front of it does."""
 
@@ -86,3 +92,7 @@ class TestThroughTheFrontDoor(EdgeContract):
 
 class TestThroughTheFrontDoorBehindTLS(EdgeContract):
     edge = TheFrontDoorBehindTLS()
+
+
+class TestForAClientInAnotherLanguage(EdgeContract):
+    edge = ForAClientInAnotherLanguage()

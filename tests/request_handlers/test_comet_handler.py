@@ -228,6 +228,19 @@ async def test_bodies_are_bounded(site: CometSite, registry: Any, expect_log: An
     expect_log("Expected JSON. From client 127.0.0.1")
 
 
+async def test_a_body_that_does_not_come_is_not_waited_for(site: CometSite, registry: Any) -> None:
+    await site.serve(registry, heartbeat_interval=0.2)
+    session = await site.open()
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    head = f"POST /comet/messages{session} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9"
+    writer.write(f"{head}\r\n\r\n[".encode())
+    async with asyncio.timeout(DEADLINE):
+        answer = await reader.readline()  # Tornado has none
+    assert not answer or answer.startswith(b"HTTP/1.1 408 ")
+    writer.close()
+    await writer.wait_closed()
+
+
 async def test_a_message_too_long_ends_the_session(site: CometSite, registry: Any) -> None:
     await site.serve(registry)
     session = await site.open()

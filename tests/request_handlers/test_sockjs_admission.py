@@ -129,6 +129,18 @@ async def test_origins_can_be_listed(site: SockJSSite) -> None:
     assert (await site.get("/echo/info", Origin="null")).status_code == 403
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+async def test_every_page_may_read_what_it_asks_for_where_all_are_allowed(
+    site: SockJSSite, origin: str
+) -> None:
+    """A page opened from disk too, and with cookies: browsers ask for its name then."""
+    site.serve_echo(allowed_origins=["*"])
+    opened = await site.post(site.new_session() + "/xhr", Origin=origin)
+    for response in (opened, await site.get("/echo/info", Origin=origin)):
+        assert response.headers["Access-Control-Allow-Origin"] == origin
+        assert response.headers["Access-Control-Allow-Credentials"] == "true"
+
+
 async def test_the_iframe_page_lets_only_allowed_pages_embed_it(site: SockJSSite) -> None:
     registry = ServiceRegistry()
     site.serve(
@@ -271,6 +283,19 @@ async def test_a_body_is_bounded(site: SockJSSite, size: int) -> None:
     assert (refused.status_code, refused.text) == (413, "Expected at most 1000 bytes")
     await site.send(session, "y" * 900)
     assert await site.poll(session) == 'a["' + "y" * 900 + '"]\n'
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(site: SockJSSite) -> None:
+    site.serve_echo(heartbeat_interval=0.2)
+    session = await site.open_session()
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    head = f"POST {session}/xhr_send HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n["
+    writer.write(head.encode())
+    async with asyncio.timeout(20):
+        assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+    await site.send(session, "x")  # it has cost nobody the session
 
 
 async def test_a_message_is_bounded(site: SockJSSite) -> None:

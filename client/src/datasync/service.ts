@@ -58,12 +58,10 @@ export const DataSync = Class<DataSyncClass>(RPCService, {
   },
 
   acquireSubscription(params) {
-    const answer = this.rpcCall<null>("acquireSubscription", params);
-    answer.then(
-      () => this._acquiredTokens.add(params.token),
-      () => {}, // for the page to handle
-    );
-    return answer;
+    return this.rpcCall<null>("acquireSubscription", params).then((value) => {
+      this._acquiredTokens.add(params.token);
+      return value;
+    });
   },
 
   cancelSubscription(params) {

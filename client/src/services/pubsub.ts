@@ -99,12 +99,11 @@ function subscribe(service: PubSub, command: string, params?: ChannelParams): Pr
   }
   // The page is quicker than we: its own call decides.
   if (known?.lost) service._subscriptions.delete(key);
-  const answer = service.rpcCall<null>(command, params);
-  answer.then(
-    () => service._subscriptions.set(key, { params: { ...params! }, lost: false, restoring: null }),
-    () => {}, // for the page to handle
-  );
-  return answer;
+  // One promise: a refusal that the page does not handle is reported by the browser.
+  return service.rpcCall<null>(command, params).then((value) => {
+    service._subscriptions.set(key, { params: { ...params! }, lost: false, restoring: null });
+    return value;
+  });
 }
 
 function unsubscribe(service: PubSub, command: string, params?: ChannelParams): Promise<null> {
@@ -112,12 +111,10 @@ function unsubscribe(service: PubSub, command: string, params?: ChannelParams): 
   const known = service._subscriptions.get(key);
   service._subscriptions.delete(key);
   if (known?.lost) return new Snorky.Promise((resolve) => resolve(null));
-  const answer = service.rpcCall<null>(command, params);
-  answer.then(
-    () => service._subscriptions.delete(key),
-    () => {},
-  );
-  return answer;
+  return service.rpcCall<null>(command, params).then((value) => {
+    service._subscriptions.delete(key);
+    return value;
+  });
 }
 
 function restore(service: PubSub, key: string | undefined, subscription: Subscription): void {

@@ -4,6 +4,7 @@ import os
 
 import uvicorn
 from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
 
 from snorky import ServiceRegistry
@@ -16,6 +17,7 @@ backend = ServiceRegistry([PubSubBackend("pubsub_backend", pubsub)])
 
 app = FastAPI()
 app.mount("/live", SnorkyASGI(frontend, backend, os.environ["SNORKY_API_KEY"]))
+app.mount("/static", StaticFiles(packages=[("snorky", "static")]))  # its client, for the page
 
 
 class News(BaseModel):

@@ -1,32 +1,21 @@
-"""A client of Snorky in one file, made from the page about its protocol alone.
-
-async def use(connection):
-    await connection.call("pubsub", "subscribe", channel="news")
-    async for service, message in connection:
-        print(service, message)
-
-asyncio.run(stay_connected("ws://127.0.0.1:5001/ws", use))
-"""
+"""A client of Snorky in one file, made from the page about its protocol alone."""
 
 import asyncio
-import inspect
 import itertools
 import json
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import websockets
 
-MIN_DELAY, MAX_DELAY, SHORTEST_DELAY = 0.5, 20.0, 0.1
-CONNECT_TIMEOUT, CALL_TIMEOUT, PING_INTERVAL = 20.0, 90.0, 25.0
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-MAX_UNREAD = 10_000
-"""Notifications that may wait to be taken; who lets more pile up is disconnected."""
-
-Token = Callable[[], str | Awaitable[str]]
+MIN_DELAY, MAX_DELAY, SHORTEST_DELAY, CALL_TIMEOUT = 0.5, 20.0, 0.1, 90.0
+MAX_UNREAD = 10_000  # notifications that may wait to be taken; past it we disconnect
+SOCKET: dict[str, Any] = {"open_timeout": 20, "ping_interval": 25, "ping_timeout": 50}
+SOCKET |= {"max_size": 16 * 1024 * 1024, "compression": None}
+Token = Callable[[], str]
 
 
 class CallError(Exception):
@@ -34,28 +23,21 @@ class CallError(Exception):
 
 
 class Disconnected(Exception):
-    """There is no connection, or not any more. Calls that were open may have been carried out.
-
-    ``code`` is the close code, or the HTTP status that refused us, or 1006.
-    """
+    """There is no connection, or not any more. Calls that were open may have been carried out."""
 
     def __init__(self, code: int, reason: str, *, may_come_back: bool) -> None:
         super().__init__(f"{code} {reason}".strip())
-        self.code = code
-        self.reason = reason
-        self.may_come_back = may_come_back
+        self.code = code  # of the close, or the HTTP status that refused us, or 1006
+        self.reason, self.may_come_back = reason, may_come_back
 
 
 class Connection:
-    """One connection; ``async for service, message in connection`` takes its notifications.
-
-    All methods raise Disconnected once it has ended.
-    """
+    """``async for service, message in connection``. All raises Disconnected once it has ended."""
 
     def __init__(self, socket: websockets.ClientConnection) -> None:
         self._socket = socket
         self._call_ids = itertools.count()
-        self._open_calls: dict[int, asyncio.Future[Any]] = {}
+        self._open_calls: dict[Any, asyncio.Future[Any]] = {}
         self._notifications: asyncio.Queue[tuple[str, Any] | None] = asyncio.Queue()
         self._reader = asyncio.create_task(self._read())
 
@@ -77,13 +59,13 @@ class Connection:
 
     async def send(self, service: str, message: Any) -> None:
         """Send any message to a service, call or not."""
+        envelope = json.dumps({"service": service, "message": message}, ensure_ascii=False)
         try:
-            await self._socket.send(json.dumps({"service": service, "message": message}))
+            await self._socket.send(envelope)
         except websockets.ConnectionClosed as closed:
-            await asyncio.wait([self._reader])
             raise self._disconnected() from closed
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Say goodbye. Twice does nothing."""
         await self._socket.close()
         await asyncio.wait([self._reader])
@@ -102,9 +84,7 @@ class Connection:
         try:
             async for text in self._socket:
                 self._received(json.loads(text))
-        except websockets.ConnectionClosed:
-            pass
-        except (OverflowError, KeyError, TypeError, ValueError) as fault:
+        except Exception as fault:  # it has ended, or the server said something else
             await self._socket.close(1008, repr(fault)[:100])
         for answer in self._open_calls.values():
             if not answer.done():
@@ -113,15 +93,14 @@ class Connection:
 
     def _received(self, envelope: Any) -> None:
         service, message = envelope["service"], envelope["message"]
-        kind = message.get("type") if isinstance(message, dict) else None
-        if kind not in ("response", "error"):
-            if self._notifications.qsize() >= MAX_UNREAD:
-                raise OverflowError(f"{MAX_UNREAD} notifications wait to be taken")
+        if isinstance(message, dict) and message.get("type") in ("response", "error"):
+            answer = self._open_calls.get(message.get("callId"))
+            if answer is not None and not answer.done():
+                answer.set_result(message)
+        elif self._notifications.qsize() >= MAX_UNREAD:
+            raise OverflowError(f"{MAX_UNREAD} notifications wait to be taken")
+        else:
             self._notifications.put_nowait((service, message))
-            return
-        answer = self._open_calls.get(message.get("callId"))
-        if answer is not None and not answer.done():
-            answer.set_result(message)
 
     def _disconnected(self) -> Disconnected:
         code = self._socket.close_code or 1006
@@ -132,32 +111,17 @@ class Connection:
 @asynccontextmanager
 async def connect(url: str, *, token: Token | None = None) -> AsyncIterator[Connection]:
     """One connection, closed at the end of the block. Raises Disconnected where there is none."""
-    headers = {}
-    if token is not None:
-        given = token()
-        headers["Authorization"] = f"Bearer {await given if inspect.isawaitable(given) else given}"
+    headers = {} if token is None else {"Authorization": f"Bearer {token()}"}
     try:
-        socket = await websockets.connect(
-            url,
-            additional_headers=headers,
-            compression=None,
-            max_size=MAX_MESSAGE_BYTES,
-            open_timeout=CONNECT_TIMEOUT,
-            ping_interval=PING_INTERVAL,
-            ping_timeout=2 * PING_INTERVAL,
-        )
+        socket = await websockets.connect(url, additional_headers=headers, **SOCKET)
     except websockets.InvalidStatus as refused:
-        status = refused.response.status_code
-        may_come_back = status >= 500 or (status == 401 and token is not None)
-        reason = (refused.response.body or b"").decode("utf-8", "replace")
-        raise Disconnected(status, reason, may_come_back=may_come_back) from refused
-    except (OSError, TimeoutError, websockets.InvalidHandshake) as error:
+        status, body = refused.response.status_code, refused.response.body or b""
+        again = status >= 500 or (status == 401 and token is not None)
+        raise Disconnected(status, body.decode(errors="replace"), may_come_back=again) from refused
+    except (OSError, websockets.InvalidHandshake) as error:
         raise Disconnected(1006, str(error), may_come_back=True) from error
-    connection = Connection(socket)
-    try:
+    async with aclosing(Connection(socket)) as connection:
         yield connection
-    finally:
-        await connection.close()
 
 
 async def stay_connected(
@@ -165,12 +129,11 @@ async def stay_connected(
 ) -> Any:
     """Run ``use(connection)`` until it returns, anew with each connection: that is its result.
 
-    What was subscribed to ended with the last connection, so ``use`` begins by subscribing.
-    ``token`` is called for each. Raises Disconnected when we are not to come back.
+    Subscriptions end with a connection. Raises Disconnected when we are not to come back.
     """
-    attempt = 0
+    attempt = -1
     while True:
-        connected_at = None
+        connected_at = float("inf")
         try:
             async with connect(url, token=token) as connection:
                 connected_at = time.monotonic()
@@ -178,13 +141,10 @@ async def stay_connected(
         except Disconnected as gone:
             if not gone.may_come_back:
                 raise
-        if connected_at is not None and time.monotonic() - connected_at >= MAX_DELAY:
-            attempt = 0
+        attempt = 0 if time.monotonic() - connected_at >= MAX_DELAY else attempt + 1
         await asyncio.sleep(delay_before(attempt))
-        attempt += 1
 
 
 def delay_before(attempt: int) -> float:
     """Seconds to wait, at random: who was dropped together must not come back together."""
-    bound = min(MAX_DELAY, MIN_DELAY * 2 ** min(attempt, 10))
-    return random.uniform(min(SHORTEST_DELAY, bound), bound)
+    return random.uniform(SHORTEST_DELAY, min(MAX_DELAY, MIN_DELAY * 2 ** min(attempt, 10)))

@@ -23,7 +23,7 @@ from snorky.cli.demo.website import website
 from snorky.cli.serve import bind, close_clients, loop_factory
 
 
-@click.command()
+@click.command(short_help="Show a list that stays live, and what is on the wire.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of the page.")
 @click.option(
     "--port",
