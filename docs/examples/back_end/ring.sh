@@ -1,0 +1,3 @@
+curl -sS --max-time 5 --noproxy '*' http://127.0.0.1:5002/backend \
+  -H "X-Backend-Key: $SNORKY_API_KEY" -H "Content-Type: application/json" \
+  -d '{"service": "doorbell_backend", "message": {"command": "ring", "params": {"visitor": "Ada"}}}'
