@@ -8,6 +8,9 @@ BIN    := $(VENV)/bin
 PEERS  := tests/angularjs tests/react tests/sockjs_client tests/socketio demos/chatroom_socketio
 PEERS  := $(PEERS:%=%/node_modules/.stamp)
 
+# Without the warning about editable installations: it looks like an error, and is none here.
+INSTALL := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install -q
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-python test-pure test-client check format client docs packages bench fuzz chromium clean
 
@@ -75,11 +78,11 @@ $(BIN)/python:
 	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
 
 $(VENV)/demo.stamp: pyproject.toml setup.py snorky/_fanout.c | $(BIN)/python
-	$(BIN)/python -m pip install -q -e ".[django]"
+	$(INSTALL) -e ".[django]"
 	@touch $@
 
 $(VENV)/dev.stamp: pyproject.toml setup.py snorky/_fanout.c | $(BIN)/python
-	$(BIN)/python -m pip install -q --group dev -e ".[django,jwt,socketio]"
+	$(INSTALL) --group dev -e ".[django,jwt,socketio]"
 	@touch $@ $(VENV)/demo.stamp
 
 %/node_modules/.stamp: %/package-lock.json
