@@ -13,11 +13,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from running import HOST, Failed, can_show_a_browser, free_port, say
+from running import HOST, Failed, free_port, say
 from tornado.web import Application, StaticFileHandler
 
 import snorky
 from snorky import ServiceRegistry
+from snorky.cli.demo import can_show_a_browser
 from snorky.cli.serve import close_clients
 
 CLIENT = Path(snorky.__file__).parent / "static"

@@ -19,6 +19,8 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from snorky.cli.demo import can_show_a_browser
+
 HOST = "127.0.0.1"
 START_SECONDS = 30  # a server may take until it answers
 STOP_SECONDS = 10  # and until it has stopped
@@ -138,12 +140,6 @@ def refuse_second_run(path: Path) -> None:
         port = json.loads(path.read_text())["PORT"]
         with socket.create_connection((HOST, int(port)), timeout=1):
             raise Failed(f"The demo runs already: open http://{HOST}:{port}/")
-
-
-def can_show_a_browser() -> bool:
-    return sys.platform in ("win32", "darwin") or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )
 
 
 async def run(address: str, servers: list[Server], *, browser: bool) -> None:

@@ -274,7 +274,7 @@ def front_door(served: Served) -> FrontDoor:
 
 
 def socketio_routes(served: Served) -> list[Any]:
-    """None where python-socketio is not installed."""
+    """No route where python-socketio is not installed."""
     if importlib.util.find_spec("socketio") is None:
         return []
     from snorky.request_handlers.socketio import SnorkySocketIOHandler

@@ -53,3 +53,18 @@ def test_the_page_of_the_announcements(
     command = [sys.executable, str(examples / "announce.py"), "Dinner is ready"]
     subprocess.run(command, env=env, check=True, timeout=30)
     expect(page.locator("body")).to_contain_text("Dinner is ready")
+
+
+def test_a_refused_subscription_that_the_page_does_not_handle_is_reported(
+    browser: Browser, serve: Callable[..., Any], on_free_ports: Callable[..., Any]
+) -> None:
+    page_file, port_of = on_free_ports(QUICK_START / "page.html")
+    ports = ("--port", str(port_of[5001]), "--backend-port", "0")
+    serve(QUICK_START / "live.py", *ports).wait_for("serves clients")
+    page = browser.new_page()
+    page.goto(page_file.as_uri())
+    page.wait_for_function("snorky.isConnected")
+    for command in ("subscribe", "unsubscribe"):
+        with page.expect_event("pageerror") as reported:
+            page.evaluate(f"() => {{ pubsub.{command}({{chanel: 'news'}}); }}")
+        assert reported.value.message == "Invalid params"
