@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
 from snorky import ServiceRegistry
+from snorky.cli.demo import can_show_a_browser
 from snorky.request_handlers.socketio import SnorkySocketIOHandler
 
 HERE = Path(__file__).resolve().parent
@@ -79,12 +79,9 @@ def main():
     parser.add_argument("--port", type=int, default=8000, help="8000; 0 is any")
     parser.add_argument("--no-browser", dest="browser", action="store_false")
     options = parser.parse_args()
-    has_display = sys.platform in ("win32", "darwin") or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )
     try:
         install_client()
-        asyncio.run(run(options.port, options.browser and has_display))
+        asyncio.run(run(options.port, options.browser and can_show_a_browser()))
     except KeyboardInterrupt:
         pass
     except Failed as failure:
