@@ -21,7 +21,6 @@ from snorky.client import Client
 from snorky.limits import Limits
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
-from snorky.pings import PingWheel, wheel_of
 from snorky.protocols.websocket_frames import (
     BINARY,
     CLOSE,
@@ -33,6 +32,7 @@ from snorky.protocols.websocket_frames import (
     encode_close,
     encode_frame,
 )
+from snorky.wheel import PingWheel, wheel_of
 from snorky.wire import text_frame
 
 if TYPE_CHECKING:

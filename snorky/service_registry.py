@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from snorky import close_codes
+from snorky.attendance import Attendance
 from snorky.client import refuse_message
 from snorky.hashable import hashable
 from snorky.identity import Authenticate, Authenticated, Handshake, Refused
-from snorky.identity.attendance import Attendance
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import printable, snorky_log
 from snorky.wire import MalformedMessage, decode

@@ -22,7 +22,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
-from snorky.front_door import FrontDoor
+from snorky.request_handlers.front_door import FrontDoor
 
 # The same examples at each run; with FUZZ, others.
 settings.register_profile("repeatable", derandomize=True)

@@ -16,8 +16,8 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from snorky.cli.collector import settle_collector
-from snorky.front_door import FrontDoor
 from snorky.request_handlers.comet import SnorkyCometHandler
+from snorky.request_handlers.front_door import FrontDoor
 from snorky.request_handlers.socketio import SnorkySocketIOHandler
 from snorky.request_handlers.sockjs import SnorkySockJSHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler

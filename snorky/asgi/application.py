@@ -13,8 +13,8 @@ from snorky.asgi.backend import answer_backend
 from snorky.asgi.comet import ASGICometClient, CometEdge
 from snorky.asgi.scopes import ASGIApp, ASGIHandshake, Message, Receive, Scope, Send, path_in
 from snorky.asgi.websocket import refuse_websocket, serve_websocket
+from snorky.edges.comet.sessions import CometOptions, Endpoint
 from snorky.identity import Refused, origin_allowed
-from snorky.request_handlers.comet_sessions import CometOptions, Endpoint
 from snorky.service_registry import ServiceRegistry
 
 
@@ -26,7 +26,7 @@ class SnorkyASGI:
     at ``backend_path``. Either may be None. Paths are below the mount. ``api_key``: one key of the
     back end, or several of which any opens. ``allowed_origins``: see
     ``snorky.identity.origin_allowed``. ``comet_options``: see
-    ``snorky.request_handlers.comet_sessions.Endpoint``. ``send_timeout``: seconds after which a
+    ``snorky.edges.comet.sessions.Endpoint``. ``send_timeout``: seconds after which a
     WebSocket client that has taken nothing of what waits for it is cut. ``app`` gets everything
     else, the lifespan included; without it that is answered with 404.
 

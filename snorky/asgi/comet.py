@@ -1,6 +1,6 @@
 """Comet over ASGI: Server-Sent Events and long polling, where no WebSocket comes through.
 
-What is asked and answered is in ``snorky.request_handlers.comet_requests``; here it is read and
+What is asked and answered is in ``snorky.edges.comet.requests``; here it is read and
 written. ASGI does not tell what the operating system has not taken. ``send`` returns when the
 server has taken a piece, and servers let it wait while what they took before does not leave. So
 what counts as unsent is the piece that waits: besides it, as much as the server buffers may be
@@ -17,11 +17,11 @@ from snorky import close_codes
 from snorky.asgi.bodies import Body, Gone
 from snorky.asgi.ending import ServerWatch
 from snorky.asgi.scopes import ASGIHandshake, Message, Receive, Scope, Send, handshake_of
+from snorky.edges.comet.requests import ACTIONS, READ_PAST_LIMIT, HeaderFields, respond
+from snorky.edges.comet.sessions import CometClient, Endpoint
 from snorky.identity import Handshake, Refused
 from snorky.log import printable, snorky_log
 from snorky.protocols.comet import Session
-from snorky.request_handlers.comet_requests import ACTIONS, READ_PAST_LIMIT, HeaderFields, respond
-from snorky.request_handlers.comet_sessions import CometClient, Endpoint
 
 BODY = "http.response.body"
 

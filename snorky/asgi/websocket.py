@@ -18,14 +18,14 @@ from snorky import close_codes
 from snorky.asgi.scopes import ASGIHandshake, Receive, Scope, Send, handshake_of
 from snorky.client import Client
 from snorky.connection import HEARTBEAT_SUBPROTOCOL, SECONDS_PER_TURN
+from snorky.edges.handshakes import REFUSAL_TYPE, admit, select_subprotocol
 from snorky.identity import Refused
 from snorky.limits import Limits
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
-from snorky.pings import wheel_of
 from snorky.protocols.websocket_frames import encode_close
-from snorky.request_handlers.handshakes import REFUSAL_TYPE, admit, select_subprotocol
 from snorky.service_registry import ServiceRegistry
+from snorky.wheel import wheel_of
 from snorky.wire import Envelope, encode
 
 _MESSAGE_OVERHEAD = 64

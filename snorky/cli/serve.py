@@ -28,9 +28,9 @@ from tornado.web import Application, RequestHandler, StaticFileHandler
 
 from snorky import ServiceRegistry, close_codes, version
 from snorky.cli.collector import settle_collector
-from snorky.front_door import FrontDoor
 from snorky.log import printable, snorky_log
 from snorky.request_handlers.comet import SnorkyCometHandler
+from snorky.request_handlers.front_door import FrontDoor
 from snorky.request_handlers.http import BackendHTTPHandler, LiveHandler, MetricsHandler
 from snorky.request_handlers.sockjs import SnorkySockJSHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler

@@ -1,6 +1,6 @@
 """Comet through Tornado: Server-Sent Events and long polling, where no WebSocket comes through.
 
-What is asked and answered is in ``comet_requests``; here it is read and written.
+What is asked and answered is in ``snorky.edges.comet``; here it is read and written.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler, stream_request_body
 
-from snorky.identity import Handshake, Refused, origin_allowed
-from snorky.request_handlers.comet_requests import (
+from snorky.edges.comet.requests import (
     ACTIONS,
     READ_PAST_LIMIT,
     HeaderFields,
     allowed_methods,
     respond,
 )
-from snorky.request_handlers.comet_sessions import CometClient, CometOptions, Endpoint
-from snorky.request_handlers.handshakes import REFUSAL_TYPE, handshake_of
+from snorky.edges.comet.sessions import CometClient, CometOptions, Endpoint
+from snorky.edges.handshakes import REFUSAL_TYPE, handshake_of
+from snorky.identity import Handshake, Refused, origin_allowed
 from snorky.service_registry import ServiceRegistry
 
 __all__ = ["CometClient", "SnorkyCometHandler"]
@@ -49,7 +49,7 @@ class SnorkyCometHandler:
         """The routes for ``tornado.web.Application``; clients connect to ``path``.
 
         ``allowed_origins``: see ``snorky.identity.origin_allowed``; holds for every request.
-        ``options``: see ``snorky.request_handlers.comet_sessions.Endpoint``.
+        ``options``: see ``snorky.edges.comet.sessions.Endpoint``.
         """
 
         def check_origin(handshake: Handshake) -> bool:

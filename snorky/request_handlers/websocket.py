@@ -20,10 +20,7 @@ from tornado.web import Application
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from snorky.connection import HEARTBEAT_SUBPROTOCOL, ConnectedClient, Connection
-from snorky.identity import Handshake, Refused, origin_allowed
-from snorky.metrics import metrics
-from snorky.protocols.websocket_frames import BINARY, TEXT, encode_frame
-from snorky.request_handlers.handshakes import (
+from snorky.edges.handshakes import (
     REFUSAL_TYPE,
     admit,
     fault_of,
@@ -33,6 +30,9 @@ from snorky.request_handlers.handshakes import (
     subprotocols_of,
     upgrade_headers,
 )
+from snorky.identity import Handshake, Refused, origin_allowed
+from snorky.metrics import metrics
+from snorky.protocols.websocket_frames import BINARY, TEXT, encode_frame
 from snorky.request_handlers.stream_transport import StreamTransport
 from snorky.service_registry import ServiceRegistry
 
@@ -42,7 +42,7 @@ class WebSocketClient(ConnectedClient):
 
     ``req_handler`` is its request handler. The plain SnorkyWebSocketHandler is dropped with its
     request once every service knows of the client (None then), a subclass stays. Who came through
-    ``snorky.front_door`` has none.
+    ``snorky.request_handlers.front_door`` has none.
     """
 
     req_handler: SnorkyWebSocketHandler | None = None

@@ -30,7 +30,7 @@ def test_without_the_extension_and_what_windows_lacks_it_is_imported_all_the_sam
         "sys.modules['snorky._fanout'] = None\n"  # an import of it fails
         "sys.modules['resource'] = sys.modules['fcntl'] = sys.modules['uvloop'] = None\n"
         "del socket.AF_UNIX, signal.SIGHUP\n"
-        "import snorky.front_door, snorky.cli, snorky.request_handlers.websocket\n"
+        "import snorky.request_handlers.front_door, snorky.cli, snorky.request_handlers.websocket\n"
         "import snorky.services.datasync, snorky.request_handlers.sockjs\n"
         "from snorky.fanout import IN_C; print(IN_C)"
     )

@@ -15,9 +15,9 @@ from tornado.web import Application
 from snorky import ServiceRegistry, close_codes
 from snorky.cli.serve import Served, close_clients, front_door
 from snorky.identity import Handshake, Refused
-from snorky.pings import wheel_of
 from snorky.services.datasync import BroadcastDealer, DataSyncBackend, DataSyncService
 from snorky.services.pubsub import PubSubBackend, PubSubService
+from snorky.wheel import wheel_of
 
 TEXT = "Content-Type: text/plain"
 UPGRADE = (

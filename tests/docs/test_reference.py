@@ -20,11 +20,11 @@ from snorky import ServiceRegistry, close_codes
 from snorky.asgi import SnorkyASGI
 from snorky.cli.serve import Served, backend_application
 from snorky.close_codes import CloseCode
+from snorky.edges.comet.sessions import Endpoint as CometEndpoint
 from snorky.identity.jwt import JWTAuthenticator
 from snorky.identity.web import WebApplicationAuthenticator
 from snorky.limits import DEFAULT_LIMITS
 from snorky.protocols import comet, sessions, sockjs, websocket_frames
-from snorky.request_handlers.comet_sessions import Endpoint as CometEndpoint
 from snorky.request_handlers.socketio import SnorkySocketIOHandler
 from snorky.request_handlers.sockjs import SnorkySockJSHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler

@@ -11,7 +11,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from snorky import ServiceRegistry
-from snorky.front_door import FrontDoor
+from snorky.request_handlers.front_door import FrontDoor
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from tests.contracts.edge import EdgeContract
 from tests.edges.edge import FOLDER, Edge, Served, serve_tornado

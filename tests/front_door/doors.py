@@ -17,9 +17,9 @@ from websockets.frames import Opcode
 
 from snorky import ServiceRegistry
 from snorky.client import Client
-from snorky.front_door import FrontDoor
 from snorky.identity import Handshake, Refused
 from snorky.limits import Limits
+from snorky.request_handlers.front_door import FrontDoor
 from snorky.request_handlers.http import LiveHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Service

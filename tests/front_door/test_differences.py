@@ -11,7 +11,7 @@ import uvloop
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from snorky.front_door import PEEK_BYTES
+from snorky.request_handlers.front_door import PEEK_BYTES
 from tests.front_door.doors import LET_IN, answers, both_doors, head, message
 
 HEAD = head()

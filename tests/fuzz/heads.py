@@ -12,8 +12,8 @@ from tornado.iostream import IOStream
 from tornado.web import Application
 
 from snorky import ServiceRegistry
-from snorky.front_door import PEEK_BYTES, FrontDoor
-from snorky.request_handlers.handshakes import fault_of, handshake_of
+from snorky.edges.handshakes import fault_of, handshake_of
+from snorky.request_handlers.front_door import PEEK_BYTES, FrontDoor
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 
 ROUTES = [SnorkyWebSocketHandler.get_route(ServiceRegistry(), path) for path in ("/", "/ws")]

@@ -19,9 +19,9 @@ from tornado.web import Application
 from websockets.frames import Opcode
 
 from snorky import ServiceRegistry
-from snorky.front_door import FrontDoor
 from snorky.limits import Limits
 from snorky.request_handlers.comet import SnorkyCometHandler
+from snorky.request_handlers.front_door import FrontDoor
 from snorky.request_handlers.http import BackendHTTPHandler
 from snorky.request_handlers.socketio import SnorkySocketIOHandler
 from snorky.request_handlers.sockjs import SnorkySockJSHandler

@@ -14,8 +14,8 @@ from tornado.web import Application
 
 from snorky import ServiceRegistry
 from snorky.asgi import SnorkyASGI
+from snorky.edges.comet.sessions import CometOptions, Endpoint
 from snorky.request_handlers.comet import SnorkyCometHandler
-from snorky.request_handlers.comet_sessions import CometOptions, Endpoint
 from tests.asgi.asgi_site import Site
 
 DEADLINE = 20.0

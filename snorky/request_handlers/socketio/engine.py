@@ -18,12 +18,12 @@ from tornado.http1connection import HTTP1Connection
 from tornado.web import stream_request_body
 from tornado.websocket import WebSocketHandler
 
+from snorky.edges.handshakes import handshake_of
 from snorky.identity import Handshake, origin_allowed
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import snorky_log
 from snorky.metrics import metrics
 from snorky.protocols.websocket_frames import BINARY, TEXT, encode_frame
-from snorky.request_handlers.handshakes import handshake_of
 
 _SEPARATOR = "\x1e"
 """Between the packets of one request or response (Engine.IO protocol, HTTP long-polling)."""

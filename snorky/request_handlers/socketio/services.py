@@ -14,8 +14,8 @@ from socketio.packet import EVENT
 
 from snorky import close_codes
 from snorky.client import Client
+from snorky.edges.handshakes import admit
 from snorky.log import printable, snorky_log
-from snorky.request_handlers.handshakes import admit
 from snorky.request_handlers.socketio.engine import Carrier
 from snorky.request_handlers.socketio.server import (
     Line,

@@ -1,7 +1,7 @@
 """SockJS sessions over HTTP: a handler of Tornado's for each way to send and to receive.
 
 Follows sockjs-protocol 0.3.3, whose chapters the comments name. Every request is asked where its
-page comes from and who sends it; the sessions themselves are ``sockjs_sessions``'s business.
+page comes from and who sends it; the sessions themselves are ``sessions``'s business.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from snorky.client import refuse_message
+from snorky.edges.handshakes import admit, handshake_of
 from snorky.identity import Refused
 from snorky.log import printable
 from snorky.protocols.sockjs import (
@@ -30,14 +31,13 @@ from snorky.protocols.sockjs import (
     script_chunk,
     xhr_chunk,
 )
-from snorky.request_handlers.handshakes import admit, handshake_of
-from snorky.request_handlers.sockjs_pages import (
+from snorky.request_handlers.sockjs.pages import (
     HTML_TYPE,
     NOT_CACHED,
     TEXT_TYPE,
     SockJSRequestHandler,
 )
-from snorky.request_handlers.sockjs_sessions import Endpoint, HTTPSession
+from snorky.request_handlers.sockjs.sessions import Endpoint, HTTPSession
 
 SCRIPT_TYPE = "application/javascript; charset=UTF-8"
 

@@ -31,11 +31,7 @@ from tornado.iostream import IOStream
 from tornado.web import Application
 
 from snorky.connection import HEARTBEAT_SUBPROTOCOL, Connection
-from snorky.identity import Handshake, Refused, origin_allowed
-from snorky.limits import DEFAULT_LIMITS, Limits
-from snorky.log import snorky_log
-from snorky.metrics import metrics
-from snorky.request_handlers.handshakes import (
+from snorky.edges.handshakes import (
     REFUSAL_TYPE,
     admit,
     fault_of,
@@ -45,6 +41,10 @@ from snorky.request_handlers.handshakes import (
     subprotocols_of,
     upgrade_headers,
 )
+from snorky.identity import Handshake, Refused, origin_allowed
+from snorky.limits import DEFAULT_LIMITS, Limits
+from snorky.log import snorky_log
+from snorky.metrics import metrics
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler, WebSocketClient
 from snorky.service_registry import ServiceRegistry
 

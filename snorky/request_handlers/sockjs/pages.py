@@ -15,10 +15,10 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import format_timestamp
 from tornado.web import RequestHandler, stream_request_body
 
+from snorky.edges.handshakes import REFUSAL_TYPE, page_of
 from snorky.identity import origin_allowed
 from snorky.metrics import metrics
-from snorky.request_handlers.handshakes import REFUSAL_TYPE, page_of
-from snorky.request_handlers.sockjs_sessions import Endpoint
+from snorky.request_handlers.sockjs.sessions import Endpoint
 from snorky.wire import encode
 
 YEAR = 365 * 24 * 3600

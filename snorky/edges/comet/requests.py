@@ -2,7 +2,7 @@
 
 Who may ask, for which session, and what comes of it; every request is asked where its page comes
 from and who sends it. What is said in a session is in ``snorky.protocols.comet``, how long it
-lives in ``comet_sessions``. A door brings an ``Exchange`` for each request.
+lives in ``sessions``. A door brings an ``Exchange`` for each request.
 
 Session ids travel in the query, which logs leave out: with an anonymous client they are all that
 somebody else would need.
@@ -19,6 +19,8 @@ from tornado.httputil import HTTPHeaders
 
 from snorky import close_codes
 from snorky.client import refuse_message
+from snorky.edges.comet.sessions import Endpoint, HTTPSession
+from snorky.edges.handshakes import REFUSAL_TYPE, admit, page_of
 from snorky.identity import Handshake, Refused
 from snorky.log import printable
 from snorky.metrics import metrics
@@ -34,8 +36,6 @@ from snorky.protocols.comet import (
     poll_answer,
     position_in,
 )
-from snorky.request_handlers.comet_sessions import Endpoint, HTTPSession
-from snorky.request_handlers.handshakes import REFUSAL_TYPE, admit, page_of
 from snorky.wire import encode
 
 JSON_TYPE = "application/json; charset=UTF-8"

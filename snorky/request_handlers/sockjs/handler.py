@@ -1,8 +1,8 @@
 """SockJS: the services of a registry for browsers and networks that let no WebSocket through.
 
-The rest is in ``snorky.protocols.sockjs`` (what is said), ``sockjs_sessions`` (who may have a
-session, how long it lives), ``sockjs_transports`` and ``sockjs_websocket`` (how it travels), and
-``sockjs_pages`` (what there is beside sessions).
+The rest is in ``snorky.protocols.sockjs`` (what is said), ``sessions`` (who may have a
+session, how long it lives), ``transports`` and ``websocket`` (how it travels), and
+``pages`` (what there is beside sessions).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 from tornado.web import RequestHandler
 
 from snorky.protocols.sockjs import GO_AWAY, Session
-from snorky.request_handlers.sockjs_pages import GreetingHandler, IframeHandler, InfoHandler
-from snorky.request_handlers.sockjs_sessions import ConnectionInfo, Endpoint, SockJSClient
-from snorky.request_handlers.sockjs_transports import (
+from snorky.request_handlers.sockjs.pages import GreetingHandler, IframeHandler, InfoHandler
+from snorky.request_handlers.sockjs.sessions import ConnectionInfo, Endpoint, SockJSClient
+from snorky.request_handlers.sockjs.transports import (
     EventSourceHandler,
     HTMLFileHandler,
     JSONPHandler,
@@ -24,7 +24,7 @@ from snorky.request_handlers.sockjs_transports import (
     XHRSendHandler,
     XHRStreamingHandler,
 )
-from snorky.request_handlers.sockjs_websocket import RawWebSocketHandler, WebSocketHandler
+from snorky.request_handlers.sockjs.websocket import RawWebSocketHandler, WebSocketHandler
 from snorky.service_registry import ServiceRegistry
 from snorky.wire import encode
 

@@ -15,7 +15,6 @@ from tornado.web import Application
 
 from snorky.client import refuse_message
 from snorky.log import printable
-from snorky.pings import PingWheel, wheel_of
 from snorky.protocols.sockjs import (
     BROKEN_DATA,
     INTERRUPTED,
@@ -26,8 +25,9 @@ from snorky.protocols.sockjs import (
     messages_in,
 )
 from snorky.protocols.websocket_frames import TEXT, encode_frame
-from snorky.request_handlers.sockjs_sessions import Endpoint, SockJSHandler
+from snorky.request_handlers.sockjs.sessions import Endpoint, SockJSHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
+from snorky.wheel import PingWheel, wheel_of
 
 
 class WebSocketHandler(SnorkyWebSocketHandler):

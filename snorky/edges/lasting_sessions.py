@@ -14,8 +14,8 @@ from snorky.client import Client
 from snorky.close_codes import CloseCode
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
-from snorky.pings import wheel_of
 from snorky.protocols.sessions import Receiver, Session
+from snorky.wheel import wheel_of
 from snorky.wire import Envelope, encode
 
 

@@ -1,7 +1,7 @@
 """The sessions of a SockJS address: who may have one, and what its services hear.
 
 How long they last is in ``lasting_sessions``. What is said is ``snorky.protocols.sockjs``'s
-business, how it travels that of ``sockjs_transports``.
+business, how it travels that of ``transports``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from tornado.httputil import HTTPServerRequest
 
 from snorky import close_codes
 from snorky.client import Client
+from snorky.edges.lasting_sessions import LastingSession, SessionClient
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.protocols.sessions import TOO_BIG
 from snorky.protocols.sockjs import GO_AWAY, INTERRUPTED, Receiver, Session
-from snorky.request_handlers.lasting_sessions import LastingSession, SessionClient
 from snorky.service_registry import ServiceRegistry
 
 

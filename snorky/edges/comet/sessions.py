@@ -1,7 +1,7 @@
 """The sessions of a Comet address: who may have one, and what its services hear.
 
 How long they last is in ``lasting_sessions``. What is said is ``snorky.protocols.comet``'s
-business, how it travels that of ``comet_requests`` and the doors.
+business, how it travels that of ``requests`` and the doors.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from snorky import close_codes
+from snorky.edges.lasting_sessions import LastingSession, SessionClient
 from snorky.identity import Handshake
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.protocols.comet import INTERRUPTED, Receiver, Session
 from snorky.protocols.sessions import TOO_BIG
-from snorky.request_handlers.lasting_sessions import LastingSession, SessionClient
 from snorky.service_registry import ServiceRegistry
 
 

@@ -11,7 +11,7 @@ from websockets.frames import Opcode
 
 from snorky.close_codes import SILENT_CLIENT
 from snorky.metrics import metrics
-from snorky.pings import SLOTS, PingWheel, _wheels, wheel_of
+from snorky.wheel import SLOTS, PingWheel, _wheels, wheel_of
 from tests.lines import Recorder, connect_in_memory, masked, take_frames, until
 
 INTERVAL = 32.0

@@ -1,0 +1,1 @@
+"""Server-Sent Events and long polling, whichever server carries them."""
