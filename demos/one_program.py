@@ -19,7 +19,7 @@ from tornado.web import Application, StaticFileHandler
 import snorky
 from snorky import ServiceRegistry
 from snorky.cli.demo import can_show_a_browser
-from snorky.cli.serve import close_clients
+from snorky.cli.server import close_clients
 
 CLIENT = Path(snorky.__file__).parent / "static"
 DEMOS = Path(__file__).resolve().parent

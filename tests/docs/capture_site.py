@@ -13,7 +13,8 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from snorky import ServiceRegistry, close_codes
-from snorky.cli.serve import Served, close_clients, front_door
+from snorky.cli.program import Served
+from snorky.cli.server import close_clients, front_door
 from snorky.identity import Handshake, Refused
 from snorky.services.datasync import BroadcastDealer, DataSyncBackend, DataSyncService
 from snorky.services.pubsub import PubSubBackend, PubSubService

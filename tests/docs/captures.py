@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from snorky.cli.serve import backend_application
+from snorky.cli.server import backend_application
 from tests.docs import reference_tables
 from tests.docs.capture_site import (
     PUBLISH,

@@ -18,7 +18,8 @@ from tornado.web import Application
 import snorky
 from snorky import ServiceRegistry, close_codes
 from snorky.asgi import SnorkyASGI
-from snorky.cli.serve import Served, backend_application
+from snorky.cli.program import Served
+from snorky.cli.server import backend_application
 from snorky.close_codes import CloseCode
 from snorky.edges.comet.sessions import Endpoint as CometEndpoint
 from snorky.identity.jwt import JWTAuthenticator

@@ -1,0 +1,107 @@
+"""The Python file that ``snorky serve`` is given: what it defines, and what is wrong with it."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from snorky import ServiceRegistry
+
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a file defines to be served."""
+
+    frontend: ServiceRegistry
+    backend: ServiceRegistry | None
+    api_keys: tuple[str, ...]
+    allowed_origins: tuple[str, ...] | None
+    trusted_proxies: tuple[str, ...] = ()
+
+
+def load(file: Path, more_origins: Sequence[str] = ()) -> Served:
+    """Run ``file`` and take what it defines. Raises click.ClickException, which names the fault."""
+    module = run_file(file)
+    frontend = getattr(module, "frontend", None)
+    if not isinstance(frontend, ServiceRegistry):
+        raise click.ClickException(
+            f"{file} must define frontend = ServiceRegistry([...]); "
+            f"got {_kind(module, 'frontend')}."
+        )
+    backend = getattr(module, "backend", None)
+    if backend is not None and not isinstance(backend, ServiceRegistry):
+        raise click.ClickException(
+            f"backend in {file} must be a ServiceRegistry; got {_kind(module, 'backend')}."
+        )
+    api_key = getattr(module, "api_key", None) or os.environ.get("SNORKY_API_KEY", "").split(",")
+    keys = [api_key] if isinstance(api_key, str) else list(api_key)
+    api_keys = tuple(key.strip() for key in keys if key.strip())
+    if backend is not None and not api_keys:
+        raise click.ClickException(
+            f"{file} defines a back end, but there is no key for it: "
+            "set the environment variable SNORKY_API_KEY, or define api_key in the file."
+        )
+    origins = getattr(module, "allowed_origins", None)
+    if isinstance(origins, str):
+        raise click.ClickException(f"allowed_origins in {file} must be a list; got str.")
+    if origins is not None or more_origins:
+        origins = (*(origins or ()), *more_origins)
+        check_origins(origins)
+    return Served(frontend, backend, api_keys, origins)
+
+
+def check_origins(origins: Sequence[str]) -> None:
+    for origin in origins:
+        if origin not in ("*", "null") and not ORIGIN.fullmatch(origin):
+            raise click.ClickException(
+                "An allowed origin is a scheme and a host, as https://example.com, or '*'; "
+                f"got {origin!r}."
+            )
+
+
+def check_proxies(addresses: Sequence[str]) -> None:
+    for address in addresses:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise click.ClickException(
+                f"A trusted proxy is an IP address, as 127.0.0.1; got {address!r}."
+            ) from None
+
+
+def _kind(module: ModuleType, name: str) -> str:
+    return type(getattr(module, name)).__name__ if hasattr(module, name) else "nothing"
+
+
+def run_file(file: Path) -> ModuleType:
+    """Import ``file`` under its own name; what lies beside it can be imported by it."""
+    directory = str(file.resolve().parent)
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+    spec = importlib.util.spec_from_file_location(file.stem, file.resolve())
+    if spec is None or spec.loader is None:
+        raise click.ClickException(f"{file} is not a Python file; expected a name ending in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        frames = error.__traceback__
+        while frames is not None and frames.tb_frame.f_code.co_filename != str(file.resolve()):
+            frames = frames.tb_next
+        # From the file on: how it came to be run is of no interest. A syntax error has no frame.
+        text = "".join(traceback.format_exception(type(error), error, frames))
+        raise click.ClickException(f"{file} cannot be run.\n{text}") from error
+    return module
