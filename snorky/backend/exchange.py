@@ -22,6 +22,15 @@ class NoAnswerError(RuntimeError):
     """No answer came: the server is not there, did not answer in time or hung up."""
 
 
+class StatusError(RuntimeError):
+    """The server answered with another status than 200; ``status`` and what it says of it."""
+
+    def __init__(self, text: str, status: int, reason: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.reason = reason
+
+
 class JSON(Protocol):
     """What encodes and decodes: the standard ``json`` module or anything of its shape."""
 
@@ -91,8 +100,9 @@ class Address:
         if not response.is_success:
             status = f"{response.status_code} {response.reason_phrase}"
             # The body may tell why, but the error's text is a fixed one.
-            snorky_log.debug("Error: %s: %s", status, self._hide_key(body))
-            raise RuntimeError(f"Error from Snorky server: {status}")
+            body = self._hide_key(body)
+            snorky_log.debug("Error: %s: %s", status, body)
+            raise StatusError(f"Error from Snorky server: {status}", response.status_code, body)
         try:
             return json.loads(body)
         except ValueError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from snorky import version
+from snorky.cli.call import call
 from snorky.cli.demo import demo
 from snorky.cli.serve import serve
 from snorky.cli.tail import tail
@@ -16,6 +17,7 @@ def main() -> None:
     """The real-time server beside your web application."""
 
 
+main.add_command(call)
 main.add_command(demo)
 main.add_command(serve)
 main.add_command(tail)

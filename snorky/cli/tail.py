@@ -17,6 +17,7 @@ from typing import Any
 import click
 import httpx2
 
+from snorky.cli.options import backend_options, first_key
 from snorky.log import printable
 
 ANSWER_SECONDS = 40.0  # Snorky answers after 15 at the latest, its HTTP address after 30
@@ -34,21 +35,7 @@ class Ended(Exception):
 
 @click.command(short_help="Print the events of the service Events as they come.")
 @click.argument("paths", nargs=-1, metavar="[PATH]...")
-@click.option(
-    "--url",
-    envvar="SNORKY_BACKEND_URL",
-    show_envvar=True,
-    default="http://127.0.0.1:5002/backend",
-    show_default=True,
-    help="Address of the HTTP back end.",
-)
-@click.option(
-    "--key",
-    envvar="SNORKY_API_KEY",
-    show_envvar=True,
-    required=True,
-    help="Its key. Better in the environment: others see the command line.",
-)
+@backend_options
 @click.option(
     "--service",
     default="events_backend",
@@ -71,7 +58,7 @@ def tail(paths: tuple[str, ...], url: str, key: str, service: str, *, as_json: b
     What is printed starts now; nothing older is kept. While Snorky is away it is tried again and
     again, and said on standard error, as is what was missed.
     """
-    tap = Tap(url, key.split(",")[0].strip(), service)
+    tap = Tap(url, first_key(key), service)
     try:
         for updates in tap.follow(list(paths) or None):
             for update in updates:
