@@ -65,6 +65,7 @@ ONLY_IN = {
     "click": ("snorky.cli",),
     "engineio": ("snorky.request_handlers.socketio",),
     "rich": ("snorky.cli",),
+    "watchfiles": ("snorky.cli.reload",),
     "uvloop": ("snorky.cli", "snorky.request_handlers.front_door"),
     "prometheus_client": ("snorky.metrics",),
     "httpx2": ("snorky.backend", "snorky.cli", "snorky.identity.web"),

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +20,9 @@ from snorky import ServiceRegistry
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.ASCII | re.IGNORECASE)
 
 
+Hook = Callable[[], Awaitable[None] | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Served:
     """What a file defines to be served."""
@@ -29,6 +32,8 @@ class Served:
     api_keys: tuple[str, ...]
     allowed_origins: tuple[str, ...] | None
     trusted_proxies: tuple[str, ...] = ()
+    start: Hook | None = None
+    stop: Hook | None = None
 
 
 def load(file: Path, more_origins: Sequence[str] = ()) -> Served:
@@ -59,7 +64,24 @@ def load(file: Path, more_origins: Sequence[str] = ()) -> Served:
     if origins is not None or more_origins:
         origins = (*(origins or ()), *more_origins)
         check_origins(origins)
-    return Served(frontend, backend, api_keys, origins)
+    return Served(
+        frontend,
+        backend,
+        api_keys,
+        origins,
+        start=_hook(module, "start"),
+        stop=_hook(module, "stop"),
+    )
+
+
+def _hook(module: ModuleType, name: str) -> Hook | None:
+    hook = getattr(module, name, None)
+    if hook is not None and not callable(hook):
+        raise click.ClickException(
+            f"{name} in {module.__file__} must be a function without parameters; "
+            f"got {_kind(module, name)}."
+        )
+    return hook
 
 
 def check_origins(origins: Sequence[str]) -> None:

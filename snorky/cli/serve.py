@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import click
 
 from snorky.cli.collector import settle_collector
 from snorky.cli.program import check_proxies, load
+from snorky.cli.reload import serve_again_and_again
 from snorky.cli.server import bind, loop_factory, raise_descriptor_limit, run
 
 
@@ -57,6 +59,11 @@ from snorky.cli.server import bind, loop_factory, raise_descriptor_limit, run
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="What is logged, to standard error; info includes a line per connection.",
 )
+@click.option(
+    "--reload",
+    is_flag=True,
+    help="Start anew whenever a Python file in FILE's folder changes. For development.",
+)
 def serve(
     file: Path,
     host: str,
@@ -66,6 +73,7 @@ def serve(
     allowed_origins: tuple[str, ...],
     trusted_proxies: tuple[str, ...],
     log_level: str,
+    reload: bool,
 ) -> None:
     """Serve the services that FILE, a Python program, defines.
 
@@ -80,10 +88,17 @@ def serve(
       api_key          the key, or a list of keys of which any opens (optional: else the
                        environment variable SNORKY_API_KEY, several separated by commas)
       allowed_origins  a list, as --allowed-origin (optional)
+      start, stop      functions without parameters, plain or async, called in the event
+                       loop before the first client and after the last (optional): for
+                       pools, periodic jobs, listeners
 
     The JavaScript client is at http://HOST:PORT/static/snorky.js. SIGTERM and Ctrl-C stop the
     server: clients are told to come back, calls under way are finished.
     """
+    if reload:
+        arguments = [word for word in sys.argv[1:] if word != "--reload"]
+        serve_again_and_again(file, arguments)
+        return
     logging.basicConfig(
         level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import importlib.util
+import inspect
 import logging
 import signal
 import socket
@@ -20,7 +21,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler, StaticFileHandler
 
 from snorky import ServiceRegistry, close_codes, version
-from snorky.cli.program import Served
+from snorky.cli.program import Hook, Served
 from snorky.log import printable, snorky_log
 from snorky.request_handlers.comet import SnorkyCometHandler
 from snorky.request_handlers.front_door import FrontDoor
@@ -150,6 +151,7 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
             loop.add_signal_handler(number, stopping.set)
+    await call_hook(served.start, "start")
     frontend_server = front_door(served)
     frontend_server.add_sockets(listening)
     backend_server = HTTPServer(backend_application(served))
@@ -168,6 +170,20 @@ async def run(
     await close_clients(served.frontend)
     await backend_server.close_all_connections()
     await frontend_server.close_all_connections()
+    await call_hook(served.stop, "stop")
+
+
+async def call_hook(hook: Hook | None, name: str) -> None:
+    """Call ``start`` or ``stop`` of the program. Raises click.ClickException where it fails."""
+    if hook is None:
+        return
+    try:
+        done = hook()
+        if inspect.isawaitable(done):
+            await done
+    except Exception as error:
+        snorky_log.exception("%s() of the program failed", name)
+        raise click.ClickException(f"{name}() of the program failed: {error}") from error
 
 
 async def finish_calls(registries: Sequence[ServiceRegistry | None]) -> None:

@@ -89,6 +89,18 @@ async def test_other_languages(language: str, serve: Callable[..., Any], tmp_pat
         assert await received(page) == {"type": "visitor", "name": "Ada"}
 
 
+async def test_the_shell_s_recipe_fails_where_the_service_refuses(
+    serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    snorky = serve(EXAMPLES / "live.py")
+    file = tmp_path / "ring.sh"
+    file.write_text((EXAMPLES / "ring.sh").read_text().replace("5002", str(snorky.backend_port)))
+    env = {**os.environ, "SNORKY_API_KEY": "swordfish"}
+    done = subprocess.run(["sh", str(file)], env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Nobody is at home" in done.stdout
+
+
 def test_curl_and_javascript_are_among_them() -> None:
     assert {"sh", "mjs"} <= set(INSTALLED)
 
