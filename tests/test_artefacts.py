@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -101,6 +102,20 @@ def test_the_wheel_carries_the_client_the_extension_the_types_and_the_licence(wh
     assert "-cp311-abi3-" in wheel.name, "one wheel for every Python from 3.11 on"
     assert any(name.endswith("LICENSE") for name in names)
     assert {name.partition("/")[0].partition("-")[0] for name in names} == {"snorky"}
+
+
+def test_the_page_on_pypi_has_no_link_that_leads_nowhere(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        name = next(name for name in opened.namelist() if name.endswith("/METADATA"))
+        metadata = opened.read(name).decode()
+    fields, _, page = metadata.partition("\n\n")
+    assert "Project-URL: Documentation, https://" in fields
+    targets = re.findall(r"\]\(([^)]*)\)", page)
+    assert len(targets) > 20
+    assert [target for target in targets if not target.startswith("https://")] == []
+    images = re.findall(r"!\[[^\]]*\]\(([^)]*)\)", page)
+    assert images
+    assert all("/raw/" in image for image in images)
 
 
 def test_the_source_package_carries_the_package_and_its_licence_alone(artefacts: Path) -> None:
