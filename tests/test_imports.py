@@ -40,6 +40,7 @@ LAYERS = {
     "snorky.client": CORE,
     "snorky.close_codes": WIRE,
     "snorky.connection": CORE,
+    "snorky.deltas": WIRE,
     "snorky._fanout": CORE,
     "snorky.fanout": CORE,
     "snorky.edges": EDGES,

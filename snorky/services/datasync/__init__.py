@@ -9,7 +9,7 @@ from snorky.services.datasync.dealers import (
     SimpleDealer,
     filter_matches,
 )
-from snorky.services.datasync.delta import DeletionDelta, Delta, InsertionDelta, UpdateDelta
+from snorky.deltas import DeletionDelta, Delta, InsertionDelta, UpdateDelta
 from snorky.services.datasync.frontend import DataSyncService
 from snorky.services.datasync.subscription import Subscription, SubscriptionItem
 

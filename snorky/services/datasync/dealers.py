@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from snorky.log import snorky_log
-from snorky.services.datasync.delta import Delta, Row
+from snorky.deltas import Delta, Row
 from snorky.services.datasync.filters import BadQuery, RowTest, compile_filter, filter_matches
 from snorky.services.datasync.subscription import SubscriptionItem
 from snorky.wire import canonical

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from snorky.audience import Audience
 from snorky.log import snorky_log
 from snorky.services.datasync.dealers import Dealer, SharedQuery, SharingDealer
-from snorky.services.datasync.delta import Delta, Row
+from snorky.deltas import Delta, Row
 from snorky.services.datasync.subscription import delta_envelope
 
 if TYPE_CHECKING:

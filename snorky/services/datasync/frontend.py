@@ -13,7 +13,7 @@ from snorky.metrics import metrics
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.services.datasync.dealers import BadQuery, Dealer, SharedQuery, SharingDealer
 from snorky.services.datasync.delivery import ItemSet, Publication
-from snorky.services.datasync.delta import Delta
+from snorky.deltas import Delta
 from snorky.services.datasync.subscription import Subscription
 
 AnyDealer = TypeVar("AnyDealer", bound=Dealer)

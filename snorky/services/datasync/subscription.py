@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast
 
-from snorky.services.datasync.delta import Delta
+from snorky.deltas import Delta
 from snorky.wire import Envelope
 
 if TYPE_CHECKING:
