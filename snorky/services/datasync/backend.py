@@ -7,8 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.deltas import BadDelta, parse_delta
+from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.services.datasync.frontend import DataSyncService
 from snorky.services.datasync.subscription import Subscription, SubscriptionItem
 

@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from snorky.log import snorky_log
 from snorky.deltas import Delta, Row
+from snorky.log import snorky_log
 from snorky.services.datasync.filters import BadQuery, RowTest, compile_filter, filter_matches
 from snorky.services.datasync.subscription import SubscriptionItem
 from snorky.wire import canonical

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from snorky.audience import Audience
+from snorky.deltas import Delta, Row
 from snorky.log import snorky_log
 from snorky.services.datasync.dealers import Dealer, SharedQuery, SharingDealer
-from snorky.deltas import Delta, Row
 from snorky.services.datasync.subscription import delta_envelope
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
+from snorky.deltas import Delta
 from snorky.log import snorky_log
 from snorky.metrics import metrics
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.services.datasync.dealers import BadQuery, Dealer, SharedQuery, SharingDealer
 from snorky.services.datasync.delivery import ItemSet, Publication
-from snorky.deltas import Delta
 from snorky.services.datasync.subscription import Subscription
 
 AnyDealer = TypeVar("AnyDealer", bound=Dealer)
