@@ -36,6 +36,10 @@ class LeaseHeld(Exception):
     """Another's lease on the source still runs."""
 
 
+class EntryTooLarge(ValueError):
+    """The JSON of an entry is larger than ``Retention.entry_bytes``: nothing was appended."""
+
+
 class FenceOld(Exception):
     """The fence is not the newest that this log gave out for the source: nothing was changed."""
 
@@ -118,6 +122,8 @@ class Retention:
     bytes: int = 64 * 1024 * 1024
     seconds: float = 3600.0
     entries: int | None = None
+    entry_bytes: int | None = None
+    """JSON of one entry; what is larger is refused."""
 
 
 class Lease(NamedTuple):
@@ -199,8 +205,9 @@ class Log(abc.ABC):
         """Append one entry and return its position.
 
         ``keep``: for so many seconds the entry is kept beside the log too, whatever is trimmed.
-        Raises FenceOld; TypeError or ValueError for what is no JSON; OverflowError where
-        ``MAX_KEPT_BESIDE`` entries are kept beside the log already. Renews the source's lease.
+        Raises FenceOld; EntryTooLarge; TypeError or ValueError for what is no JSON; OverflowError
+        where ``MAX_KEPT_BESIDE`` entries are kept beside the log already. Renews the source's
+        lease.
         """
 
     @abc.abstractmethod

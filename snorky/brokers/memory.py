@@ -21,6 +21,7 @@ from snorky.brokers.log import (
     UNCHANGED,
     Append,
     Entry,
+    EntryTooLarge,
     FenceOld,
     Lease,
     LeaseHeld,
@@ -205,6 +206,9 @@ class MemoryLog(Window):
         now = self._clock()
         of = self._fenced(source, fence)
         texts = [encode(entry.data) for entry in entries]  # before anything is changed
+        most = self._retention.entry_bytes
+        if most is not None and any(len(text) > most for text in texts):
+            raise EntryTooLarge(f"expected entries of at most {most} bytes")
         if keep and len(self._beside) >= MAX_KEPT_BESIDE:
             self.kept_beside()
             if len(self._beside) >= MAX_KEPT_BESIDE:

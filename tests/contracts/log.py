@@ -11,6 +11,7 @@ from snorky.brokers import (
     Append,
     Broker,
     Entry,
+    EntryTooLarge,
     FenceOld,
     LeaseHeld,
     Position,
@@ -217,6 +218,19 @@ class LogContract:
         (entry,) = log.read(start)
 
         assert {entry.data: 1, entry.data["rows"][0]["id"]: 2}
+
+    async def test_an_entry_may_be_so_large_and_no_larger(self, here: Broker) -> None:
+        log = here.log("orders", Retention(entry_bytes=100))
+        lease = await done(log.take_lease("shop", 10))
+        assert (await done(log.append("x" * 98, key="a"))).seq == 1
+        for refused in (
+            lambda: log.append("x" * 99, key="b"),
+            lambda: log.append_step([Append(1, "c"), Append("x" * 99)], "shop", lease.fence),
+        ):
+            with pytest.raises(EntryTooLarge):
+                await done(refused())
+        assert (await done(log.append(1, key="b"))).seq == 2
+        assert (await done(log.append(1, "c", "shop", lease.fence))).seq == 3
 
     # Positions as text
 
