@@ -205,8 +205,8 @@ def change_json(place: Place, row: Any, ins: list[Item], outs: list[int]) -> dic
         "model": place.model,
         "key": place.key,
         "data": row.narrowed(_fields_of(ins)) if ins else None,
-        "in": [item.id for item in ins],
-        "out": outs,
+        "in": sorted([item.id for item in ins]),
+        "out": sorted(outs),
     }
 
 

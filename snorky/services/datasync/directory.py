@@ -62,7 +62,7 @@ class Directory:
         return self._refetch if dealer is None and name == self._refetch.name else dealer
 
     def key_of(self, model: str) -> tuple[str, ...] | None:
-        """The fields of the key of a model; None where only refetching dealers have to do with it."""
+        """The fields of a model's key; None where only refetching dealers deal in it."""
         dealers = self.by_model.get(model)
         return key_fields(dealers[0]) if dealers else None
 

@@ -61,7 +61,7 @@ class Opened:
 
     def __init__(
         self,
-        id: int,
+        id: int,  # noqa: A002
         page: Page,
         token: Token,
         items: tuple[Item, ...],
