@@ -6,8 +6,10 @@ message stays free of locks. They are read when somebody asks for ``/metrics``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -40,9 +42,43 @@ class Metrics:
     tokens_overflowed: int = 0
     backend_requests: int = 0
     backend_refused: int = 0
+    resumes: dict[str, int] = field(default_factory=dict)
+    """By outcome: "recovered", or the reason of a refusal."""
 
+    def count_resume(self, outcome: str) -> None:
+        self.resumes[outcome] = self.resumes.get(outcome, 0) + 1
+
+    def watch_log(self, name: str, owner: Owner, figures: Callable[[Owner], LogFigures]) -> None:
+        """Show the figures of a log under the name of its service, while its owner lives."""
+        _logs[name] = (weakref.ref(owner), figures)
+
+
+@dataclass(frozen=True, slots=True)
+class LogFigures:
+    """What a process knows of a log, now."""
+
+    head: int
+    first: int
+    bytes: int
+    lag: float
+    items: int
+
+
+Owner = TypeVar("Owner")
+
+_logs: dict[str, tuple[weakref.ref[Any], Callable[[Any], LogFigures]]] = {}
+
+LABELLED = {"resumes"}
 
 GAUGES = {"clients", "rpc_pending", "subscriptions"}
+
+LOG_HELP = {
+    "head": "Sequence of the newest entry",
+    "first": "Sequence of the oldest entry that is kept",
+    "bytes": "Bytes kept, of entries and of notes",
+    "lag": "Seconds by which this process is behind the head",
+    "items": "Queries that pages share",
+}
 
 HELP = {
     "clients": "Clients connected now",
@@ -66,6 +102,7 @@ HELP = {
     "tokens_expired": "Subscription tokens that nobody acquired in time",
     "tokens_overflowed": "Subscription tokens ended because too much was kept for them",
     "backend_requests": "Requests to the HTTP back end",
+    "resumes": "Subscriptions that pages opened, by outcome",
     "backend_refused": "Requests to the HTTP back end refused (key, size, format)",
 }
 
@@ -74,11 +111,32 @@ metrics = Metrics()
 
 class _SnorkyCollector(Collector):
     def collect(self) -> Iterable[Metric]:
-        for field in fields(metrics):
-            family = GaugeMetricFamily if field.name in GAUGES else CounterMetricFamily
-            yield family(
-                f"snorky_{field.name}", HELP[field.name], value=getattr(metrics, field.name)
-            )
+        for each in fields(metrics):
+            if each.name in LABELLED:
+                continue
+            family = GaugeMetricFamily if each.name in GAUGES else CounterMetricFamily
+            yield family(f"snorky_{each.name}", HELP[each.name], value=getattr(metrics, each.name))
+        resumes = CounterMetricFamily("snorky_resumes", HELP["resumes"], labels=["outcome"])
+        for outcome, value in metrics.resumes.items():
+            resumes.add_metric([outcome], value)
+        yield resumes
+        yield from _log_families()
+
+
+def _log_families() -> Iterable[Metric]:
+    families = {
+        name: GaugeMetricFamily(f"snorky_log_{name}", text, labels=["service"])
+        for name, text in LOG_HELP.items()
+    }
+    for service, (reference, figures) in tuple(_logs.items()):
+        owner = reference()
+        if owner is None:
+            del _logs[service]
+            continue
+        known = figures(owner)
+        for name, family in families.items():
+            family.add_metric([service], getattr(known, name))
+    return families.values()
 
 
 _registry = CollectorRegistry()

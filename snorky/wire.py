@@ -80,7 +80,8 @@ def canonical(value: Any) -> str:
 
 def _encode_by_standard_library(value: Any) -> bytes:
     try:
-        plain = json.loads(json.dumps(value), parse_constant=_null_for_constant)
+        text = json.dumps(value, default=_raw_value)
+        plain = json.loads(text, parse_constant=_null_for_constant)
     except RecursionError as error:
         raise ValueError(TOO_DEEP) from error
     try:
@@ -88,6 +89,13 @@ def _encode_by_standard_library(value: Any) -> bytes:
     except UnicodeEncodeError:
         # UTF-8 cannot carry lone surrogates, escapes can.
         return json.dumps(plain, separators=(",", ":")).encode("ascii")
+
+
+def _raw_value(value: Any) -> Any:
+    """What was encoded before, and stands among what msgspec refuses."""
+    if isinstance(value, msgspec.Raw):
+        return json.loads(bytes(value))
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def _sorted_text(value: Any) -> str:

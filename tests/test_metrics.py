@@ -15,7 +15,15 @@ from tornado.web import Application
 
 from snorky import ServiceRegistry
 from snorky.limits import Limits
-from snorky.metrics import GAUGES, HELP, Metrics, metrics, prometheus_text
+from snorky.metrics import (
+    GAUGES,
+    HELP,
+    LOG_HELP,
+    LogFigures,
+    Metrics,
+    metrics,
+    prometheus_text,
+)
 from snorky.request_handlers.http import BackendHTTPHandler, MetricsHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
@@ -112,13 +120,34 @@ async def moved(site: Site) -> Moved:
 # The text
 
 
+def test_a_log_is_shown_under_the_name_of_its_service() -> None:
+    class Owner: ...
+
+    owner = Owner()
+    metrics.watch_log("tasks", owner, lambda owner: LogFigures(7, 3, 100, 0.5, 2))
+    lines = prometheus_text().decode().splitlines()
+    for name, value in {"head": 7, "first": 3, "bytes": 100, "lag": 0.5, "items": 2}.items():
+        assert f'snorky_log_{name}{{service="tasks"}} {float(value)}' in lines
+
+    del owner
+    assert 'service="tasks"' not in prometheus_text().decode()
+
+
+def test_openings_are_shown_by_outcome() -> None:
+    before = metrics.resumes.get("trimmed", 0)
+    metrics.count_resume("trimmed")
+    text = prometheus_text().decode()
+    assert f'snorky_resumes_total{{outcome="trimmed"}} {float(before + 1)}' in text
+
+
 def test_every_metric_has_a_kind_a_name_and_a_help_that_prometheus_understands() -> None:
     families = {
         family.name: family for family in text_string_to_metric_families(prometheus_text().decode())
     }
 
-    assert sorted(families) == sorted(f"snorky_{name}" for name in NAMES)
-    for name in NAMES:
+    labelled = {"resumes", *(f"log_{name}" for name in LOG_HELP)}
+    assert sorted(families) == sorted(f"snorky_{name}" for name in {*NAMES, *labelled})
+    for name in set(NAMES) - labelled:
         family = families[f"snorky_{name}"]
         assert family.type == ("gauge" if name in GAUGES else "counter")
         assert family.documentation == HELP[name]
@@ -129,6 +158,7 @@ def test_every_metric_has_a_kind_a_name_and_a_help_that_prometheus_understands()
 
 def test_every_metric_is_documented_and_nothing_else_is() -> None:
     assert set(HELP) == set(NAMES)
+    assert LOG_HELP.keys() == LogFigures.__dataclass_fields__.keys()
     assert set(NAMES) > GAUGES
     assert all(re.fullmatch(r"[a-z][a-z_]*[a-z]", name) for name in NAMES)
 

@@ -7,78 +7,41 @@ made it.
 from __future__ import annotations
 
 import abc
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Any
 
+from snorky.brokers.log import (
+    Append,
+    BrokerUnavailable,
+    Entry,
+    EntryTooLarge,
+    FenceOld,
+    Lease,
+    LeaseHeld,
+    Log,
+    Position,
+    PositionLost,
+    Retention,
+)
 from snorky.wire import Envelope
 
+__all__ = [
+    "Append",
+    "Broker",
+    "BrokerUnavailable",
+    "Deliver",
+    "Entry",
+    "EntryTooLarge",
+    "FenceOld",
+    "Lease",
+    "LeaseHeld",
+    "Log",
+    "Position",
+    "PositionLost",
+    "Retention",
+]
+
 Deliver = Callable[[Envelope], None]
-
-
-class BrokerUnavailable(Exception):
-    """The broker cannot be reached, or did not accept what it was given in time."""
-
-
-class Position(NamedTuple):
-    """A place in a log: ``epoch`` names the log's life, ``seq`` counts its entries from 1.
-
-    ``nonce`` is the entry's own: a log that lost its newest entries and counts them anew is
-    recognised by it. The position before the first entry is ``(epoch, 0, "")``.
-    """
-
-    epoch: str
-    seq: int
-    nonce: str
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of a log: ``data`` is any JSON value."""
-
-    position: Position
-    data: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """How much a log keeps; past any of them the oldest entries go."""
-
-    entries: int = 10_000
-    bytes: int = 64 * 1024 * 1024
-    seconds: float = 3600.0
-
-
-class PositionLost(Exception):
-    """The log does not hold what comes after this position (any more)."""
-
-
-class Log(abc.ABC):
-    """An ordered, bounded list of entries that every process reads alike.
-
-    Every process follows a log densely and in order: no entry is skipped or seen twice.
-    """
-
-    @abc.abstractmethod
-    def append(self, data: Any, key: str | None = None) -> Position | Awaitable[Position]:
-        """Append one entry, whole or not at all, and return its position.
-
-        The same ``key`` again while its entry is kept appends nothing and returns that entry's
-        position. Raises BrokerUnavailable.
-        """
-
-    @property
-    @abc.abstractmethod
-    def head(self) -> Position:
-        """The position of the newest entry."""
-
-    @abc.abstractmethod
-    def read(self, after: Position, limit: int = 1000) -> Sequence[Entry]:
-        """Return up to ``limit`` entries after a position, oldest first. Raises PositionLost."""
-
-    @abc.abstractmethod
-    def follow(self, deliver: Callable[[Entry], None]) -> Callable[[], None]:
-        """Call ``deliver`` with every entry from now on; returns a function that ends it."""
 
 
 class Broker(abc.ABC):

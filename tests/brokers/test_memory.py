@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from snorky.brokers import Broker, PositionLost, Retention
+from snorky.brokers import Broker, FenceOld, PositionLost, Retention, memory
+from snorky.brokers.log import KEYS_PER_SOURCE
 from snorky.brokers.memory import SWEEP_EVERY, MemoryBroker
 from snorky.wire import Envelope
 from tests.contracts.broker import BrokerContract
@@ -105,15 +106,14 @@ def test_a_log_forgets_what_is_too_old(broker: MemoryBroker, clock: Clock) -> No
     with pytest.raises(PositionLost):
         log.read(start)
     assert [entry.data for entry in log.read(first)] == [2]
-    assert log.append(3, key="a").seq == 3
 
 
-def test_a_key_is_free_again_when_its_entry_is_too_old(broker: MemoryBroker, clock: Clock) -> None:
+def test_a_key_is_remembered_when_its_entry_is_too_old(broker: MemoryBroker, clock: Clock) -> None:
     log = broker.log("orders", Retention(seconds=60))
-    log.append(1, key="a")
+    first = log.append(1, key="a")
     clock.now += 61
 
-    assert log.append(2, key="a").seq == 2
+    assert log.append(2, key="a") == first
 
 
 @pytest.mark.parametrize("retention", [Retention(entries=3), Retention(bytes=1000)])
@@ -125,7 +125,63 @@ def test_a_log_that_nobody_reads_keeps_no_more_than_it_may(
         log.append("x" * 300, key=str(number))
 
     assert len(log._kept) == 3
-    assert len(log._positions_by_key) == 3
+
+
+def test_no_more_keys_are_remembered_than_may_be(broker: MemoryBroker) -> None:
+    log = broker.log("orders")
+    for number in range(KEYS_PER_SOURCE + 100):
+        log.append(1, key=str(number))
+
+    source = log._sources[None]
+    assert len(source.positions_by_key) == len(source._newest_keys) == KEYS_PER_SOURCE
+
+
+def test_what_is_kept_beside_a_log_is_bounded(
+    broker: MemoryBroker, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "MAX_KEPT_BESIDE", 3)
+    log = broker.log("orders")
+    for number in range(3):
+        log.append(number, keep=60)
+    with pytest.raises(OverflowError, match="3 entries are kept"):
+        log.append(3, keep=60)
+    assert log.head.seq == 3
+    clock.now += 61
+    log.append(3, keep=60)
+
+
+def test_the_older_half_is_counted_in_seconds(broker: MemoryBroker, clock: Clock) -> None:
+    log = broker.log("orders", Retention(seconds=60))
+    log.append(1)
+    clock.now += 20
+    log.append(2)
+    clock.now += 15
+    assert log.halfway == 1
+    clock.now += 16
+    assert log.halfway == 2
+    clock.now += 14
+    assert log.halfway == 2  # the first has left
+    log.append(3)
+    assert log.halfway == 2
+
+
+def test_a_log_that_rests_is_trimmed_when_told(broker: MemoryBroker, clock: Clock) -> None:
+    log = broker.log("orders", Retention(seconds=60))
+    last = log.append(1)
+    clock.now += 61
+    log.trim()
+
+    assert (log.first, log.bytes_kept) == (last, 0)
+
+
+def test_a_fence_of_a_former_life_is_refused() -> None:
+    old = MemoryBroker().log("orders").take_lease("shop", 10)
+    log = MemoryBroker().log("orders")
+    with pytest.raises(FenceOld):
+        log.append(1, "a", "shop", old.fence)
+    log.take_lease("shop", 10)
+    with pytest.raises(FenceOld):
+        log.append(1, "a", "shop", old.fence)
 
 
 def test_a_log_that_lost_everything_still_knows_its_head(

@@ -4,67 +4,17 @@ A broker's own tests subclass ``BrokerContract`` and say how to make two brokers
 as two processes of one Snorky are; a broker of one process gives the same one twice.
 """
 
-import asyncio
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from snorky.brokers import Broker, Entry, Position, PositionLost, Retention
+from snorky.brokers import Broker
 from snorky.wire import Envelope
-
-DEADLINE = 5.0
-
-
-async def done(result: Any) -> Any:
-    """What a method of a broker returns: at once, or after a while."""
-    return await result if inspect.isawaitable(result) else result
+from tests.contracts.log import Inbox, LogContract, done
 
 
-class Inbox:
-    """Receives publications or entries; ``next`` waits for one."""
-
-    def __init__(self) -> None:
-        self._received: asyncio.Queue[Any] = asyncio.Queue()
-
-    def deliver(self, item: Any) -> None:
-        self._received.put_nowait(item)
-
-    async def next(self) -> Any:
-        async with asyncio.timeout(DEADLINE):
-            return await self._received.get()
-
-    async def messages(self, count: int) -> list[Any]:
-        return [(await self.next())["message"] for _ in range(count)]
-
-    @property
-    def is_empty(self) -> bool:
-        return self._received.empty()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what a broker of several processes makes true a little later."""
-    async with asyncio.timeout(DEADLINE):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-class BrokerContract:
+class BrokerContract(LogContract):
     """Subclass it as ``TestMyBroker`` and override the fixture ``joined``."""
-
-    @pytest.fixture
-    def joined(self) -> tuple[Broker, Broker]:
-        """Two brokers that were started; may be asynchronous, and stop them afterwards."""
-        raise NotImplementedError
-
-    @pytest.fixture
-    def here(self, joined: tuple[Broker, Broker]) -> Broker:
-        return joined[0]
-
-    @pytest.fixture
-    def there(self, joined: tuple[Broker, Broker]) -> Broker:
-        return joined[1]
 
     # Publications
 
@@ -173,148 +123,6 @@ class BrokerContract:
 
         assert await inbox.messages(1) == [1]
         assert await late.messages(1) == [2]
-
-    # Logs
-
-    async def test_a_log_counts_its_entries_from_one(self, here: Broker) -> None:
-        log = here.log("orders")
-        start = log.head
-        assert (start.seq, start.nonce) == (0, "")
-
-        first = await done(log.append({"total": 1}))
-        second = await done(log.append(["größer", None]))
-
-        assert [position.seq for position in (first, second)] == [1, 2]
-        assert {position.epoch for position in (start, first, second)} == {start.epoch}
-        assert first.nonce != second.nonce
-        await until(lambda: log.head == second)
-
-    async def test_every_process_reads_the_same_entries(self, here: Broker, there: Broker) -> None:
-        start = there.log("orders").head
-        positions = [await done(here.log("orders").append(number)) for number in range(5)]
-        await until(lambda: there.log("orders").head == positions[-1])
-
-        for log in (here.log("orders"), there.log("orders")):
-            assert list(log.read(start)) == [
-                Entry(position, number) for number, position in enumerate(positions)
-            ]
-            assert list(log.read(positions[2])) == [Entry(positions[3], 3), Entry(positions[4], 4)]
-            assert list(log.read(start, limit=2)) == [
-                Entry(positions[0], 0),
-                Entry(positions[1], 1),
-            ]
-            assert list(log.read(positions[4])) == []
-
-    async def test_logs_of_different_names_are_different_logs(self, here: Broker) -> None:
-        orders, visits = here.log("orders"), here.log("visits")
-        start = visits.head
-        await done(orders.append(1))
-
-        assert list(visits.read(start)) == []
-        assert here.log("orders") is orders
-
-    async def test_whoever_follows_a_log_sees_every_entry_once_and_in_order(
-        self, here: Broker, there: Broker
-    ) -> None:
-        inbox = Inbox()
-        await done(here.log("orders").append("before"))
-        await until(lambda: there.log("orders").head.seq == 1)
-        there.log("orders").follow(inbox.deliver)
-        work = [here.log("orders").append(number) for number in range(100)]
-        positions = [await done(result) for result in work]
-
-        entries = [await inbox.next() for _ in range(100)]
-        assert entries == [Entry(position, n) for n, position in enumerate(positions)]
-        assert [entry.position.seq for entry in entries] == list(range(2, 102))
-
-    async def test_what_one_follows_can_be_read_at_once(self, here: Broker) -> None:
-        """Who catches up reads to the head and follows from there, without a gap."""
-        log = here.log("orders")
-        start = log.head
-        seen: asyncio.Queue[list[int]] = asyncio.Queue()
-
-        def deliver(entry: Entry) -> None:
-            assert log.head == entry.position
-            seen.put_nowait([kept.data for kept in log.read(start)])
-
-        log.follow(deliver)
-        for number in range(3):
-            await done(log.append(number))
-
-        async with asyncio.timeout(DEADLINE):
-            assert [await seen.get() for _ in range(3)] == [[0], [0, 1], [0, 1, 2]]
-
-    async def test_following_ends(self, here: Broker) -> None:
-        log = here.log("orders")
-        inbox, witness = Inbox(), Inbox()
-        end = log.follow(inbox.deliver)
-        log.follow(witness.deliver)
-        await done(log.append(1))
-        assert (await inbox.next()).data == 1
-        end()
-        await done(log.append(2))
-
-        assert [(await witness.next()).data for _ in range(2)] == [1, 2]
-        assert inbox.is_empty
-
-    async def test_the_same_key_again_appends_nothing(self, here: Broker, there: Broker) -> None:
-        inbox = Inbox()
-        here.log("orders").follow(inbox.deliver)
-        first = await done(here.log("orders").append(1, key="a"))
-        again = await done(there.log("orders").append(2, key="a"))
-        other = await done(there.log("orders").append(3, key="b"))
-
-        assert again == first
-        assert [(await inbox.next()).data for _ in range(2)] == [1, 3]
-        await until(lambda: here.log("orders").head == other)
-        assert other.seq == 2
-
-    async def test_the_oldest_entries_go_first(self, here: Broker) -> None:
-        log = here.log("orders", Retention(entries=3))
-        start = log.head
-        positions = [await done(log.append(number, key=str(number))) for number in range(5)]
-        await until(lambda: log.head == positions[-1])
-
-        assert [entry.data for entry in log.read(positions[1])] == [2, 3, 4]
-        for lost in (start, positions[0]):
-            with pytest.raises(PositionLost):
-                log.read(lost)
-        repeated = await done(log.append(5, key="0"))
-        assert repeated.seq == 6
-
-    async def test_a_log_is_bounded_in_bytes(self, here: Broker) -> None:
-        log = here.log("orders", Retention(bytes=1000))
-        positions = [await done(log.append(f"{number}" + "x" * 300)) for number in range(5)]
-        await until(lambda: log.head == positions[-1])
-
-        with pytest.raises(PositionLost):
-            log.read(positions[0])
-        assert [entry.data[0] for entry in log.read(positions[3])] == ["4"]
-
-    async def test_a_position_of_another_life_of_the_log_is_lost(self, here: Broker) -> None:
-        log = here.log("orders")
-        first = await done(log.append(1))
-        second = await done(log.append(2))
-        await until(lambda: log.head == second)
-
-        for wrong in (
-            Position("another epoch", 0, ""),
-            first._replace(epoch="another epoch"),
-            first._replace(nonce="another"),
-            second._replace(nonce="another"),
-            second._replace(seq=3),
-        ):
-            with pytest.raises(PositionLost):
-                log.read(wrong)
-
-    async def test_what_cannot_be_encoded_is_not_appended(self, here: Broker) -> None:
-        log = here.log("orders")
-        head = log.head
-
-        with pytest.raises((TypeError, ValueError)):
-            await done(log.append(object(), key="a"))
-        assert log.head == head
-        assert (await done(log.append(1, key="a"))).seq == 1
 
     # What processes share
 

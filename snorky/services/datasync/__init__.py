@@ -1,5 +1,6 @@
 """DataSync: views in browsers that stay equal to queries on the application's database."""
 
+from snorky.deltas import DeletionDelta, Delta, InsertionDelta, UpdateDelta
 from snorky.services.datasync.backend import DataSyncBackend
 from snorky.services.datasync.dealers import (
     BadQuery,
@@ -9,7 +10,6 @@ from snorky.services.datasync.dealers import (
     SimpleDealer,
     filter_matches,
 )
-from snorky.services.datasync.delta import DeletionDelta, Delta, InsertionDelta, UpdateDelta
 from snorky.services.datasync.frontend import DataSyncService
 from snorky.services.datasync.subscription import Subscription, SubscriptionItem
 

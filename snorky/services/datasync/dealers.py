@@ -7,23 +7,22 @@ model. It knows rows and queries; who is told how is not its business.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, cast
 
+from snorky.deltas import Delta, Row
 from snorky.log import snorky_log
-from snorky.services.datasync.delta import Delta, Row
 from snorky.services.datasync.filters import BadQuery, RowTest, compile_filter, filter_matches
+from snorky.services.datasync.items import SharedQuery
 from snorky.services.datasync.subscription import SubscriptionItem
 from snorky.wire import canonical
-
-if TYPE_CHECKING:
-    from snorky.services.datasync.delivery import ItemSet
 
 __all__ = [
     "BadQuery",
     "BroadcastDealer",
     "Dealer",
     "FilterDealer",
+    "RefetchDealer",
     "SimpleDealer",
     "filter_matches",
 ]
@@ -48,6 +47,18 @@ class Dealer(ABC):
 
     model: str
     """The model whose deltas this dealer hears of."""
+
+    key: str | tuple[str, ...] = "id"
+    """The field, or the fields, that tell a row from the others of its model. All dealers of a
+    model say the same."""
+
+    fields: Sequence[str] | None = None
+    """The fields that pages of the new wire are shown; the key's are always among them. None: all.
+    An update that changes none of them is not told. Classic subscriptions hear whole rows."""
+
+    types: ClassVar[dict[str, Any]] = {}
+    """Fields that are not what their JSON is: ``{"price": Decimal, "due": datetime}``. Filters
+    compare them as such."""
 
     @abstractmethod
     def add_subscription_item(self, item: SubscriptionItem) -> None:
@@ -92,19 +103,6 @@ class Dealer(ABC):
         )
 
 
-class SharedQuery:
-    """One query of one dealer, for everybody who asks for it: evaluated once per row."""
-
-    __slots__ = ("item_sets", "items", "key", "matches")
-
-    def __init__(self, key: str, matches: RowTest) -> None:
-        self.key = key
-        self.matches = matches
-        self.items: dict[SubscriptionItem, None] = {}
-        self.item_sets: dict[ItemSet, None] = {}
-        """The sets of subscriptions that hold an item with this query; kept by the service."""
-
-
 class SharingDealer(Dealer):
     """A dealer whose items with equal queries share one entry.
 
@@ -113,6 +111,10 @@ class SharingDealer(Dealer):
     """
 
     shares_queries: ClassVar[bool] = True
+    """Whether matches are queries; else they are items, as the methods of Dealer say them."""
+
+    hears_of_items: ClassVar[bool] = False
+    """Whether it is told of every item that is authorised, because it listens to that."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -121,24 +123,25 @@ class SharingDealer(Dealer):
             and cls.get_subscription_items_for_model
             is SharingDealer.get_subscription_items_for_model
         )
+        cls.hears_of_items = not (
+            cls.shares_queries
+            and cls.add_subscription_item is SharingDealer.add_subscription_item
+            and cls.remove_subscription_item is SharingDealer.remove_subscription_item
+        )
 
     def __init__(self) -> None:
         self._queries: dict[str, SharedQuery] = {}
         self._query_by_item: dict[SubscriptionItem, SharedQuery] = {}
 
     def add_subscription_item(self, item: SubscriptionItem) -> None:
-        key = self._get_key(item.query)
-        query = self._queries.get(key)
-        if query is None:
-            query = self._queries[key] = SharedQuery(key, self._compile(item.query))
+        query = self.share(item.query)
         query.items[item] = None
         self._query_by_item[item] = query
 
     def remove_subscription_item(self, item: SubscriptionItem) -> None:
         query = self._query_by_item.pop(item)
         del query.items[item]
-        if not query.items:
-            del self._queries[query.key]
+        self.unshare(query)
 
     def get_subscription_items_for_model(self, model: Row) -> Iterable[SubscriptionItem]:
         return [item for query in self.get_matching_queries(model) for item in query.items]
@@ -151,12 +154,40 @@ class SharingDealer(Dealer):
         """The entry of an item; None where this dealer speaks of single items."""
         return self._query_by_item.get(item) if self.shares_queries else None
 
-    def _get_key(self, query: Any) -> str:
+    def share(self, query: Any) -> SharedQuery:
+        """The entry of a query, made at its first use; each call is undone by ``unshare``.
+
+        Raises BadQuery.
+        """
+        key = self.get_key(query)
+        shared = self._queries.get(key)
+        if shared is None:
+            shared = self._queries[key] = self._make(key, query)
+        shared.shares += 1
+        return shared
+
+    def unshare(self, shared: SharedQuery) -> None:
+        shared.shares -= 1
+        if not shared.shares:
+            self._drop(shared)
+
+    def check(self, query: Any) -> None:
+        """Raise BadQuery where the query is none; nothing is kept."""
+        if self.get_key(query) not in self._queries:
+            self._compile(query)
+
+    def get_key(self, query: Any) -> str:
         """Equal for queries that match the same rows. Raises BadQuery."""
-        try:
-            return canonical(query)
-        except (TypeError, ValueError) as error:
-            raise BadQuery(f"expected a JSON value: {error}") from error
+        return self._get_key(query)
+
+    def _make(self, key: str, query: Any) -> SharedQuery:
+        return SharedQuery(key, self._compile(query))
+
+    def _drop(self, shared: SharedQuery) -> None:
+        del self._queries[shared.key]
+
+    def _get_key(self, query: Any) -> str:
+        return canonical_query(query)
 
     def _compile(self, query: Any) -> RowTest:
         """The query as a function of a row. Raises BadQuery."""
@@ -181,12 +212,69 @@ class SimpleDealer(SharingDealer):
         query = self._queries.get(self._get_key(self.get_key_for_model(row)))
         return [] if query is None else [query]
 
+    def _compile(self, query: Any) -> RowTest:
+        key = self._get_key(query)
+        return lambda row: self._get_key(self.get_key_for_model(row)) == key
+
 
 class FilterDealer(SharingDealer):
     """A subscription's query is a filter, e.g. ``["==", "color", "blue"]``."""
 
     def _compile(self, query: Any) -> RowTest:
         return compile_filter(query)
+
+
+class RefetchDealer(SharingDealer):
+    """Any query of the application's own over ``models``: pages hear that it changed, not how.
+
+    A touched page asks the application's own view again. ``matches`` may say which rows matter to
+    a query; without it every change of the models does. For pages of the new wire alone.
+    """
+
+    models: Sequence[str] = ()
+    model = ""
+
+    def get_models(self, query: Any) -> Sequence[str]:
+        """The models whose changes touch a query. Raises BadQuery."""
+        return self.models
+
+    def matches(self, row: Row, query: Any) -> bool:
+        """Whether a row that came, changed (old or new) or went matters to a query."""
+        return True
+
+    def get_matching_queries(self, row: Row) -> list[SharedQuery]:
+        return []  # classic subscriptions hear of rows, and these tell none
+
+
+class AnyRefetchDealer(RefetchDealer):
+    """The one that every service has: its query names the models, ``{"models": [...]}``."""
+
+    name = "refetch"
+
+    def get_models(self, query: Any) -> Sequence[str]:
+        models = query.get("models") if isinstance(query, dict) else None
+        if (
+            not isinstance(models, list)
+            or not 0 < len(models) <= MAX_REFETCH_MODELS
+            or not all(isinstance(model, str) for model in models)
+        ):
+            raise BadQuery(
+                'expected {"models": [...]} with the names of 1 to '
+                f"{MAX_REFETCH_MODELS} models; got {canonical_query(query)[:100]}"
+            )
+        return models
+
+
+MAX_REFETCH_MODELS = 100
+"""Models in a query of the dealer "refetch"."""
+
+
+def canonical_query(query: Any) -> str:
+    """Equal for queries that are equal as JSON. Raises BadQuery."""
+    try:
+        return canonical(query)
+    except (TypeError, ValueError) as error:
+        raise BadQuery(f"expected a JSON value: {error}") from error
 
 
 def _matches_every_row(row: Row) -> bool:

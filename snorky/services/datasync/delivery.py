@@ -1,89 +1,30 @@
-"""Who hears of a delta: subscriptions that ask for the same, and one delta on its way to them.
+"""Who hears of a change: of a delta as it was published, and of an entry as pages see it.
 
-Nothing here runs once per subscriber. Subscriptions with the same items form an item set; dealers
-say which item sets a delta matches; each item set is told once, through its audience.
+Nothing here runs once per subscriber. Dealers say which shared queries match; each set of classic
+subscriptions is told once, and each crowd of connections gets one frame for an entry.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
-from snorky.audience import Audience
+from snorky.deltas import Delta, Row
 from snorky.log import snorky_log
-from snorky.services.datasync.dealers import Dealer, SharedQuery, SharingDealer
-from snorky.services.datasync.delta import Delta, Row
-from snorky.services.datasync.subscription import delta_envelope
+from snorky.services.datasync.dealers import Dealer, RefetchDealer, SharingDealer
+from snorky.services.datasync.directory import Directory, refetches
+from snorky.services.datasync.folding import Change
+from snorky.services.datasync.items import Crowd, Item, ItemSet, Note, Place
+from snorky.services.datasync.subscription import SubscriptionItem
+from snorky.wire import Envelope
 
-if TYPE_CHECKING:
-    from snorky.services.datasync.subscription import Subscription
-    from snorky.wire import Envelope
 
-
-class ItemSet:
-    """Subscriptions that ask for exactly the same, and so hear exactly the same.
-
-    One that is not ``shared`` belongs to a single subscription, at least one of whose items is
-    with a dealer that speaks to subscriptions one by one.
-    """
-
-    __slots__ = ("_audiences", "_waiting", "queries", "service_name", "shared")
-
-    def __init__(self, service_name: str, queries: frozenset[SharedQuery], *, shared: bool) -> None:
-        self.service_name = service_name
-        self.queries = queries
-        self.shared = shared
-        # One is enough unless a client holds several of these subscriptions: it is in as many
-        # audiences as it has to hear things.
-        self._audiences: list[Audience] = []
-        self._waiting: dict[Subscription, None] = {}
-        for query in queries:
-            query.item_sets[self] = None
-
-    def add(self, subscription: Subscription) -> None:
-        """Let a subscription that nobody has acquired yet hear what is sent from now on."""
-        self._waiting[subscription] = None
-        subscription.item_set = self
-
-    def acquired(self, subscription: Subscription) -> None:
-        """The subscription has got its client."""
-        del self._waiting[subscription]
-        for audience in self._audiences:
-            if subscription.client not in audience:
-                break
-        else:
-            audience = Audience()
-            self._audiences.append(audience)
-        audience.add(subscription.client)
-        subscription.audience = audience
-
-    def remove(self, subscription: Subscription) -> None:
-        subscription.item_set = None
-        self._waiting.pop(subscription, None)
-        audience, subscription.audience = subscription.audience, None
-        if audience is not None:
-            audience.remove(subscription.client)
-            if not audience:
-                self._audiences.remove(audience)
-
-    def close_if_empty(self) -> bool:
-        """Leave the queries once no subscription is left. Returns whether that is so."""
-        if self._audiences or self._waiting:
-            return False
-        for query in self.queries:
-            query.item_sets.pop(self, None)
-        return True
-
-    def send(self, envelope: Envelope) -> None:
-        # Copies: a subscription that keeps too much ends, and what a user's own client does in
-        # send is unknown.
-        for audience in tuple(self._audiences):
-            audience.send(envelope)
-        for subscription in tuple(self._waiting):
-            subscription.send(envelope)
+def delta_envelope(service_name: str, delta: Delta) -> Envelope:
+    return Envelope(service_name, {"type": "delta", "delta": delta.for_json()})
 
 
 class Publication:
-    """One delta on its way: which item sets match the row before, and which the row after."""
+    """One delta on its way to classic subscriptions: which match the row before, which after."""
 
     __slots__ = ("_after", "_before", "_delta", "_others")
 
@@ -103,9 +44,7 @@ class Publication:
         try:
             dealer.deliver_delta(self._delta)
         except Exception:
-            snorky_log.exception(
-                'Dealer "%s" failed to deliver a delta of model "%s"', dealer.name, dealer.model
-            )
+            _log_delivery(dealer)
 
     def tell(self, item_set: ItemSet, delta: Delta) -> None:
         """A dealer of a user's own delivers ``delta`` to the one subscription of an item set.
@@ -149,3 +88,246 @@ def _match(dealer: SharingDealer, row: Row | None, matched: dict[ItemSet, None])
         return
     for query in queries:
         matched.update(query.item_sets)
+
+
+def _log_delivery(dealer: Dealer) -> None:
+    snorky_log.exception(
+        'Dealer "%s" failed to deliver a delta of model "%s"', dealer.name, dealer.model
+    )
+
+
+# The new wire
+
+
+class Representative:
+    """Stands for all pages before a dealer of a user's own: the subscription of a shared item."""
+
+    token = ""
+
+    def __init__(self, item: SubscriptionItem, service: Any) -> None:
+        self.items = [item]
+        self.service = service
+
+    @property
+    def client(self) -> Any:
+        raise RuntimeError(
+            "expected a dealer that matches by rows and queries: items are shared by pages, "
+            "so there is no client to look at"
+        )
+
+    def deliver_delta(self, delta: Delta) -> None:
+        """Pages hear by what the dealer matches."""
+
+
+class Failed(Exception):
+    """A dealer could not match a row: what its pages show cannot be promised."""
+
+
+class Touches:
+    """What an entry does to items: for each the rows that are in it now, and those that left."""
+
+    def __init__(self) -> None:
+        self.by_item: dict[Item, list[tuple[int, Change, bool]]] = {}
+        self.failed: dict[Dealer, None] = {}
+
+    def add(
+        self,
+        number: int,
+        change: Change,
+        dealer: Dealer,
+        within: Callable[[Dealer, Row], Iterable[Item]],
+        *,
+        several: bool,
+    ) -> None:
+        """Ask a dealer for the ``number``-th change of the entry.
+
+        ``several``: the entry may hold several transactions, so that rows between count.
+        """
+        if change.is_nothing and not several:
+            return
+        try:
+            new, others = _sides(dealer, change, within, several=several)
+        except Failed:
+            self.failed[dealer] = None
+            return
+        if not change.is_nothing:
+            for item in new:
+                if item not in others or change.shows_in(item.fields):
+                    self.by_item.setdefault(item, []).append((number, change, True))
+        for item in others:
+            if item not in new:
+                self.by_item.setdefault(item, []).append((number, change, False))
+
+    def note(self, seq: int) -> int:
+        """Note them beside their items; returns what that costs, in bytes."""
+        cost, kept = 0, set()
+        for item, touched in self.by_item.items():
+            for _, change, is_in in touched:
+                cost += item.note(seq, change.place, change.kept if is_in else None)
+                if is_in and id(change) not in kept:
+                    kept.add(id(change))
+                    cost += len(change.kept)
+        return cost
+
+    def notes(self, seq: int, wanted: Iterable[Item]) -> Iterator[tuple[Item, Note]]:
+        for item in wanted:
+            for _, change, is_in in self.by_item.get(item, ()):
+                yield item, Note(seq, change.place, change.kept if is_in else None)
+
+    def crowds(self) -> dict[Crowd, list[Item]]:
+        """The crowds that hold a touched item, each with those of theirs."""
+        crowds: dict[Crowd, list[Item]] = {}
+        for item in self.by_item:
+            for crowd in item.crowds:
+                crowds.setdefault(crowd, []).append(item)
+        return crowds
+
+    def changes(self, items: Iterable[Item]) -> list[dict[str, Any]]:
+        """The changes as those see them who hold these of the touched items."""
+        told: dict[int, tuple[Change, list[Item], list[int]]] = {}
+        for item in items:
+            for number, change, is_in in self.by_item[item]:
+                entry = told.get(number)
+                if entry is None:
+                    entry = told[number] = (change, [], [])
+                if is_in:
+                    entry[1].append(item)
+                else:
+                    entry[2].append(item.id)
+        return [
+            change_json(change.place, change.kept if ins else None, ins, outs)
+            for _, (change, ins, outs) in sorted(told.items())
+        ]
+
+
+def change_json(place: Place, row: Any, ins: list[Item], outs: list[int]) -> dict[str, Any]:
+    return {
+        "model": place.model,
+        "key": place.key,
+        "data": row.narrowed(_fields_of(ins)) if ins else None,
+        "in": sorted([item.id for item in ins]),
+        "out": sorted(outs),
+    }
+
+
+def _fields_of(items: list[Item]) -> frozenset[str] | None:
+    fields = items[0].fields
+    for item in items:
+        if item.fields is None:
+            return None
+        if fields is not None and item.fields is not fields:
+            fields |= item.fields
+    return fields
+
+
+def _sides(
+    dealer: Dealer,
+    change: Change,
+    within: Callable[[Dealer, Row], Iterable[Item]],
+    *,
+    several: bool,
+) -> tuple[set[Item], set[Item]]:
+    """The items that the row matches now, and those that it matched before (or between)."""
+    new = set() if change.new is None else set(within(dealer, change.new))
+    others = set() if change.old is None else set(within(dealer, change.old))
+    if several:
+        for row in change.between:
+            others.update(within(dealer, row))
+    return new, others
+
+
+class Matching:
+    """The shared items of a service, as its dealers match them."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._representatives: dict[SubscriptionItem, Item] = {}
+        self._items_by_dealer: dict[Dealer, int] = {}
+        self._refetching: dict[str, dict[Item, Dealer]] = {}
+
+    def enter(self, dealer: Dealer, item: Item, service: Any) -> None:
+        """Let an item be matched from now on. Raises BadQuery, and what a user's dealer raises."""
+        if isinstance(dealer, SharingDealer) and not dealer.hears_of_items:
+            shared = dealer.share(item.query)
+            shared.item, item.handle = item, shared
+        else:
+            representative = SubscriptionItem(dealer.name, item.query)
+            representative.subscription = Representative(representative, service)  # type: ignore[assignment]  # what dealers use of one
+            dealer.add_subscription_item(representative)
+            item.handle = representative
+            self._representatives[representative] = item
+            if isinstance(dealer, SharingDealer):
+                known = dealer.get_shared_query(representative)
+                if known is not None:
+                    known.item = item
+        self._items_by_dealer[dealer] = self._items_by_dealer.get(dealer, 0) + 1
+        if item.refetches:
+            for model in item.models:
+                self._refetching.setdefault(model, {})[item] = dealer
+
+    def leave(self, dealer: Dealer, item: Item) -> None:
+        if isinstance(item.handle, SubscriptionItem):
+            del self._representatives[item.handle]
+            if isinstance(dealer, SharingDealer):
+                shared = dealer.get_shared_query(item.handle)
+                if shared is not None:
+                    shared.item = None
+            try:
+                dealer.remove_subscription_item(item.handle)
+            except Exception:
+                snorky_log.exception('Dealer "%s" failed to remove an item', dealer.name)
+        else:
+            assert isinstance(dealer, SharingDealer)
+            item.handle.item = None
+            dealer.unshare(item.handle)
+        self._items_by_dealer[dealer] -= 1
+        if not self._items_by_dealer[dealer]:
+            del self._items_by_dealer[dealer]
+        for model in item.models if item.refetches else ():
+            del self._refetching[model][item]
+            if not self._refetching[model]:
+                del self._refetching[model]
+
+    def dealers_of(self, model: str) -> list[Dealer]:
+        """The dealers of a model that hold items, those that were unregistered excepted."""
+        return [
+            dealer
+            for dealer in self._directory.by_model.get(model, ())
+            if dealer in self._items_by_dealer and not refetches(dealer)
+        ]
+
+    def items_matching(self, dealer: Dealer, row: Row) -> Iterable[Item]:
+        """The items of a dealer that a row matches. Raises Failed, after logging why."""
+        try:
+            if isinstance(dealer, SharingDealer) and dealer.shares_queries:
+                queries = dealer.get_matching_queries(row)
+                return [query.item for query in queries if query.item is not None]
+            representatives = self._representatives
+            return [
+                representatives[item]
+                for item in dealer.get_subscription_items_for_model(row)
+                if item in representatives
+            ]
+        except Exception as error:
+            dealer.log_failure()
+            raise Failed from error
+
+    def refetching(self, delta: Delta) -> Iterator[Item]:
+        """The items whose pages must fetch again for a delta."""
+        items = self._refetching.get(delta.model)
+        if not items:
+            return
+        rows = [row for row in (delta.before, delta.after) if row is not None]
+        for item, dealer in items.items():
+            try:
+                if not isinstance(dealer, RefetchDealer) or any(
+                    dealer.matches(row, item.query) for row in rows
+                ):
+                    yield item
+            except Exception:
+                snorky_log.exception(
+                    'Dealer "%s" failed on a row of model "%s": its pages fetch again',
+                    dealer.name,
+                    delta.model,
+                )
+                yield item

@@ -13,7 +13,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from snorky.services.datasync.delta import Row
+from snorky.deltas import Row
 
 MAX_DEPTH = 32
 MAX_COMPARISONS = 1_000

@@ -1,232 +1,324 @@
-"""DataSync as browsers see it: they acquire what the web application was authorised to give them.
+"""DataSync as browsers see it: they open what the web application has authorised.
 
-Knows subscriptions, dealers and clients. The web application speaks to ``backend.py``.
+Commands alone: what happens to the data is the business of ``log.py``, what pages may see that of
+``openings.py``. The web application speaks to ``backend.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, TypeVar
+import inspect
+import secrets
+from collections.abc import Awaitable, Iterable, Iterator
+from time import time
+from typing import Any
 
-from snorky.log import snorky_log
-from snorky.metrics import metrics
-from snorky.services.base import Request, RPCError, RPCService, rpc_command
-from snorky.services.datasync.dealers import BadQuery, Dealer, SharedQuery, SharingDealer
-from snorky.services.datasync.delivery import ItemSet, Publication
-from snorky.services.datasync.delta import Delta
-from snorky.services.datasync.subscription import Subscription
+from snorky import close_codes
+from snorky.brokers import Broker, Retention
+from snorky.brokers.memory import MemoryBroker
+from snorky.deltas import Delta
+from snorky.limits import DEFAULT_LIMITS, Limits
+from snorky.metrics import LogFigures, metrics
+from snorky.services.base import Request, RPCError, RPCService, rpc_asynchronous, rpc_command
+from snorky.services.datasync.acquisitions import Acquisitions
+from snorky.services.datasync.dealers import Dealer
+from snorky.services.datasync.directory import AnyDealer, Directory
+from snorky.services.datasync.log import MAX_ENTRY_BYTES, MAX_KEY_LENGTH, ChangeLog
+from snorky.services.datasync.openings import Openings
+from snorky.services.datasync.pages import Pages
+from snorky.services.datasync.passes import Passes, Relay
+from snorky.services.datasync.subscription import Subscription, SubscriptionItem
+from snorky.services.datasync.tokens import FIRST, BadToken, Token, Tokens, signing_keys
+from snorky.services.datasync.upkeep import Upkeep
 
-AnyDealer = TypeVar("AnyDealer", bound=Dealer)
+MAX_AWAITED_KEYS = 100
+"""Keys in one call of ``awaitKeys``."""
+
+MAX_AWAIT_SECONDS = 50.0
+"""How long such a call may wait; a longer timeout is cut."""
 
 
 class DataSyncService(RPCService):
     """Keeps views in browsers equal to queries on the application's data.
 
-    ``dealers`` are Dealer classes or instances, see ``register_dealer``.
+    ``dealers`` are Dealer classes or instances, see ``register_dealer``. Times are in seconds.
+
+    - ``relay``: which relays there are. None: none; changes come by ``publishDeltas``. True: one,
+      its source is ``main``. A mapping: the models of each source;
+    - ``lease``: without a sign of life for so long a relay has gone, and its lists are late;
+    - ``log_bytes``, ``log_seconds``: how much of the log is kept for those who come back;
+    - ``resume_ttl``: how long after a drop a page may come back;
+    - ``recheck``: how often, at least, the web application is asked again what a page may see;
+    - ``item_ttl``: how long what nobody holds is still matched, for those who come back;
+    - ``max_lag``: behind the head of the log by more than that, this process's lists are late;
+    - ``token_key``: what tokens are signed with, a text, or a list of them: the first signs, any
+      opens. Processes that share a broker need the same. None: `snorky serve` derives it from the
+      back end's keys; else one is made, for as long as the process lives.
     """
 
-    secret_params = frozenset({"token"})
+    secret_params = frozenset({"token", "tokens", "since"})
 
-    def __init__(self, name: str, dealers: Iterable[type[Dealer] | Dealer] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        dealers: Iterable[type[Dealer] | Dealer] = (),
+        *,
+        broker: Broker | None = None,
+        relay: Relay = None,
+        lease: float = 10.0,
+        log_bytes: int = 64 * 1024 * 1024,
+        log_seconds: float = 3600.0,
+        resume_ttl: float = 3600.0,
+        recheck: float = 12 * 3600.0,
+        item_ttl: float = 120.0,
+        max_lag: float = 10.0,
+        token_key: str | bytes | Iterable[str | bytes] | None = None,
+    ) -> None:
         super().__init__(name)
-        self.dealers: dict[str, Dealer] = {}
-        self.publication: Publication | None = None
-        """The delta whose matches are being collected, if any."""
-        self._dealers_by_model: dict[str, list[Dealer]] = {}
-        self._subscriptions_by_token: dict[str, Subscription] = {}
-        self._subscriptions_by_client: dict[Any, dict[Subscription, None]] = {}
-        self._unacquired: set[Subscription] = set()
-        self._item_sets: dict[frozenset[SharedQuery], ItemSet] = {}
+        self.broker = broker or MemoryBroker()
+        self.log_bytes = log_bytes
+        self.resume_ttl = resume_ttl
+        self.recheck = recheck
+        self.has_token_key = token_key is not None
+        self.directory = Directory()
+        retention = Retention(bytes=log_bytes, seconds=log_seconds, entry_bytes=MAX_ENTRY_BYTES)
+        log = self.broker.log(f"datasync:{name}", retention)
+        self.changes = ChangeLog(name, log, self.directory)
+        self.pages = Pages(self.changes, self.directory, self)
+        self.passes = Passes(relay, lease, max_lag, self.changes, self.pages)
+        self.tokens = Tokens(name, self.broker, [secrets.token_bytes(32)])
+        self.classic = Acquisitions(name, self.changes, self.directory, self.tokens)
+        if token_key is not None:
+            self.sign_with([token_key] if isinstance(token_key, (str, bytes)) else token_key)
+        self.openings = Openings(
+            self.changes,
+            self.directory,
+            self.pages,
+            self.passes,
+            self.classic,
+            self.tokens,
+            resume_ttl,
+        )
+        self.upkeep = Upkeep(
+            self.changes,
+            self.pages,
+            self.passes,
+            self.classic,
+            self.openings,
+            resume_ttl=resume_ttl,
+            item_ttl=item_ttl,
+            shortest=min(lease, max_lag),
+        )
         for dealer in dealers:
             self.register_dealer(dealer)
+        metrics.watch_log(name, self, DataSyncService._figures)
+
+    @property
+    def dealers(self) -> dict[str, Dealer]:
+        """The dealers by name; "refetch", which every service has, is not among them."""
+        return self.directory.by_name
+
+    @property
+    def limits(self) -> Limits:
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        self._limits = self.classic.limits = self.openings.limits = limits
+
+    _limits = DEFAULT_LIMITS
+
+    def sign_with(self, token_keys: Iterable[str | bytes]) -> None:
+        """Sign tokens with the first of these from now on; those signed with any of them open."""
+        keys = signing_keys(token_keys)
+        if not keys:
+            raise ValueError("expected at least one key for tokens")
+        self.tokens.keys = keys
 
     # Dealers
 
     def register_dealer(self, dealer: type[AnyDealer] | AnyDealer) -> AnyDealer:
         """Make a dealer (an instance, or a class to make one of) known by its name.
 
-        Returns the instance. Raises RuntimeError where the name is taken. Several dealers may
-        share a model.
+        Returns the instance. Raises RuntimeError where the name is taken, or where the model has
+        a dealer with another key. Several dealers may share a model.
         """
-        instance = dealer() if isinstance(dealer, type) else dealer
-        if instance.name in self.dealers:
-            raise RuntimeError(f"Dealer with name '{instance.name}' already is registered.")
-        model = getattr(instance, "model", None)
-        if not isinstance(model, str):
-            raise TypeError(f"model of dealer '{instance.name}' must be a string; got {model!r}")
-        self.dealers[instance.name] = instance
-        self._dealers_by_model.setdefault(model, []).append(instance)
-        return instance
+        return self.directory.register(dealer)
 
     def unregister_dealer(self, dealer: Dealer) -> None:
         """Authorise nothing more with this dealer, and tell it of no more deltas.
 
-        Its items are still removed from it when their subscriptions end. Raises RuntimeError
-        where it is not registered.
+        Its items are still removed from it when their subscriptions end; pages of the new wire
+        fetch again. Raises RuntimeError where it is not registered.
         """
-        if self.dealers.get(dealer.name) is not dealer:
-            raise RuntimeError(f"Dealer with name '{dealer.name}' is not registered.")
-        del self.dealers[dealer.name]
-        for model, dealers in tuple(self._dealers_by_model.items()):
-            if dealer in dealers:
-                dealers.remove(dealer)
-                if not dealers:
-                    del self._dealers_by_model[model]
+        self.directory.unregister(dealer)
+        self.upkeep.dealer_left(dealer.name)
 
     # Clients
 
     @rpc_command
-    def acquireSubscription(self, req: Request, token: Any) -> None:
+    @rpc_asynchronous
+    def openSubscriptions(self, req: Request, subscriptions: list[Any]) -> None:
+        """Open tokens, each an object with ``token`` and, after a drop, ``since`` and ``live``.
+
+        Answers a list in the same order, all at the same position.
+        """
+        self.upkeep.go_on()
+        self.openings.open(req, subscriptions)
+
+    @rpc_command
+    def closeSubscriptions(self, req: Request, subscriptions: list[Any]) -> Awaitable[None] | None:
+        """End subscriptions by their ids. Nothing of theirs follows the answer."""
+        return self.changes.line.do(self.openings.close(req.client, subscriptions))
+
+    @rpc_command
+    async def awaitKeys(
+        self,
+        req: Request,
+        keys: list[str],
+        timeout: float = 10,  # noqa: ASYNC109
+    ) -> str:
+        """Wait until all transactions with these keys were told; answers the newest position."""
+        if not 0 < len(keys) <= MAX_AWAITED_KEYS or any(len(key) > MAX_KEY_LENGTH for key in keys):
+            raise RPCError(f"expected 1 to {MAX_AWAITED_KEYS} keys")
+        seconds = min(max(timeout, 0.0), MAX_AWAIT_SECONDS)
+        position = await self.changes.keys.wait(keys, seconds)
+        if position is None:
+            raise RPCError("Unknown keys")
+        return str(position)
+
+    @rpc_command
+    def acquireSubscription(self, req: Request, token: Any) -> Awaitable[None] | None:
         """Deliver what was kept for the token, then every delta that follows."""
-        subscription = self._get_subscription(token)
-        if subscription.client is not None:
-            raise RPCError("No such subscription")
+        if not isinstance(token, str):
+            raise RPCError("token must be string")
+        whole = self._read_first(token)
         if not getattr(req.client, "connected", True):
-            return  # it left while an override of this command was deciding
-        subscriptions = self._subscriptions_by_client.get(req.client, {})
-        if len(subscriptions) >= self.limits.max_subscriptions:
-            raise RPCError("Too many subscriptions")
-        self._subscriptions_by_client[req.client] = subscriptions
-        subscriptions[subscription] = None
-        self._unacquired.remove(subscription)
-        metrics.subscriptions += 1
-        subscription.timeout.cancel()
-        subscription.client = req.client
-        assert subscription.item_set is not None  # it has not ended
-        subscription.item_set.acquired(subscription)
-        for envelope in subscription.take_kept():
-            req.client.send(envelope)
+            return None  # it left while an override of this command was deciding
+        self.classic.check_room(req.client)
+        if inspect.isawaitable(whole):
+            return self._acquire_later(token, whole, req)
+        claimed = self.tokens.claim(whole)
+        if inspect.isawaitable(claimed):
+            return self._acquire_later(token, whole, req, claimed)
+        if not claimed:
+            raise RPCError("No such subscription")
+        return self._acquire(token, whole, req)
 
     @rpc_command
     def cancelSubscription(self, req: Request, token: Any) -> None:
-        subscription = self._get_subscription(token)
-        if subscription not in self._subscriptions_by_client.get(req.client, ()):
+        if not isinstance(token, str):
+            raise RPCError("token must be string")
+        subscription = self.classic.find(token)
+        if subscription is None or subscription not in self.classic.of(req.client):
             raise RPCError("No such subscription")
         self.end_subscription(subscription)
 
     def client_disconnected(self, client: Any) -> None:
-        for subscription in tuple(self._subscriptions_by_client.get(client, ())):
+        for subscription in self.classic.of(client):
             self.end_subscription(subscription)
+        self.openings.left(client, slow=_was_slow(client))
 
-    def _get_subscription(self, token: Any) -> Subscription:
-        if not isinstance(token, str):
-            raise RPCError("token must be string")
-        subscription = self._subscriptions_by_token.get(token)
-        if subscription is None:
-            raise RPCError("No such subscription")
-        return subscription
+    # Classic tokens
 
-    # Subscriptions, as the back end handles them
-
-    def add_subscription(self, subscription: Subscription, timeout: Any) -> None:
-        """Hand the items of a new subscription to their dealers; from now on it keeps its deltas.
-
-        ``timeout`` is what will call ``expire_subscription``; acquiring or ending cancels it.
-        Raises RPCError where a dealer is unknown or refuses, and leaves nothing behind then.
-        """
-        if len(self._unacquired) >= self.limits.max_unacquired_tokens:
-            raise RPCError("Too many unacquired tokens")
-        if len(subscription.items) > self.limits.max_subscription_items:
-            raise RPCError("Too many items")
-        if any(item.dealer_name not in self.dealers for item in subscription.items):
-            raise RPCError("No such dealer")
+    def _read_first(self, text: str) -> Token | Awaitable[Token]:
         try:
-            for item in subscription.items:
-                dealer = self.dealers[item.dealer_name]
-                dealer.add_subscription_item(item)
-                subscription.dealt.append((dealer, item))
-        except Exception as error:
-            _leave_dealers(subscription)
-            if isinstance(error, BadQuery):
-                raise RPCError(str(error) or "Bad query") from error
-            raise
-        self._get_item_set(subscription).add(subscription)
-        self._subscriptions_by_token[subscription.token] = subscription
-        self._unacquired.add(subscription)
-        subscription.timeout = timeout
+            token = self.tokens.read(text)
+            if token.kind != FIRST:
+                raise BadToken
+            return self.tokens.fetch(token)
+        except BadToken:
+            raise RPCError("No such subscription") from None
 
-    def expire_subscription(self, subscription: Subscription) -> None:
-        """Nobody acquired it in time. Does nothing where somebody did."""
-        if subscription in self._unacquired:
-            metrics.tokens_expired += 1
-            self.end_subscription(subscription)
+    async def _acquire_later(
+        self,
+        text: str,
+        token: Token | Awaitable[Token],
+        req: Request,
+        claimed: Awaitable[bool] | None = None,
+    ) -> None:
+        """The same with a broker that is asked over a network."""
+        try:
+            whole = await token if inspect.isawaitable(token) else token
+        except BadToken:
+            raise RPCError("No such subscription") from None
+        claim = claimed or self.tokens.claim(whole)
+        if not (await claim if inspect.isawaitable(claim) else claim):
+            raise RPCError("No such subscription")
+        waiting = self._acquire(text, whole, req)
+        if waiting is not None:
+            await waiting
 
-    def subscription_overflowed(self, subscription: Subscription) -> None:
-        """More is to be kept than may be: delivering a part would leave a gap that nobody sees."""
-        if subscription not in self._unacquired:
-            return
-        metrics.tokens_overflowed += 1
-        snorky_log.warning(
-            'Too many deltas for a subscription that nobody has acquired in service "%s" '
-            "(dealers: %s): it has ended",
-            self.name,
-            ", ".join(sorted({item.dealer_name for item in subscription.items})),
+    def _acquire(self, text: str, token: Token, req: Request) -> Awaitable[None] | None:
+        """Acquire a token that nobody has before. Raises RPCError, or what is awaited does."""
+        refusals: list[RPCError] = []
+        waiting = self.changes.line.do(self._acquiring(text, token, req, refusals))
+        if waiting is not None:
+            return _when_done(waiting, refusals)
+        if refusals:
+            raise refusals[0]
+        return None
+
+    def _acquiring(
+        self, text: str, token: Token, req: Request, refusals: list[RPCError]
+    ) -> Iterator[None]:
+        try:
+            kept = self.classic.find(text)
+            if not self._is_good(token, req.client, kept=kept is not None):
+                raise RPCError("No such subscription")
+            if kept is not None:
+                self.classic.acquire(kept, req.client)
+                return
+            assert token.items is not None
+            items = [SubscriptionItem(name, query) for name, query in token.items]
+            subscription = Subscription(items, self, text)
+            subscription.subject = token.subject
+            yield from self.classic.catch_up(subscription, token.origin, token.start, req.client)
+        except RPCError as refusal:
+            refusals.append(refusal)
+
+    def _is_good(self, token: Token, client: Any, *, kept: bool) -> bool:
+        return (
+            (kept or token.expires > time())  # of those that are kept a timer decides
+            and token.start.epoch == self.changes.log.head.epoch
+            and token.origin not in self.pages.by_origin
+            and self.openings.may_have(token, client)
         )
-        self.end_subscription(subscription)
+
+    # Subscriptions, as dealers of a user's own and the back end handle them
+
+    def tell(self, subscription: Subscription, delta: Delta) -> None:
+        """A dealer delivers a delta by itself: see ``Subscription.deliver_delta``."""
+        self.classic.tell(subscription, delta)
 
     def end_subscription(self, subscription: Subscription) -> None:
-        """Forget a subscription and its token. Ending it again does nothing."""
-        if subscription.ended:
-            return
-        subscription.ended = True
-        subscription.timeout.cancel()
-        subscription.take_kept()
-        del self._subscriptions_by_token[subscription.token]
-        self._unacquired.discard(subscription)
-        if subscription.client is not None:
-            metrics.subscriptions -= 1
-            subscriptions = self._subscriptions_by_client[subscription.client]
-            del subscriptions[subscription]
-            if not subscriptions:
-                del self._subscriptions_by_client[subscription.client]
-        item_set = subscription.item_set
-        assert item_set is not None  # it had not ended
-        item_set.remove(subscription)
-        if item_set.close_if_empty() and item_set.shared:
-            del self._item_sets[item_set.queries]
-        _leave_dealers(subscription)
+        """Forget a classic subscription and its token. Ending it again does nothing."""
+        self.classic.end(subscription)
 
-    def _get_item_set(self, subscription: Subscription) -> ItemSet:
-        """The item set for the items that the dealers hold, made where it is the first."""
-        queries = [
-            dealer.get_shared_query(item) if isinstance(dealer, SharingDealer) else None
-            for dealer, item in subscription.dealt
-        ]
-        shared_queries = frozenset(query for query in queries if query is not None)
-        if None in queries:
-            return ItemSet(self.name, shared_queries, shared=False)
-        item_set = self._item_sets.get(shared_queries)
-        if item_set is None:
-            item_set = ItemSet(self.name, shared_queries, shared=True)
-            self._item_sets[shared_queries] = item_set
-        return item_set
+    def publish_deltas(self, deltas: Iterable[Delta]) -> Any:
+        """Tell the subscriptions that match. What is not done in this call is awaitable."""
+        self.upkeep.go_on()
+        return self.changes.publish(list(deltas))
 
-    # Deltas
+    # Figures
 
-    def publish_deltas(self, deltas: Iterable[Delta]) -> None:
-        """Tell the subscriptions that match, delta by delta. Deltas nobody deals in are ignored."""
-        for delta in deltas:
-            metrics.deltas += 1
-            dealers = self._dealers_by_model.get(delta.model)
-            if dealers:
-                self._publish(delta, tuple(dealers))
-
-    def _publish(self, delta: Delta, dealers: tuple[Dealer, ...]) -> None:
-        publication = Publication(delta)
-        # A dealer may publish deltas that follow from this one.
-        outer, self.publication = self.publication, publication
-        try:
-            for dealer in dealers:
-                publication.ask(dealer)
-        finally:
-            self.publication = outer
-        publication.send()
+    def _figures(self) -> LogFigures:
+        log = self.changes.log
+        log.trim()
+        return LogFigures(
+            head=log.head.seq,
+            first=log.first.seq + 1,
+            bytes=log.bytes_kept,
+            lag=self.passes.lag,
+            items=len(self.changes.items),
+        )
 
 
-def _leave_dealers(subscription: Subscription) -> None:
-    dealt, subscription.dealt = subscription.dealt, []
-    for dealer, item in dealt:
-        try:
-            dealer.remove_subscription_item(item)
-        except Exception:
-            snorky_log.exception('Dealer "%s" failed to remove an item', dealer.name)
+async def _when_done(waiting: Awaitable[None], refusals: list[RPCError]) -> None:
+    await waiting
+    if refusals:
+        raise refusals[0]
+
+
+def _was_slow(client: Any) -> bool:
+    code = getattr(getattr(client, "connection", None), "close_code", None)
+    return code == close_codes.SLOW_CLIENT.code

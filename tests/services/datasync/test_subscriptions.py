@@ -259,15 +259,18 @@ def test_nothing_stays_behind(
         datasync.client_disconnected(client)
 
     for table in (
-        datasync._subscriptions_by_token,
-        datasync._subscriptions_by_client,
-        datasync._unacquired,
-        datasync._item_sets,
+        datasync.classic._held,
+        datasync.classic._by_token,
+        datasync.classic._by_origin,
+        datasync.classic._by_client,
+        datasync.classic._pots._pots,
+        datasync.classic._item_sets,
         *(dealer._queries for dealer in datasync.dealers.values()),
         *(dealer._query_by_item for dealer in datasync.dealers.values()),
         clock.timers,
     ):
         assert not table
+    assert datasync.changes.classic_subscriptions == len(datasync.classic._pots) == 0
 
 
 def test_a_query_forgets_the_subscriptions_that_left(

@@ -1,0 +1,262 @@
+"""What is asked for, shared by all who ask for it, and what is noted of each change beside it.
+
+Nothing here is kept once per subscriber. Dealers match ``SharedQuery``; pages hold ``Item``, the
+same query with what changed in it; classic subscriptions with the same items form an ``ItemSet``,
+connections that hold the same items a ``Crowd``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from snorky.audience import Audience
+from snorky.deltas import Row
+from snorky.services.datasync.subscription import Subscription, SubscriptionItem
+from snorky.wire import Envelope, decode, encode
+
+NOTE_BYTES = 120
+"""What a note costs beside its row, about."""
+
+
+class SharedQuery:
+    """One query of one dealer, for everybody who asks for it: evaluated once per row."""
+
+    __slots__ = ("item", "item_sets", "items", "key", "matches", "shares")
+
+    def __init__(self, key: str, matches: Callable[[Any], bool]) -> None:
+        self.key = key
+        self.matches = matches
+        self.shares = 0
+        """How often it is held; its dealer forgets it at none."""
+        self.items: dict[SubscriptionItem, None] = {}
+        self.item_sets: dict[ItemSet, None] = {}
+        """The sets of classic subscriptions that hold an item with this query."""
+        self.item: Item | None = None
+        """The same query as pages of the new wire hold it, while they do."""
+
+
+class KeptRow:
+    """A row as JSON, whole; what dealers with ``fields`` show of it is made when it is told."""
+
+    __slots__ = ("_narrowed", "text")
+
+    def __init__(self, row: Row) -> None:
+        self.text = msgspec.Raw(encode(row))
+        self._narrowed: dict[frozenset[str], msgspec.Raw] | None = None
+
+    def __len__(self) -> int:
+        return len(bytes(self.text))
+
+    def narrowed(self, fields: frozenset[str] | None) -> msgspec.Raw:
+        if fields is None:
+            return self.text
+        if self._narrowed is None:
+            self._narrowed = {}
+        narrowed = self._narrowed.get(fields)
+        if narrowed is None:
+            row = decode(bytes(self.text))
+            text = encode({name: value for name, value in row.items() if name in fields})
+            narrowed = self._narrowed[fields] = msgspec.Raw(text)
+        return narrowed
+
+
+class Place(NamedTuple):
+    """Which row: its model, and its key as JSON."""
+
+    model: str
+    key: msgspec.Raw
+    identity: Any
+    """Equal for equal keys of the model."""
+
+
+class Note(NamedTuple):
+    """What an entry did to one row in one item. ``row`` is None where the item lost it."""
+
+    seq: int
+    place: Place
+    row: KeptRow | None
+
+
+class Item:
+    """One query of one dealer as pages hold it: the same, with the same id, for all of them."""
+
+    __slots__ = (
+        "crowds",
+        "dealer",
+        "dealer_name",
+        "fields",
+        "handle",
+        "holders",
+        "id",
+        "key",
+        "known_from",
+        "models",
+        "notes",
+        "query",
+        "refetches",
+        "subscriptions",
+        "touched",
+    )
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002
+        dealer: Any,
+        dealer_name: str,
+        query: Any,
+        key: str,
+        models: frozenset[str],
+        fields: frozenset[str] | None,
+        *,
+        refetches: bool,
+        known_from: int,
+    ) -> None:
+        self.id = id
+        self.dealer = dealer
+        self.dealer_name = dealer_name
+        self.query = query
+        self.key = key
+        self.models = models
+        self.fields = fields
+        """The names that its dealer shows of a row; None: all."""
+        self.refetches = refetches
+        """Its pages are told that it changed, not how."""
+        self.handle: Any = None
+        """What its dealer holds: a SharedQuery, or a SubscriptionItem."""
+        self.known_from = known_from
+        """Its notes are complete for every entry after this one."""
+        self.notes: deque[Note] = deque()
+        self.touched = 0
+        """Of a refetching one: the newest entry that touched it."""
+        self.crowds: dict[Crowd, None] = {}
+        self.subscriptions = 0
+        """How many hold it, over all pages."""
+        self.holders: dict[Any, None] | None = {} if refetches else None
+        """Of a refetching one: those subscriptions."""
+
+    def note(self, seq: int, place: Place, row: KeptRow | None) -> int:
+        """Note a change; returns what that costs, in bytes."""
+        self.notes.append(Note(seq, place, row))
+        return NOTE_BYTES
+
+    def prepend(self, notes: Iterable[Note], known_from: int) -> None:
+        """Add what a scan found of entries up to ``self.known_from``, oldest first."""
+        self.notes.extendleft(reversed(list(notes)))
+        self.known_from = min(self.known_from, known_from)
+
+    def forget(self, seq: int) -> None:
+        """Entries up to this one are kept no longer."""
+        notes = self.notes
+        while notes and notes[0].seq <= seq:
+            notes.popleft()
+        self.known_from = max(self.known_from, seq)
+
+    def since(self, seq: int) -> dict[tuple[str, Any], Note]:
+        """The newest note of each row that an entry after ``seq`` changed, by model and key."""
+        newest: dict[tuple[str, Any], Note] = {}
+        for note in reversed(self.notes):
+            if note.seq <= seq:
+                break
+            newest.setdefault((note.place.model, note.place.identity), note)
+        return newest
+
+
+class Crowd:
+    """Connections that hold the same whole set of items, and so hear the same."""
+
+    __slots__ = ("audience", "items", "last_seq")
+
+    def __init__(self, items: frozenset[Item], last_seq: int) -> None:
+        self.items = items
+        self.audience = Audience()
+        self.last_seq = last_seq
+        """The entry of the newest frame that all of it got, or a later one."""
+        for item in items:
+            item.crowds[self] = None
+
+    def close(self) -> None:
+        for item in self.items:
+            item.crowds.pop(self, None)
+
+
+class ItemSet:
+    """Classic subscriptions that ask for exactly the same, and so hear exactly the same.
+
+    One that is not ``shared`` belongs to a single subscription, at least one of whose items is
+    with a dealer that speaks to subscriptions one by one.
+    """
+
+    __slots__ = (
+        "_audience_of",
+        "_audiences",
+        "_waiting",
+        "keep",
+        "queries",
+        "service_name",
+        "shared",
+    )
+
+    def __init__(
+        self,
+        service_name: str,
+        queries: frozenset[SharedQuery],
+        keep: Callable[[Subscription, Envelope], None],
+        *,
+        shared: bool,
+    ) -> None:
+        self.service_name = service_name
+        self.queries = queries
+        self.keep = keep
+        """Called with what a subscription that nobody has acquired yet would have heard."""
+        self.shared = shared
+        # One is enough unless a client holds several of these subscriptions: it is in as many
+        # audiences as it has to hear things.
+        self._audiences: list[Audience] = []
+        self._audience_of: dict[Subscription, Audience] = {}
+        self._waiting: dict[Subscription, None] = {}
+        for query in queries:
+            query.item_sets[self] = None
+
+    def add(self, subscription: Subscription) -> None:
+        """Let a subscription that nobody has acquired yet hear what is sent from now on."""
+        self._waiting[subscription] = None
+
+    def acquired(self, subscription: Subscription) -> None:
+        """The subscription has got its client."""
+        self._waiting.pop(subscription, None)
+        for audience in self._audiences:
+            if subscription.client not in audience:
+                break
+        else:
+            audience = Audience()
+            self._audiences.append(audience)
+        audience.add(subscription.client)
+        self._audience_of[subscription] = audience
+
+    def remove(self, subscription: Subscription) -> None:
+        self._waiting.pop(subscription, None)
+        audience = self._audience_of.pop(subscription, None)
+        if audience is not None:
+            audience.remove(subscription.client)
+            if not audience:
+                self._audiences.remove(audience)
+
+    def close_if_empty(self) -> bool:
+        """Leave the queries once no subscription is left. Returns whether that is so."""
+        if self._audiences or self._waiting:
+            return False
+        for query in self.queries:
+            query.item_sets.pop(self, None)
+        return True
+
+    def send(self, envelope: Envelope) -> None:
+        # Copies: a subscription that keeps too much ends, and what a user's own client does in
+        # send is unknown.
+        for audience in tuple(self._audiences):
+            audience.send(envelope)
+        for subscription in tuple(self._waiting):
+            self.keep(subscription, envelope)

@@ -1,0 +1,136 @@
+"""What is told without an entry: pages to fetch again, positions and tokens to be renewed.
+
+All of it goes on the line, behind the entries that came before.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Collection, Iterator
+from itertools import count
+from time import monotonic, time
+from typing import Any
+
+from snorky.services.datasync.items import Item
+from snorky.services.datasync.log import ChangeLog, send
+from snorky.services.datasync.pages import FEW_PAGES, Opened, Pages, by_page
+from snorky.wire import Envelope
+
+STALE_EVERY = 1.0
+"""Seconds between two frames that tell a subscription to fetch again."""
+
+STALE_SPREAD = 2.0
+"""Seconds over which those who share a touched item are told."""
+
+SECONDS_PER_HOLDER = 0.002
+
+
+class StaleTelling:
+    """Tells those who hold a touched item: at most one a second, the last touch within three."""
+
+    def __init__(self, changes: ChangeLog, pages: Pages, call_later: CallLater) -> None:
+        self._changes = changes
+        self._pages = pages
+        self._call_later = call_later
+        self._due: list[tuple[float, int, Opened]] = []
+        self._numbers = count()
+        self._wakes_at: float | None = None
+
+    def touched(self, items: Collection[Item]) -> None:
+        now = monotonic()
+        holders = {each: None for item in items for each in item.holders or ()}
+        spread = 0.0
+        if len(holders) > FEW_PAGES:
+            spread = min(STALE_SPREAD, len(holders) * SECONDS_PER_HOLDER)
+        for each in holders:
+            if each.stale_due is None:
+                wait = random.random() * spread if spread else 0.0  # noqa: S311  # no secret
+                each.stale_due = max(now + wait, each.stale_sent + STALE_EVERY)
+                heapq.heappush(self._due, (each.stale_due, next(self._numbers), each))
+        self._work()
+
+    def _work(self) -> None:
+        now = monotonic()
+        due = []
+        while self._due and self._due[0][0] <= now:
+            each = heapq.heappop(self._due)[2]
+            each.stale_due, each.stale_sent = None, now
+            due.append(each)
+        if due:
+            self._changes.line.do(self._tell(due))
+        if self._due and (self._wakes_at is None or self._due[0][0] < self._wakes_at):
+            self._wakes_at = self._due[0][0]
+            self._call_later(max(0.0, self._wakes_at - now), self._woken)
+
+    def _woken(self) -> None:
+        self._wakes_at = None
+        self._work()
+
+    def _tell(self, due: list[Opened]) -> Iterator[None]:
+        # The position at which it is sent: a fetch that begins after it sees all up to here.
+        position = str(self._changes.processed)
+        yield from self._pages.tell(due, {"type": "stale", "position": position})
+
+
+CallLater = Callable[[float, Callable[[], None]], None]
+
+
+class Renewals:
+    """Sees to it that positions and tokens of open pages do not grow too old."""
+
+    def __init__(
+        self,
+        changes: ChangeLog,
+        pages: Pages,
+        renew: Callable[[Opened], str],
+        resume_ttl: float,
+    ) -> None:
+        self._changes = changes
+        self._pages = pages
+        self._renew = renew
+        self._resume_ttl = resume_ttl
+        self._due: list[tuple[float, int, Opened]] = []
+        self._numbers = count()
+
+    def add(self, opened: Opened) -> None:
+        opened.due = min(time() + self._resume_ttl / 2, opened.token.recheck)
+        heapq.heappush(self._due, (opened.due, next(self._numbers), opened))
+        if len(self._due) > 2 * len(self._pages.by_origin) + 1000:
+            self._due = [each for each in self._due if each[2].page is not None]
+            heapq.heapify(self._due)
+
+    def look(self) -> None:
+        """Called now and then."""
+        now = time()
+        due = []
+        while self._due and self._due[0][0] <= now:
+            due.append(heapq.heappop(self._due)[2])
+        expired = [each for each in due if each.page is not None and each.token.recheck <= now]
+        renewed = [each for each in due if each.page is not None and each.token.recheck > now]
+        if expired:
+            self._changes.line.do(self._pages.end_all(expired, "expired"))
+        if renewed:
+            self._changes.line.do(self._renew_tokens(renewed))
+        halfway = self._changes.log.halfway
+        if any(crowd.last_seq < halfway for crowd in self._pages.crowds):
+            self._changes.line.do(self._mark())
+
+    def _renew_tokens(self, renewed: list[Opened]) -> Iterator[None]:
+        position = str(self._changes.processed)
+        for page, ids in by_page(renewed).items():
+            tokens: dict[str, Any] = {}
+            for each in ids:
+                opened = page.opened[each]
+                tokens[str(each)] = self._renew(opened)
+                self.add(opened)
+            self._pages.send(page, {"type": "mark", "position": position, "tokens": tokens})
+            yield
+
+    def _mark(self) -> Iterator[None]:
+        halfway, position = self._changes.log.halfway, self._changes.processed
+        frame = Envelope(self._changes.name, {"type": "mark", "position": str(position)})
+        for crowd in self._pages.crowds:
+            if crowd.last_seq < halfway:
+                send(crowd, frame, position.seq)
+                yield

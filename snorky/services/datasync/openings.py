@@ -1,0 +1,453 @@
+"""Opening: a token becomes a subscription, at one position with all others of the call.
+
+Nothing is told between the answer and what it says: the items of a page are registered in the same
+turn of the loop, on the line of the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import OrderedDict, deque
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from operator import itemgetter
+from time import monotonic, time
+from typing import Any
+
+import msgspec
+
+from snorky.brokers.log import Position, PositionLost
+from snorky.limits import Limits
+from snorky.log import snorky_log
+from snorky.metrics import metrics
+from snorky.services.base import Request, RPCError
+from snorky.services.datasync.acquisitions import Acquisitions, describe
+from snorky.services.datasync.dealers import BadQuery
+from snorky.services.datasync.delivery import change_json
+from snorky.services.datasync.directory import Directory
+from snorky.services.datasync.items import Item, Note, Place
+from snorky.services.datasync.log import ChangeLog
+from snorky.services.datasync.notices import Renewals
+from snorky.services.datasync.pages import Opened, Pages, spread_ms
+from snorky.services.datasync.passes import Passes
+from snorky.services.datasync.selection import Described, Selections, subject_text
+from snorky.services.datasync.tokens import BadToken, Token, Tokens
+
+MAX_ANSWER_BYTES = 1024 * 1024
+"""Changes told for one subscription, as JSON; past it the page fetches: ``too-much``."""
+
+MAX_ANSWERS_BYTES = 4 * MAX_ANSWER_BYTES
+"""The same for all of a call."""
+
+SECONDS_TO_REACH = 5.0
+"""How long an opening waits for this process to reach its position: then ``behind``."""
+
+SECONDS_BETWEEN_SLOW = 60.0
+"""Who is closed for being slow twice within so long fetches once instead of catching up."""
+
+MAX_SLOW_LISTS = 10_000
+
+
+class Refused(Exception):
+    """An opening that is refused, with its reason."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Wanted:
+    """One subscription that a call wants to open."""
+
+    __slots__ = ("described", "items", "live", "reason", "since", "subject", "text", "token")
+
+    def __init__(self, subscription: Any) -> None:
+        given = subscription if isinstance(subscription, dict) else {}
+        self.text: Any = given.get("token")
+        self.since: Any = given.get("since")
+        self.live = given.get("live") is True and self.since is not None
+        self.reason: str | None = None
+        self.token: Token | None = None
+        self.items: tuple[Item, ...] = ()
+        self.subject: str | None = None
+        self.described: Described | None = None
+
+
+class Asking:
+    """One call of ``openSubscriptions``."""
+
+    __slots__ = ("request", "wanted")
+
+    def __init__(self, request: Request, wanted: list[Wanted]) -> None:
+        self.request = request
+        self.wanted = wanted
+
+
+class Openings:
+    """Opens what tokens allow, and keeps what is to be known of those that come back."""
+
+    def __init__(
+        self,
+        changes: ChangeLog,
+        directory: Directory,
+        pages: Pages,
+        passes: Passes,
+        classic: Acquisitions,
+        tokens: Tokens,
+        resume_ttl: float,
+    ) -> None:
+        self.limits = Limits()
+        self.revocations = Selections()
+        self.refreshes = Selections()
+        self.renewals = Renewals(changes, pages, self.resume_token, resume_ttl)
+        self._changes = changes
+        self._directory = directory
+        self._pages = pages
+        self._passes = passes
+        self._classic = classic
+        self._tokens = tokens
+        self._resume_ttl = resume_ttl
+        self._asking: deque[Asking] = deque()
+        self._calls: dict[Any, int] = {}
+        self._slow: OrderedDict[str, float] = OrderedDict()
+        self._fetching: OrderedDict[str, None] = OrderedDict()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Calls
+
+    def open(self, request: Request, subscriptions: list[Any]) -> None:
+        """Open what the tokens allow. The request is answered when it is done."""
+        calls = self._calls.get(request.client, 0)
+        if calls >= self.limits.max_pending_calls:
+            raise RPCError("Too many pending calls")
+        self._calls[request.client] = calls + 1
+        asking = Asking(request, [Wanted(each) for each in subscriptions])
+        waits = [work for each in asking.wanted if (work := self._read(each)) is not None]
+        ahead = self._ahead(asking)
+        if waits or ahead > self._changes.processed.seq:
+            self._start(self._ready(asking, waits, ahead))
+        else:
+            self._put(asking)
+
+    def close(self, client: Any, ids: Collection[Any]) -> Iterator[None]:
+        """End subscriptions of a client; ids that are not its own are ignored."""
+        page = self._pages.by_client.get(client)
+        if page is not None:
+            for each in ids:
+                opened = page.opened.get(each) if type(each) is int else None
+                if opened is not None:
+                    self._pages.end(opened)
+            self._pages.arrange(page)
+        yield
+
+    def left(self, client: Any, *, slow: bool) -> None:
+        """A client has gone; ``slow``: it was closed because it did not read."""
+        for opened in self._pages.left(client):
+            if slow:
+                self._was_slow(opened.token.origin)
+
+    def resume_token(self, opened: Opened) -> str:
+        """A token for the subscription from here on."""
+        token = opened.token.renewed(self._changes.processed, int(time() + self._resume_ttl))
+        opened.token = token
+        return self._text(token, opened.items)
+
+    def _text(self, token: Token, items: Collection[Item]) -> str:
+        whole = replace(token, items=[(item.dealer_name, item.query) for item in items])
+        seconds = max(self._resume_ttl, token.expires - time())
+        text, work = self._tokens.make(whole, self.limits.max_unacquired_tokens, seconds)
+        if work is not None:
+            self._start(work)
+        return text
+
+    # What is asked for, before it is its turn
+
+    def _read(self, wanted: Wanted) -> Any:
+        """Read a token; returns what must be waited for, or None."""
+        try:
+            token = self._tokens.read(wanted.text)
+        except BadToken as error:
+            ours = error.epoch is None or error.epoch == self._changes.log.head.epoch
+            wanted.reason = "invalid" if ours else "epoch"
+            return None
+        wanted.token = token
+        try:
+            wanted.since = token.start if wanted.since is None else Position.parse(wanted.since)
+        except ValueError:
+            wanted.reason = "invalid"
+            return None
+        try:
+            fetched = self._tokens.fetch(token)
+        except BadToken:
+            wanted.reason = "invalid" if self._is_ours(wanted) else "epoch"
+            return None
+        if inspect.isawaitable(fetched):
+            return self._fetch(wanted, fetched)
+        wanted.token = fetched
+        return None
+
+    async def _fetch(self, wanted: Wanted, fetched: Any) -> None:
+        try:
+            wanted.token = await fetched
+        except BadToken:
+            wanted.reason = "invalid" if self._is_ours(wanted) else "epoch"
+
+    def _is_ours(self, wanted: Wanted) -> bool:
+        epoch = self._changes.log.head.epoch
+        assert wanted.token is not None
+        return wanted.token.start.epoch == epoch and wanted.since.epoch == epoch
+
+    def _ahead(self, asking: Asking) -> int:
+        """The newest entry that the call must be answered at, or later."""
+        return max(
+            (
+                max(each.since.seq, each.token.start.seq)
+                for each in asking.wanted
+                if each.reason is None and each.token is not None and self._is_ours(each)
+            ),
+            default=0,
+        )
+
+    async def _ready(self, asking: Asking, waits: list[Any], ahead: int) -> None:
+        for work in waits:
+            await work
+        try:
+            async with asyncio.timeout(SECONDS_TO_REACH):
+                await self._changes.reach(ahead)
+        except TimeoutError:
+            pass
+        self._put(asking)
+
+    def _put(self, asking: Asking) -> None:
+        self._asking.append(asking)
+        self._changes.line.do(self._open_all())
+
+    # On the line
+
+    def _open_all(self) -> Iterator[None]:
+        """Open what is asked for by now: items that are new here share one scan of the log."""
+        batch = list(self._asking)
+        self._asking.clear()
+        scanned_from: Position | None = None
+        new: dict[Item, None] = {}
+        for asking in batch:
+            for wanted in self._last_of_each(asking):
+                since = self._check(asking, wanted)
+                yield
+                if since is None:
+                    continue
+                for item in wanted.items:
+                    if item.known_from > since.seq:
+                        new[item] = None
+                        if scanned_from is None or since.seq < scanned_from.seq:
+                            scanned_from = since
+        if scanned_from is not None:
+            yield from self._changes.scan(scanned_from, new)
+        for asking in batch:
+            self._answer(asking)
+            yield
+
+    def _last_of_each(self, asking: Asking) -> Iterator[Wanted]:
+        """Refuse all but the last of those with the same token."""
+        last: dict[str, Wanted] = {}
+        for wanted in asking.wanted:
+            if wanted.reason is None and wanted.token is not None:
+                before = last.pop(wanted.token.origin, None)
+                if before is not None:
+                    before.reason = "replaced"
+                last[wanted.token.origin] = wanted
+        yield from last.values()
+
+    def _check(self, asking: Asking, wanted: Wanted) -> Position | None:
+        """Find its items, and where it goes on from; None where it is refused, with a reason."""
+        try:
+            since = self._since(wanted)
+            self._check_token(asking, wanted)
+            return since
+        except Refused as refusal:
+            wanted.reason = refusal.reason
+            return None
+
+    def _since(self, wanted: Wanted) -> Position:
+        since: Position = wanted.since
+        log = self._changes.log
+        if not self._is_ours(wanted):
+            raise Refused("epoch")
+        assert wanted.token is not None
+        if max(since.seq, wanted.token.start.seq) > self._changes.processed.seq:
+            raise Refused("behind")
+        if since.seq < log.first.seq:
+            raise Refused("trimmed")
+        try:
+            log.read(since, limit=0)
+        except PositionLost:
+            raise Refused("trimmed" if since.seq < log.first.seq else "epoch") from None
+        return since
+
+    def may_have(self, token: Token, client: Any) -> bool:
+        """Whether a token is the client's, and was not revoked."""
+        try:
+            self._check_subject(token, client)
+            described = self._describe(token)
+        except (Refused, BadQuery):
+            return False
+        return not self.revocations.match_after(token.start.seq, described)
+
+    def _check_subject(self, token: Token, client: Any) -> str | None:
+        subject = subject_text(token.subject)
+        identity = getattr(client, "identity", None)
+        if subject is not None and identity is not None and subject != subject_text(identity):
+            raise Refused("subject")
+        return subject
+
+    def _describe(self, token: Token) -> Described:
+        assert token.items is not None
+        dealt = []
+        for name, query in token.items:
+            dealer = self._directory.get(name)
+            if dealer is None:
+                raise Refused("invalid")
+            dealt.append((dealer, query))
+        return describe(token.subject, dealt)
+
+    def _check_token(self, asking: Asking, wanted: Wanted) -> None:
+        token = wanted.token
+        assert token is not None
+        assert token.items is not None
+        if token.expires <= time() or token.recheck <= time():
+            raise Refused("expired")
+        wanted.subject = self._check_subject(token, asking.request.client)
+        try:
+            wanted.described = self._describe(token)
+        except BadQuery:
+            raise Refused("invalid") from None
+        if self.revocations.match_after(token.start.seq, wanted.described):
+            raise Refused("revoked")
+        wanted.items = tuple(dict.fromkeys(self._item(*item) for item in token.items))
+        if len({item.refetches for item in wanted.items}) > 1:
+            raise Refused("invalid")
+        if self._changes.resets.after(wanted.since.seq, wanted.items):
+            raise Refused("reset")
+        if self._fetching.pop(token.origin, self) is None:
+            raise Refused("slow")
+
+    def _item(self, dealer_name: str, query: Any) -> Item:
+        dealer = self._directory.get(dealer_name)
+        if dealer is None:
+            raise Refused("invalid")
+        try:
+            return self._pages.item(dealer, query)
+        except BadQuery:
+            raise Refused("invalid") from None
+        except Exception as error:
+            snorky_log.exception('Dealer "%s" failed to add an item', dealer_name)
+            raise Refused("invalid") from error
+
+    # The answer
+
+    def _answer(self, asking: Asking) -> None:
+        client = asking.request.client
+        self._call_ended(client)
+        if not getattr(client, "connected", True):
+            return
+        answers: list[dict[str, Any]] = []
+        begun: dict[int, Opened] = {}
+        told = 0
+        for place, wanted in enumerate(asking.wanted):
+            try:
+                if wanted.reason is not None:
+                    raise Refused(wanted.reason)
+                begun[place], answer, size = self._open(client, wanted, MAX_ANSWERS_BYTES - told)
+                told += size
+            except Refused as refusal:
+                answer = {"recovered": False, "reason": refusal.reason, "after_ms": 0}
+            answers.append(answer)
+        self._pages.arrange(self._pages.page_of(client))
+        was_live = {each for place, each in begun.items() if asking.wanted[place].live}
+        self._passes.begin(begun.values(), was_live)
+        for place, opened in begun.items():
+            answers[place]["live"] = opened.live
+        for answer in answers:
+            metrics.count_resume(answer.get("reason", "recovered"))
+        asking.request.reply(answers)
+
+    def _open(self, client: Any, wanted: Wanted, most: int) -> tuple[Opened, dict[str, Any], int]:
+        token, since = wanted.token, wanted.since
+        assert token is not None
+        assert wanted.described is not None
+        self._since(wanted)  # the log may have let go of it while others were scanned
+        if self._changes.resets.after(since.seq, wanted.items):
+            raise Refused("reset")
+        changes, size = self._caught_up(wanted, min(most, MAX_ANSWER_BYTES))
+        before = self._pages.by_origin.get(token.origin)
+        if before is not None:
+            for _ in self._pages.end_all([before], "replaced"):
+                pass
+        page = self._pages.page_of(client)
+        if len(page.opened) >= self.limits.max_subscriptions:
+            raise Refused("too-many")
+        self._classic.give_up(token.origin)
+        opened = self._pages.open(page, replace(token, items=None), wanted.items, wanted.subject)
+        answer: dict[str, Any] = {
+            "recovered": True,
+            "subscription": opened.id,
+            "items": [item.id for item in wanted.items],
+            "position": str(self._changes.processed),
+            "token": self.resume_token(opened),
+            "live": False,
+        }
+        if any(item.touched > since.seq for item in wanted.items):
+            answer["stale"] = True
+        if self.refreshes.match_after(since.seq, wanted.described):
+            answer["refresh"] = spread_ms(len(self._pages.by_origin))
+        answer["changes"] = changes
+        self.renewals.add(opened)
+        return opened, answer, size
+
+    def _caught_up(self, wanted: Wanted, most: int) -> tuple[list[dict[str, Any]], int]:
+        """Every row touched since, as it is now: in which items, and of which it has left."""
+        rows: dict[tuple[str, Any], list[tuple[Item, Note]]] = {}
+        for item in wanted.items:
+            for row, note in item.since(wanted.since.seq).items():
+                rows.setdefault(row, []).append((item, note))
+        changes, size = [], 0
+        for notes in rows.values():
+            ins = [item for item, note in notes if note.row is not None]
+            outs = [item.id for item, note in notes if note.row is None]
+            kept = max((note for _, note in notes if note.row), key=_seq, default=_NOTHING).row
+            place = notes[0][1].place
+            size += 100 + (0 if kept is None else len(kept))
+            if size > most:
+                raise Refused("too-much")
+            changes.append(change_json(place, kept, ins, outs))
+        return changes, size
+
+    # Slow clients
+
+    def _was_slow(self, origin: str) -> None:
+        now = monotonic()
+        before = self._slow.pop(origin, None)
+        if before is not None and now - before < SECONDS_BETWEEN_SLOW:
+            self._fetching[origin] = None
+        else:
+            self._slow[origin] = now
+        for table in (self._slow, self._fetching):
+            while len(table) > MAX_SLOW_LISTS:
+                table.popitem(last=False)
+
+    def _call_ended(self, client: Any) -> None:
+        left = self._calls[client] - 1
+        if left:
+            self._calls[client] = left
+        else:
+            del self._calls[client]
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+_NOTHING = Note(0, Place("", msgspec.Raw(), None), None)
+_seq = itemgetter(0)

@@ -1,0 +1,295 @@
+"""Which pages are here, what each has opened, and which of them hear the same.
+
+Knows no tokens and no passes: who opens, ends or becomes live is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import count
+from time import monotonic
+from typing import Any
+
+from snorky.metrics import metrics
+from snorky.services.datasync.dealers import Dealer
+from snorky.services.datasync.directory import (
+    Directory,
+    fields_shown,
+    models_of,
+    query_key,
+    refetches,
+)
+from snorky.services.datasync.items import Crowd, Item
+from snorky.services.datasync.log import ChangeLog
+from snorky.services.datasync.selection import Described
+from snorky.services.datasync.tokens import Token
+from snorky.wire import Envelope
+
+MS_PER_PAGE = 2
+"""Of the time over which fetches are spread, for each page that has to."""
+
+MAX_SPREAD_MS = 30_000
+
+FEW_PAGES = 10
+"""So many may fetch at once."""
+
+
+def spread_ms(pages: int) -> int:
+    """How long one of so many pages waits before it fetches."""
+    if pages <= FEW_PAGES:
+        return 0
+    return random.randrange(min(pages * MS_PER_PAGE, MAX_SPREAD_MS))  # noqa: S311  # no secret
+
+
+class Opened:
+    """One subscription of a page."""
+
+    __slots__ = (
+        "due",
+        "id",
+        "items",
+        "live",
+        "page",
+        "stale_due",
+        "stale_sent",
+        "subject",
+        "token",
+        "waits",
+    )
+
+    def __init__(
+        self,
+        id: int,  # noqa: A002
+        page: Page,
+        token: Token,
+        items: tuple[Item, ...],
+        subject: str | None,
+    ) -> None:
+        self.id = id
+        self.page: Page | None = page
+        """None once it has ended."""
+        self.token = token
+        """Without its items; they are in ``items``."""
+        self.items = items
+        self.subject = subject
+        self.live = False
+        self.waits: frozenset[str] = frozenset()
+        """The sources whose pass it waits for before it is live (again)."""
+        self.due = 0.0
+        """When its token is renewed, or its rows must be checked again; seconds since 1970."""
+        self.stale_due: float | None = None
+        self.stale_sent = 0.0
+
+    @property
+    def models(self) -> frozenset[str]:
+        return frozenset[str]().union(*(item.models for item in self.items))
+
+    @property
+    def described(self) -> Described:
+        return Described(
+            self.subject,
+            frozenset((item.dealer_name, item.key) for item in self.items),
+            self.models,
+        )
+
+    @property
+    def status(self) -> str:
+        return "live" if self.live else "catching-up"
+
+
+class Page:
+    """One client that has opened something."""
+
+    __slots__ = ("client", "crowd", "holds", "opened")
+
+    def __init__(self, client: Any) -> None:
+        self.client = client
+        self.opened: dict[int, Opened] = {}
+        self.holds: dict[Item, int] = {}
+        """How many of its subscriptions hold each item."""
+        self.crowd: Crowd | None = None
+
+
+class Pages:
+    """The pages of one service, in this process."""
+
+    def __init__(self, changes: ChangeLog, directory: Directory, service: Any) -> None:
+        self._changes = changes
+        self._directory = directory
+        self._service = service
+        self._ids = count(1)
+        self._item_ids = count(1)
+        self._crowds: dict[frozenset[Item], Crowd] = {}
+        self._idle: OrderedDict[Item, float] = OrderedDict()
+        self.by_client: dict[Any, Page] = {}
+        self.by_origin: dict[str, Opened] = {}
+
+    @property
+    def crowds(self) -> Iterable[Crowd]:
+        return tuple(self._crowds.values())
+
+    @property
+    def opened(self) -> tuple[Opened, ...]:
+        """All that is open."""
+        return tuple(self.by_origin.values())
+
+    # Items
+
+    def item(self, dealer: Dealer, query: Any) -> Item:
+        """The item of a query, made and matched from now on where it is new here.
+
+        Raises BadQuery, and what a user's dealer raises.
+        """
+        key = query_key(dealer, query)
+        item = self._changes.items.get((dealer.name, key))
+        if item is None:
+            item = Item(
+                next(self._item_ids),
+                dealer,
+                dealer.name,
+                query,
+                key,
+                models_of(dealer, query),
+                fields_shown(dealer),
+                refetches=refetches(dealer),
+                known_from=self._changes.processed.seq,
+            )
+            self._changes.matching.enter(dealer, item, self._service)
+            self._changes.items[dealer.name, key] = item
+            self._idle[item] = monotonic()
+        return item
+
+    def forget_idle(self, seconds: float) -> None:
+        """Match no longer what nobody has held for so long."""
+        before = monotonic() - seconds
+        while self._idle:
+            item, since = next(iter(self._idle.items()))
+            if since > before:
+                return
+            self.drop_item(item)
+
+    def drop_item(self, item: Item) -> None:
+        """Forget an item that nobody holds."""
+        del self._idle[item]
+        del self._changes.items[item.dealer_name, item.key]
+        self._changes.matching.leave(item.dealer, item)
+
+    # Opening and ending
+
+    def page_of(self, client: Any) -> Page:
+        page = self.by_client.get(client)
+        if page is None:
+            page = self.by_client[client] = Page(client)
+        return page
+
+    def open(
+        self, page: Page, token: Token, items: tuple[Item, ...], subject: str | None
+    ) -> Opened:
+        """Open a subscription. ``arrange`` afterwards: until then the page hears nothing of it."""
+        opened = Opened(next(self._ids), page, token, items, subject)
+        page.opened[opened.id] = opened
+        self.by_origin[token.origin] = opened
+        metrics.subscriptions += 1
+        for item in items:
+            item.subscriptions += 1
+            self._idle.pop(item, None)
+            page.holds[item] = page.holds.get(item, 0) + 1
+            if item.holders is not None:
+                item.holders[opened] = None
+        return opened
+
+    def end(self, opened: Opened) -> None:
+        """Forget a subscription. ``arrange`` its page afterwards. Ending it again does nothing."""
+        page, opened.page = opened.page, None
+        if page is None:
+            return
+        metrics.subscriptions -= 1
+        del page.opened[opened.id]
+        if self.by_origin.get(opened.token.origin) is opened:
+            del self.by_origin[opened.token.origin]
+        for item in opened.items:
+            page.holds[item] -= 1
+            if not page.holds[item]:
+                del page.holds[item]
+            item.subscriptions -= 1
+            if item.holders is not None:
+                item.holders.pop(opened, None)
+            if not item.subscriptions:
+                self._idle[item] = monotonic()
+
+    def arrange(self, page: Page) -> None:
+        """Let a page hear what its items say, from now on."""
+        crowd = page.crowd
+        items = frozenset(page.holds)
+        if crowd is not None:
+            if crowd.items == items:
+                return
+            crowd.audience.remove(page.client)
+            self._close_if_empty(crowd)
+            page.crowd = None
+        if not page.opened:
+            self.by_client.pop(page.client, None)
+            return
+        crowd = self._crowds.get(items)
+        if crowd is None:
+            crowd = self._crowds[items] = Crowd(items, self._changes.processed.seq)
+        crowd.audience.add(page.client)
+        page.crowd = crowd
+
+    def _close_if_empty(self, crowd: Crowd) -> None:
+        if not crowd.audience:
+            crowd.close()
+            self._crowds.pop(crowd.items, None)
+
+    def left(self, client: Any) -> tuple[Opened, ...]:
+        """A client has gone; returns what it had open."""
+        page = self.by_client.get(client)
+        if page is None:
+            return ()
+        opened = tuple(page.opened.values())
+        for each in opened:
+            self.end(each)
+        self.arrange(page)
+        return opened
+
+    # Telling
+
+    def tell(self, opened: Iterable[Opened], message: dict[str, Any]) -> Iterator[None]:
+        """Send a message to each page with the ids of its subscriptions among those."""
+        for page, ids in by_page(opened).items():
+            self.send(page, {**message, "subscriptions": ids})
+            yield
+
+    def end_all(self, opened: Iterable[Opened], reason: str) -> Iterator[None]:
+        """End subscriptions, telling their pages why."""
+        pages = by_page(opened)
+        for page, ids in pages.items():
+            ended = [page.opened[each] for each in ids if each in page.opened]
+            for each in ended:
+                self.end(each)
+            if not ended:
+                continue
+            self.arrange(page)
+            self.send(
+                page,
+                {
+                    "type": "resync",
+                    "subscriptions": [each.id for each in ended],
+                    "reason": reason,
+                    "after_ms": spread_ms(len(pages)),
+                },
+            )
+            yield
+
+    def send(self, page: Page, message: dict[str, Any]) -> None:
+        page.client.send(Envelope(self._changes.name, message))
+
+
+def by_page(opened: Iterable[Opened]) -> dict[Page, list[int]]:
+    pages: dict[Page, list[int]] = {}
+    for each in opened:
+        if each.page is not None:
+            pages.setdefault(each.page, []).append(each.id)
+    return pages

@@ -1,0 +1,181 @@
+"""Tokens: what a page may see and from where on, signed, so that nobody keeps them.
+
+A token is URL-safe text: the first bytes of an HMAC-SHA256 and compact JSON. Its holder can read
+it; nobody else can make one. What is too large for a header is kept by the broker instead, under
+the token's origin.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import inspect
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass, replace
+from time import time
+from typing import Any
+
+from snorky.brokers import Broker
+from snorky.brokers.log import Position
+from snorky.hashable import hashable
+from snorky.wire import MalformedMessage, decode, encode
+
+MAX_TOKEN_LENGTH = 1500
+"""Characters. nginx takes 4 KiB of headers by default, and a token stands in two of them."""
+
+SIGNATURE_BYTES = 18
+
+FIRST, RESUME = "f", "r"
+
+TokenItems = list[tuple[str, Any]]
+
+
+class BadToken(Exception):
+    """The text is no token of ours; ``epoch`` is what it claims, where it can be read."""
+
+    def __init__(self, epoch: str | None = None) -> None:
+        super().__init__("expected a token of this service")
+        self.epoch = epoch
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a token says. Times are seconds since 1970."""
+
+    kind: str
+    """``FIRST``, or ``RESUME``: given out by an opening."""
+    origin: str
+    """The same for a first token and all that renew it."""
+    start: Position
+    expires: int
+    recheck: int
+    """When the web application must be asked again."""
+    subject: Any
+    items: TokenItems | None
+    """Dealer and query of each; None: the broker keeps them."""
+
+    def renewed(self, start: Position, expires: int) -> Token:
+        return replace(self, kind=RESUME, start=start, expires=min(expires, self.recheck))
+
+
+class Tokens:
+    """Makes and reads the tokens of one service.
+
+    The first of ``keys`` signs, all of them open: keys are changed without a pause.
+    """
+
+    def __init__(self, name: str, broker: Broker, keys: Iterable[bytes]) -> None:
+        self._prefix = f"datasync:{name}:"
+        self._broker = broker
+        self.keys = list(keys)
+        self._large: OrderedDict[str, None] = OrderedDict()
+
+    def make(self, token: Token, most: int, seconds: float) -> tuple[str, Awaitable[None] | None]:
+        """The text of a token, and what must be waited for before it can be used.
+
+        The broker keeps what is too large for ``seconds``, ``most`` at a time: the oldest goes.
+        """
+        text = self._sign(token)
+        if len(text) <= MAX_TOKEN_LENGTH:
+            return text, None
+        return self._sign(replace(token, items=None, subject=None)), self._keep(
+            token, most, seconds
+        )
+
+    def read(self, text: Any) -> Token:
+        """The token of a text, its ``items`` perhaps with the broker. Raises BadToken."""
+        if not isinstance(text, str) or not 32 <= len(text) <= MAX_TOKEN_LENGTH:
+            raise BadToken
+        try:
+            raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+            signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
+            kind, origin, start, expires, recheck, subject, items = decode(payload)
+            token = Token(
+                kind,
+                origin,
+                Position.parse(start),
+                expires,
+                recheck,
+                hashable(subject),
+                None if items is None else [(name, hashable(query)) for name, query in items],
+            )
+        except (ValueError, TypeError, binascii.Error, MalformedMessage) as error:
+            raise BadToken from error
+        ours = [self._signature(key, payload) for key in self.keys]
+        if True not in [hmac.compare_digest(each, signature) for each in ours]:
+            raise BadToken(token.start.epoch)
+        return token
+
+    def fetch(self, token: Token) -> Token | Awaitable[Token]:
+        """The token with its items. Raises BadToken where they are kept no longer."""
+        if token.items is not None:
+            return token
+        kept = self._broker.get(self._prefix + token.origin)
+        return self._fetched(token, kept) if inspect.isawaitable(kept) else _whole(token, kept)
+
+    async def _fetched(self, token: Token, kept: Awaitable[Any]) -> Token:
+        return _whole(token, await kept)
+
+    def claim(self, token: Token) -> bool | Awaitable[bool]:
+        """Use a first token up, for as long as it could be used: True for the first who does."""
+        return self.burn(token.origin, max(1.0, token.expires - time()))
+
+    def burn(self, origin: str, seconds: float) -> bool | Awaitable[bool]:
+        return self._broker.claim(f"{self._prefix}{origin}:acquired", seconds)
+
+    def _keep(self, token: Token, most: int, seconds: float) -> Awaitable[None] | None:
+        # Under its origin: renewals say the same, so that it is kept once.
+        assert token.items is not None
+        self._large[token.origin] = None
+        self._large.move_to_end(token.origin)
+        value = [[list(item) for item in token.items], token.subject]
+        work = [self._broker.put(self._prefix + token.origin, value, seconds)]
+        while len(self._large) > most:
+            oldest, _ = self._large.popitem(last=False)
+            work.append(self._broker.delete(self._prefix + oldest))
+        under_way = [each for each in work if each is not None]
+        return _all(under_way) if under_way else None
+
+    def _sign(self, token: Token) -> str:
+        payload = encode(
+            [
+                token.kind,
+                token.origin,
+                str(token.start),
+                token.expires,
+                token.recheck,
+                token.subject,
+                token.items,
+            ]
+        )
+        signature = self._signature(self.keys[0], payload)
+        return base64.urlsafe_b64encode(signature + payload).rstrip(b"=").decode("ascii")
+
+    def _signature(self, key: bytes, payload: bytes) -> bytes:
+        return hmac.digest(key, payload, "sha256")[:SIGNATURE_BYTES]
+
+
+def new_origin() -> str:
+    return secrets.token_urlsafe(9)
+
+
+def signing_keys(secret_texts: Iterable[str | bytes]) -> list[bytes]:
+    """Keys for tokens from secrets that are used for something else, too."""
+    texts = (text.encode() if isinstance(text, str) else text for text in secret_texts)
+    return [hmac.digest(text, b"snorky DataSync tokens", "sha256") for text in texts]
+
+
+def _whole(token: Token, kept: Any) -> Token:
+    if kept is None:
+        raise BadToken
+    items, subject = kept
+    whole = [(name, hashable(query)) for name, query in items]
+    return replace(token, items=whole, subject=hashable(subject))
+
+
+async def _all(work: list[Awaitable[Any]]) -> None:
+    for each in work:
+        await each

@@ -1,0 +1,475 @@
+"""What every log promises, as one suite; part of the suite of its broker."""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from snorky.brokers import (
+    Append,
+    Broker,
+    Entry,
+    EntryTooLarge,
+    FenceOld,
+    LeaseHeld,
+    Position,
+    PositionLost,
+    Retention,
+)
+from snorky.brokers.log import KEYS_PER_SOURCE
+
+DEADLINE = 5.0
+
+
+async def done(result: Any) -> Any:
+    """What a method of a broker returns: at once, or after a while."""
+    return await result if inspect.isawaitable(result) else result
+
+
+class Inbox:
+    """Receives publications or entries; ``next`` waits for one."""
+
+    def __init__(self) -> None:
+        self._received: asyncio.Queue[Any] = asyncio.Queue()
+
+    def deliver(self, item: Any) -> None:
+        self._received.put_nowait(item)
+
+    async def next(self) -> Any:
+        async with asyncio.timeout(DEADLINE):
+            return await self._received.get()
+
+    async def messages(self, count: int) -> list[Any]:
+        return [(await self.next())["message"] for _ in range(count)]
+
+    @property
+    def is_empty(self) -> bool:
+        return self._received.empty()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what a broker of several processes makes true a little later."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def told(entries: Iterable[Entry]) -> list[tuple[Position, Any]]:
+    return [(entry.position, entry.data) for entry in entries]
+
+
+class LogContract:
+    """Subclass it, by way of ``BrokerContract``, and override the fixture ``joined``."""
+
+    @pytest.fixture
+    def joined(self) -> tuple[Broker, Broker]:
+        """Two brokers that were started; may be asynchronous, and stop them afterwards."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def here(self, joined: tuple[Broker, Broker]) -> Broker:
+        return joined[0]
+
+    @pytest.fixture
+    def there(self, joined: tuple[Broker, Broker]) -> Broker:
+        return joined[1]
+
+    async def test_a_log_counts_its_entries_from_one(self, here: Broker) -> None:
+        log = here.log("orders")
+        start = log.head
+        assert (start.seq, start.nonce) == (0, "")
+
+        first = await done(log.append({"total": 1}))
+        second = await done(log.append(["größer", None]))
+
+        assert [position.seq for position in (first, second)] == [1, 2]
+        assert {position.epoch for position in (start, first, second)} == {start.epoch}
+        assert first.nonce != second.nonce
+        await until(lambda: log.head == second)
+
+    async def test_every_process_reads_the_same_entries(self, here: Broker, there: Broker) -> None:
+        start = there.log("orders").head
+        positions = [await done(here.log("orders").append(number)) for number in range(5)]
+        await until(lambda: there.log("orders").head == positions[-1])
+
+        for log in (here.log("orders"), there.log("orders")):
+            assert told(log.read(start)) == list(zip(positions, range(5), strict=True))
+            assert told(log.read(positions[2])) == [(positions[3], 3), (positions[4], 4)]
+            assert told(log.read(start, limit=2)) == [(positions[0], 0), (positions[1], 1)]
+            assert told(log.read(positions[4])) == []
+
+    async def test_logs_of_different_names_are_different_logs(self, here: Broker) -> None:
+        orders, visits = here.log("orders"), here.log("visits")
+        start = visits.head
+        await done(orders.append(1))
+
+        assert list(visits.read(start)) == []
+        assert here.log("orders") is orders
+
+    async def test_whoever_follows_a_log_sees_every_entry_once_and_in_order(
+        self, here: Broker, there: Broker
+    ) -> None:
+        inbox = Inbox()
+        await done(here.log("orders").append("before"))
+        await until(lambda: there.log("orders").head.seq == 1)
+        there.log("orders").follow(inbox.deliver)
+        work = [here.log("orders").append(number) for number in range(100)]
+        positions = [await done(result) for result in work]
+
+        entries = [await inbox.next() for _ in range(100)]
+        assert told(entries) == [(position, n) for n, position in enumerate(positions)]
+        assert [entry.position.seq for entry in entries] == list(range(2, 102))
+
+    async def test_what_one_follows_can_be_read_at_once(self, here: Broker) -> None:
+        """Who catches up reads to the head and follows from there, without a gap."""
+        log = here.log("orders")
+        start = log.head
+        seen: asyncio.Queue[list[int]] = asyncio.Queue()
+
+        def deliver(entry: Entry) -> None:
+            assert log.head == entry.position
+            seen.put_nowait([kept.data for kept in log.read(start)])
+
+        log.follow(deliver)
+        for number in range(3):
+            await done(log.append(number))
+
+        async with asyncio.timeout(DEADLINE):
+            assert [await seen.get() for _ in range(3)] == [[0], [0, 1], [0, 1, 2]]
+
+    async def test_following_ends(self, here: Broker) -> None:
+        log = here.log("orders")
+        inbox, witness = Inbox(), Inbox()
+        end = log.follow(inbox.deliver)
+        log.follow(witness.deliver)
+        await done(log.append(1))
+        assert (await inbox.next()).data == 1
+        end()
+        await done(log.append(2))
+
+        assert [(await witness.next()).data for _ in range(2)] == [1, 2]
+        assert inbox.is_empty
+
+    async def test_the_same_key_again_appends_nothing(self, here: Broker, there: Broker) -> None:
+        inbox = Inbox()
+        here.log("orders").follow(inbox.deliver)
+        first = await done(here.log("orders").append(1, key="a"))
+        again = await done(there.log("orders").append(2, key="a"))
+        other = await done(there.log("orders").append(3, key="b"))
+
+        assert again == first
+        assert [(await inbox.next()).data for _ in range(2)] == [1, 3]
+        await until(lambda: here.log("orders").head == other)
+        assert other.seq == 2
+
+    async def test_the_oldest_entries_go_first(self, here: Broker) -> None:
+        log = here.log("orders", Retention(entries=3))
+        start = log.head
+        positions = [await done(log.append(number, key=str(number))) for number in range(5)]
+        await until(lambda: log.head == positions[-1])
+
+        assert [entry.data for entry in log.read(positions[1])] == [2, 3, 4]
+        assert log.first == positions[1]
+        for lost in (start, positions[0]):
+            with pytest.raises(PositionLost):
+                log.read(lost)
+
+    async def test_a_log_is_bounded_in_bytes(self, here: Broker) -> None:
+        log = here.log("orders", Retention(bytes=1000))
+        positions = [await done(log.append(f"{number}" + "x" * 300)) for number in range(5)]
+        await until(lambda: log.head == positions[-1])
+
+        with pytest.raises(PositionLost):
+            log.read(positions[0])
+        assert [entry.data[0] for entry in log.read(positions[3])] == ["4"]
+
+    async def test_a_position_of_another_life_of_the_log_is_lost(self, here: Broker) -> None:
+        log = here.log("orders")
+        first = await done(log.append(1))
+        second = await done(log.append(2))
+        await until(lambda: log.head == second)
+
+        for wrong in (
+            Position("another epoch", 0, ""),
+            first._replace(epoch="another epoch"),
+            first._replace(nonce="another"),
+            second._replace(nonce="another"),
+            second._replace(seq=3),
+        ):
+            with pytest.raises(PositionLost):
+                log.read(wrong)
+
+    async def test_what_cannot_be_encoded_is_not_appended(self, here: Broker) -> None:
+        log = here.log("orders")
+        head = log.head
+
+        with pytest.raises((TypeError, ValueError)):
+            await done(log.append(object(), key="a"))
+        assert log.head == head
+        assert (await done(log.append(1, key="a"))).seq == 1
+
+    async def test_what_is_read_can_be_a_key(self, here: Broker) -> None:
+        log = here.log("orders")
+        start = log.head
+        position = await done(log.append({"rows": [{"id": [1]}]}))
+        await until(lambda: log.head == position)
+        (entry,) = log.read(start)
+
+        assert {entry.data: 1, entry.data["rows"][0]["id"]: 2}
+
+    async def test_an_entry_may_be_so_large_and_no_larger(self, here: Broker) -> None:
+        log = here.log("orders", Retention(entry_bytes=100))
+        lease = await done(log.take_lease("shop", 10))
+        assert (await done(log.append("x" * 98, key="a"))).seq == 1
+        for refused in (
+            lambda: log.append("x" * 99, key="b"),
+            lambda: log.append_step([Append(1, "c"), Append("x" * 99)], "shop", lease.fence),
+        ):
+            with pytest.raises(EntryTooLarge):
+                await done(refused())
+        assert (await done(log.append(1, key="b"))).seq == 2
+        assert (await done(log.append(1, "c", "shop", lease.fence))).seq == 3
+
+    # Positions as text
+
+    async def test_a_position_travels_as_text(self, here: Broker) -> None:
+        log = here.log("orders")
+        for position in (log.head, await done(log.append(1))):
+            assert Position.parse(str(position)) == position
+
+    @pytest.mark.parametrize("text", ["", "x", "a.b", "a.b.c", ".1.", "a.-1.c", "a.1.c.d", 5, None])
+    def test_any_other_text_is_no_position(self, text: Any) -> None:
+        with pytest.raises(ValueError, match="expected a position"):
+            Position.parse(text)
+
+    # Keys
+
+    async def test_a_key_outlives_its_entry(self, here: Broker, there: Broker) -> None:
+        log = here.log("orders", Retention(entries=3))
+        positions = [await done(log.append(number, key=str(number))) for number in range(6)]
+        await until(lambda: log.head == positions[-1])
+        with pytest.raises(PositionLost):
+            log.read(positions[0])
+
+        assert await done(there.log("orders").append(9, key="0")) == positions[0]
+        assert (await done(log.append(9, key="6"))).seq == 7
+
+    async def test_each_source_has_keys_of_its_own(self, here: Broker) -> None:
+        log = here.log("orders")
+        by_hand = await done(log.append(1, key="a"))
+        lease = await done(log.take_lease("shop", 10))
+        shop = await done(log.append(2, "a", "shop", lease.fence))
+
+        assert (by_hand.seq, shop.seq) == (1, 2)
+        assert await done(log.append(3, key="a")) == by_hand
+        assert await done(log.append(3, "a", "shop", lease.fence)) == shop
+
+    async def test_the_keys_of_the_newest_entries_are_remembered(self, here: Broker) -> None:
+        log = here.log("orders")
+        lease = await done(log.take_lease("shop", 100))
+        first = await done(log.append(0, "first", "shop", lease.fence))
+        others = [Append(number, f"key {number}") for number in range(KEYS_PER_SOURCE - 1)]
+        for start in range(0, len(others), 500):
+            await done(log.append_step(others[start : start + 500], "shop", lease.fence))
+        # What other sources append does not count.
+        await done(log.append("by hand", key="x"))
+        assert await done(log.append(0, "first", "shop", lease.fence)) == first
+
+        await done(log.append("one more", "one more", "shop", lease.fence))
+        again = await done(log.append(0, "first", "shop", lease.fence))
+        assert again.seq > first.seq
+
+    # Sources: leases, fences, places
+
+    async def test_one_holds_the_lease_of_a_source(self, here: Broker, there: Broker) -> None:
+        log = here.log("orders")
+        lease = await done(log.take_lease("shop", 0.3))
+        assert lease.place is None
+        with pytest.raises(LeaseHeld):
+            await done(there.log("orders").take_lease("shop", 0.3))
+        other = await done(there.log("orders").take_lease("billing", 10))
+        assert other.fence != lease.fence
+
+        running = await done(log.leases())
+        assert running.keys() == {"shop", "billing"}
+        assert 0 < running["shop"] <= 0.3
+
+    async def test_a_lease_that_lapsed_can_be_taken(self, here: Broker, there: Broker) -> None:
+        old = await done(here.log("orders").take_lease("shop", 0.05))
+        new = await take_lease(there, "shop", 10)
+
+        assert old.fence != new.fence
+        log = here.log("orders")
+        head = log.head
+        for refused in (
+            lambda: log.append(1, "a", "shop", old.fence),
+            lambda: log.append_step([Append(1, "b")], "shop", old.fence, "place"),
+            lambda: log.renew_lease("shop", old.fence),
+        ):
+            with pytest.raises(FenceOld):
+                await done(refused())
+        assert (await done(log.append(1, "a", "shop", new.fence))).seq == head.seq + 1
+
+    async def test_a_lapsed_lease_that_nobody_took_is_renewed_by_its_fence(
+        self, here: Broker
+    ) -> None:
+        log = here.log("orders")
+        lease = await done(log.take_lease("shop", 0.05))
+        await lapsed(here, "shop")
+        await done(log.append(1, None, "shop", lease.fence))
+
+        assert "shop" in await done(log.leases())
+
+    async def test_everything_accepted_renews_the_lease(self, here: Broker) -> None:
+        log = here.log("orders")
+        lease = await done(log.take_lease("shop", 10))
+        before = (await done(log.leases()))["shop"]
+        for renew in (
+            lambda: log.append(1, "a", "shop", lease.fence),
+            lambda: log.append(1, "a", "shop", lease.fence),  # appends nothing
+            lambda: log.append_step([], "shop", lease.fence),
+            lambda: log.renew_lease("shop", lease.fence),
+        ):
+            await asyncio.sleep(0.01)
+            await done(renew())
+            after = (await done(log.leases()))["shop"]
+            assert after > before - 0.01
+            before = after
+
+    @pytest.mark.parametrize("fence", ["", "1", "made up"])
+    async def test_a_fence_that_was_not_given_out_is_refused(
+        self, here: Broker, fence: str
+    ) -> None:
+        log = here.log("orders")
+        with pytest.raises(FenceOld):
+            await done(log.append(1, None, "shop", fence))
+        await done(log.take_lease("shop", 10))
+        for wrong in (fence, None):
+            with pytest.raises(FenceOld):
+                await done(log.append(1, None, "shop", wrong))
+        assert log.head.seq == 0
+
+    async def test_a_place_is_stored_with_its_entries(self, here: Broker, there: Broker) -> None:
+        log = here.log("orders")
+        lease = await done(log.take_lease("shop", 0.05))
+        await done(log.append_step([Append(1), Append(2)], "shop", lease.fence, {"id": [7]}))
+        await done(log.append_step([Append(3)], "shop", lease.fence))
+        taken = await take_lease(there, "shop", 0.05)
+        assert taken.place == {"id": [7]}
+
+        await done(there.log("orders").append_step([], "shop", taken.fence, None))
+        assert (await take_lease(here, "shop", 10)).place is None
+
+    async def test_a_step_is_appended_whole_and_in_order(self, here: Broker) -> None:
+        log = here.log("orders")
+        start = log.head
+        lease = await done(log.take_lease("shop", 10))
+        step = [Append(number, str(number)) for number in range(3)]
+        positions = await done(log.append_step(step, "shop", lease.fence))
+        await until(lambda: log.head == positions[-1])
+        assert told(log.read(start)) == list(zip(positions, range(3), strict=True))
+
+        longer = [*step, Append(3, "3")]
+        again = await done(log.append_step(longer, "shop", lease.fence))
+        assert again[:3] == positions
+        await until(lambda: log.head == again[3])
+        assert [entry.data for entry in log.read(start)] == [0, 1, 2, 3]
+
+    async def test_a_step_with_a_fault_changes_nothing(self, here: Broker) -> None:
+        log = here.log("orders")
+        lease = await done(log.take_lease("shop", 0.05))
+        with pytest.raises((TypeError, ValueError)):
+            await done(
+                log.append_step([Append(1, "a"), Append(object())], "shop", lease.fence, "place")
+            )
+        assert log.head.seq == 0
+        assert (await take_lease(here, "shop", 10)).place is None
+
+    # Passes
+
+    async def test_passes_are_counted_for_each_source(self, here: Broker, there: Broker) -> None:
+        log, other = here.log("orders"), there.log("orders")
+        assert await done(log.ask("shop")) == 1
+        assert await done(other.ask("shop")) == 2
+        assert await done(log.ask("billing")) == 1
+        assert await done(other.asked("shop", 1, DEADLINE)) == 2
+
+    async def test_the_next_who_asks_is_waited_for(self, here: Broker, there: Broker) -> None:
+        waiting = asyncio.ensure_future(_awaitable(here.log("orders").asked("shop", 0, DEADLINE)))
+        await asyncio.sleep(0.02)
+        assert not waiting.done()
+        await done(there.log("orders").ask("shop"))
+        async with asyncio.timeout(DEADLINE):
+            assert await waiting == 1
+
+    async def test_nobody_is_waited_for_longer_than_the_timeout(self, here: Broker) -> None:
+        log = here.log("orders")
+        await done(log.ask("shop"))
+        async with asyncio.timeout(DEADLINE):
+            assert await done(log.asked("shop", 1, 0.02)) == 1
+
+    # Beside the log
+
+    async def test_what_is_kept_beside_the_log_outlives_trimming(
+        self, here: Broker, there: Broker
+    ) -> None:
+        log = here.log("orders", Retention(entries=1))
+        first = await done(log.append("revoked", keep=60))
+        await done(log.append("gone soon", keep=0.02))
+        for number in range(5):
+            last = await done(log.append(number))
+        await until(lambda: there.log("orders").head == last)
+        await asyncio.sleep(0.03)
+
+        for one in (log, there.log("orders")):
+            assert told(await done(one.kept_beside())) == [(first, "revoked")]
+
+    # A process's own window
+
+    async def test_the_window_tells_what_leaves_it(self, here: Broker) -> None:
+        log = here.log("orders", Retention(entries=2))
+        left: list[Any] = []
+        log.on_trim(lambda entry: left.append(entry.data))
+        positions = [await done(log.append(number)) for number in range(5)]
+        await until(lambda: log.head == positions[-1])
+
+        assert left == [0, 1, 2]
+        assert log.first == positions[2]
+
+    async def test_what_is_noted_beside_an_entry_counts(self, here: Broker) -> None:
+        log = here.log("orders", Retention(bytes=1000))
+        positions = [await done(log.append(number)) for number in range(3)]
+        await until(lambda: log.head == positions[-1])
+        assert log.bytes_kept == 3
+        log.charge(positions[2], 500)
+        assert (log.bytes_kept, log.first.seq) == (503, 0)
+
+        log.charge(positions[1], 600)
+        assert (log.bytes_kept, log.first) == (501, positions[1])
+        log.charge(positions[0], 600)  # it has left
+        assert log.bytes_kept == 501
+
+    async def test_the_older_half_is_counted_in_bytes(self, here: Broker) -> None:
+        log = here.log("orders", Retention(bytes=1000))
+        assert log.halfway == 0
+        for _ in range(9):
+            last = await done(log.append("x" * 98))
+        await until(lambda: log.head == last)
+        assert log.halfway == 4
+
+
+async def _awaitable(result: Any) -> Any:
+    return await done(result)
+
+
+async def lapsed(broker: Broker, source: str) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while source in await done(broker.log("orders").leases()):
+            await asyncio.sleep(0.005)
+
+
+async def take_lease(broker: Broker, source: str, seconds: float) -> Any:
+    await lapsed(broker, source)
+    return await done(broker.log("orders").take_lease(source, seconds))
