@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from snorky.filters import BadQuery, FilterIndex, Handle, filter_matches
 from snorky.log import snorky_log
 from snorky.services.datasync.delta import Delta, Row
-from snorky.services.datasync.filters import BadQuery, RowTest, compile_filter, filter_matches
 from snorky.services.datasync.subscription import SubscriptionItem
 from snorky.wire import canonical
 
@@ -95,11 +95,12 @@ class Dealer(ABC):
 class SharedQuery:
     """One query of one dealer, for everybody who asks for it: evaluated once per row."""
 
-    __slots__ = ("item_sets", "items", "key", "matches")
+    __slots__ = ("handle", "item_sets", "items", "key")
 
-    def __init__(self, key: str, matches: RowTest) -> None:
+    def __init__(self, key: str) -> None:
         self.key = key
-        self.matches = matches
+        self.handle: Handle[SharedQuery] | None = None
+        """Its place in the dealer's index, where that has one."""
         self.items: dict[SubscriptionItem, None] = {}
         self.item_sets: dict[ItemSet, None] = {}
         """The sets of subscriptions that hold an item with this query; kept by the service."""
@@ -130,7 +131,9 @@ class SharingDealer(Dealer):
         key = self._get_key(item.query)
         query = self._queries.get(key)
         if query is None:
-            query = self._queries[key] = SharedQuery(key, self._compile(item.query))
+            query = SharedQuery(key)
+            self._file(query, item.query)
+            self._queries[key] = query
         query.items[item] = None
         self._query_by_item[item] = query
 
@@ -139,13 +142,14 @@ class SharingDealer(Dealer):
         del query.items[item]
         if not query.items:
             del self._queries[query.key]
+            self._unfile(query)
 
     def get_subscription_items_for_model(self, model: Row) -> Iterable[SubscriptionItem]:
         return [item for query in self.get_matching_queries(model) for item in query.items]
 
     def get_matching_queries(self, row: Row) -> list[SharedQuery]:
         """The queries that match a row, each once."""
-        return [query for query in self._queries.values() if query.matches(row)]
+        return list(self._queries.values())
 
     def get_shared_query(self, item: SubscriptionItem) -> SharedQuery | None:
         """The entry of an item; None where this dealer speaks of single items."""
@@ -158,9 +162,11 @@ class SharingDealer(Dealer):
         except (TypeError, ValueError) as error:
             raise BadQuery(f"expected a JSON value: {error}") from error
 
-    def _compile(self, query: Any) -> RowTest:
-        """The query as a function of a row. Raises BadQuery."""
-        return _matches_every_row
+    def _file(self, query: SharedQuery, asked: Any) -> None:
+        """The first subscription asks for this query. Raises BadQuery to refuse it."""
+
+    def _unfile(self, query: SharedQuery) -> None:
+        """The last subscription that asked for this query has gone."""
 
 
 class BroadcastDealer(SharingDealer):
@@ -185,9 +191,26 @@ class SimpleDealer(SharingDealer):
 class FilterDealer(SharingDealer):
     """A subscription's query is a filter, e.g. ``["==", "color", "blue"]``."""
 
-    def _compile(self, query: Any) -> RowTest:
-        return compile_filter(query)
+    types: ClassVar[dict[str, type]] = {}
+    """Fields whose text is compared as what it means: Decimal, datetime, date, time or UUID."""
 
+    max_unindexed: ClassVar[int] = 1_000
+    """Different filters that have nothing by which a row could find them (``!=``, ``not`` and
+    ``isnull`` alone) and so are checked for every row. One more is refused with BadQuery."""
 
-def _matches_every_row(row: Row) -> bool:
-    return True
+    def __init__(self) -> None:
+        super().__init__()
+        self.index: FilterIndex[SharedQuery] = FilterIndex(self.types, self.max_unindexed)
+
+    def get_matching_queries(self, row: Row) -> list[SharedQuery]:
+        return self.index.match(row)
+
+    def _get_key(self, query: Any) -> str:
+        return self.index.parse(query).text
+
+    def _file(self, query: SharedQuery, asked: Any) -> None:
+        query.handle = self.index.add(asked, query)
+
+    def _unfile(self, query: SharedQuery) -> None:
+        assert query.handle is not None
+        self.index.remove(query.handle)
