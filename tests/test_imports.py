@@ -46,6 +46,7 @@ LAYERS = {
     "snorky._fanout": CORE,
     "snorky.fanout": CORE,
     "snorky.edges": EDGES,
+    "snorky.filters": WIRE,
     "snorky.hashable": WIRE,
     "snorky.identity": CORE,
     "snorky.limits": CORE,

@@ -12,11 +12,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from snorky.filters import BadQuery, compile_filter
 from snorky.identity import Refused, origin_allowed
 from snorky.identity.jwt import JWTAuthenticator
 from snorky.protocols import comet, sockjs
 from snorky.protocols.websocket_frames import FrameParser, ProtocolError
-from snorky.services.datasync.filters import BadQuery, compile_filter
 from snorky.wire import MalformedMessage, canonical, decode, encode
 from tests.fuzz import heads
 from tests.fuzz.origins import check_origin

@@ -7,12 +7,12 @@ model. It knows rows and queries; who is told how is not its business.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, cast
 
 from snorky.deltas import Delta, Row
+from snorky.filters import BadQuery, FilterIndex, compile_filter, filter_matches
 from snorky.log import snorky_log
-from snorky.services.datasync.filters import BadQuery, RowTest, compile_filter, filter_matches
 from snorky.services.datasync.items import SharedQuery
 from snorky.services.datasync.subscription import SubscriptionItem
 from snorky.wire import canonical
@@ -26,6 +26,9 @@ __all__ = [
     "SimpleDealer",
     "filter_matches",
 ]
+
+
+RowTest = Callable[[Any], bool]
 
 
 class _ClassName:
@@ -56,9 +59,9 @@ class Dealer(ABC):
     """The fields that pages of the new wire are shown; the key's are always among them. None: all.
     An update that changes none of them is not told. Classic subscriptions hear whole rows."""
 
-    types: ClassVar[dict[str, Any]] = {}
+    types: ClassVar[dict[str, type]] = {}
     """Fields that are not what their JSON is: ``{"price": Decimal, "due": datetime}``. Filters
-    compare them as such."""
+    compare them as such: Decimal, datetime, date, time or UUID."""
 
     @abstractmethod
     def add_subscription_item(self, item: SubscriptionItem) -> None:
@@ -220,8 +223,31 @@ class SimpleDealer(SharingDealer):
 class FilterDealer(SharingDealer):
     """A subscription's query is a filter, e.g. ``["==", "color", "blue"]``."""
 
+    max_unindexed: ClassVar[int] = 1_000
+    """Different filters that have nothing by which a row could find them (``!=``, ``not`` and
+    ``isnull`` alone) and so are checked for every row. One more is refused with BadQuery."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.index: FilterIndex[SharedQuery] = FilterIndex(self.types, self.max_unindexed)
+
+    def get_matching_queries(self, row: Row) -> list[SharedQuery]:
+        return self.index.match(row)
+
+    def _make(self, key: str, query: Any) -> SharedQuery:
+        shared = super()._make(key, query)
+        shared.handle = self.index.add(query, shared)
+        return shared
+
+    def _drop(self, shared: SharedQuery) -> None:
+        super()._drop(shared)
+        self.index.remove(shared.handle)
+
+    def _get_key(self, query: Any) -> str:
+        return self.index.parse(query).text
+
     def _compile(self, query: Any) -> RowTest:
-        return compile_filter(query)
+        return compile_filter(query, self.types)
 
 
 class RefetchDealer(SharingDealer):

@@ -25,7 +25,7 @@ NOTE_BYTES = 120
 class SharedQuery:
     """One query of one dealer, for everybody who asks for it: evaluated once per row."""
 
-    __slots__ = ("item", "item_sets", "items", "key", "matches", "shares")
+    __slots__ = ("handle", "item", "item_sets", "items", "key", "matches", "shares")
 
     def __init__(self, key: str, matches: Callable[[Any], bool]) -> None:
         self.key = key
@@ -35,6 +35,8 @@ class SharedQuery:
         self.items: dict[SubscriptionItem, None] = {}
         self.item_sets: dict[ItemSet, None] = {}
         """The sets of classic subscriptions that hold an item with this query."""
+        self.handle: Any = None
+        """Its place in the index of its dealer, where that has one."""
         self.item: Item | None = None
         """The same query as pages of the new wire hold it, while they do."""
 

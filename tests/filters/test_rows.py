@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snorky.services.datasync import BadQuery, filter_matches
-from snorky.services.datasync.filters import compile_filter
+from snorky.filters import BadQuery, compile_filter, filter_matches
 from snorky.wire import decode
+
+OPERATORS = "==, !=, <, <=, >, >=, in, and, or, not, isnull, startswith"
 
 ROW: Any = {
     "color": "blue",
@@ -132,10 +133,10 @@ def deep_list(depth: int) -> Any:
         ("color", "a filter is an array like [\"==\", field, value]; got 'color'"),
         ({"==": 1}, 'a filter is an array like ["==", field, value]; got an object'),
         ([], "a filter begins with an operator; got an empty array"),
-        (["="], "unknown operator '='; expected one of ==, <, <=, >, >=, and, or, not"),
+        (["="], f"unknown operator '='; expected one of {OPERATORS}"),
         (
             [["==", "a", 1]],
-            "unknown operator an array; expected one of ==, <, <=, >, >=, and, or, not",
+            f"unknown operator an array; expected one of {OPERATORS}",
         ),
         (["=="], "'==' takes a field and a value; got 0 arguments"),
         (["<", "a"], "'<' takes a field and a value; got 1 arguments"),
@@ -144,8 +145,11 @@ def deep_list(depth: int) -> Any:
         ([">", None, 1], "the field of '>' must be a string; got null"),
         (["not"], "'not' takes one filter; got 0 arguments"),
         (["not", ["and"], ["and"]], "'not' takes one filter; got 2 arguments"),
-        (["and", "a"], "a filter is an array like [\"==\", field, value]; got 'a'"),
-        (["or", ["and", ["not", ["=="]]]], "'==' takes a field and a value; got 0 arguments"),
+        (["and", "a"], "a filter is an array like [\"==\", field, value]; got 'a', at [1]"),
+        (
+            ["or", ["and"], ["and", ["not", ["=="]]]],
+            "'==' takes a field and a value; got 0 arguments, at [2][1][1]",
+        ),
         (nested(33), "the filter is nested deeper than 32 levels"),
         (["and", *[["==", "a", 1]] * 1001], "the filter has more than 1000 comparisons"),
         (["or", *[["and"]] * 1001], "the filter has more than 1000 comparisons"),

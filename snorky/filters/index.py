@@ -1,0 +1,216 @@
+"""Which of a million filters match a row.
+
+Equal filters are one entry, however many hold it. Entries are filed by what they ask (`cover`), a
+row finds candidates by its facts (`buckets`), and each candidate is checked by the function of its
+shape (`shapes`). To add and to remove cost the same whatever is in the index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Generic, TypeVar
+
+from snorky.filters.buckets import Entry, Node, Unindexed
+from snorky.filters.facts import Facts, Reader
+from snorky.filters.grammar import BadQuery, parse_by_kinds
+from snorky.filters.nodes import Filter
+from snorky.filters.shapes import Lowered, Shapes
+from snorky.filters.values import Types, kinds_of
+
+T = TypeVar("T")
+
+MAX_UNINDEXED = 1_000
+
+
+class Handle(Generic[T]):
+    """One `add`, to be given to `remove`."""
+
+    __slots__ = ("_entry", "payload")
+
+    def __init__(self, entry: Entry, payload: T) -> None:
+        self._entry = entry
+        self.payload = payload
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What the index does for one row."""
+
+    filters: int
+    """Different filters in the index."""
+
+    candidates: int
+    """Filters that were checked, each once."""
+
+    hits: int
+    """Those that match."""
+
+    unindexed: int
+    """Candidates of every row, since nothing that they ask for can be looked up."""
+
+    facts: dict[str, Any]
+    """What was looked up, by field."""
+
+
+class FilterIndex(Generic[T]):
+    """Finds the payloads of the filters that match a row.
+
+    ``types`` are those of `parse`. ``max_unindexed`` bounds the filters that nothing parts: that
+    ask for nothing but ``!=``, ``not`` and ``isnull``, beside what they have in common. They are
+    looked at for every row, or for every row with that; one more is refused with BadQuery.
+    """
+
+    def __init__(self, types: Types | None = None, max_unindexed: int = MAX_UNINDEXED) -> None:
+        self._kinds = kinds_of(types)
+        self._limit = max_unindexed
+        self._root = Node(max_unindexed)
+        self._entries: dict[bytes, Entry] = {}
+        self._reader = Reader()
+        self._shapes = Shapes()
+        self._length = 0
+
+    def __len__(self) -> int:
+        """How often `add` was called, less `remove`."""
+        return self._length
+
+    @property
+    def filters(self) -> int:
+        """Different filters."""
+        return len(self._entries)
+
+    @property
+    def unindexed(self) -> int:
+        """Different filters that are looked at for every row."""
+        return len(self._root.rest)
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that filters look at, sorted."""
+        return self._reader.fields
+
+    def parse(self, filter: Any) -> Filter:  # noqa: A002 (the language's word)
+        """Check a filter by this index's types. Raises BadQuery."""
+        return parse_by_kinds(filter, self._kinds)
+
+    def add(self, filter: Any, payload: T) -> Handle[T]:  # noqa: A002
+        """File ``payload`` under a filter: JSON, or what `parse` returned. Raises BadQuery."""
+        parsed = filter if isinstance(filter, Filter) else self.parse(filter)
+        key = _key(parsed)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._file(key, parsed)
+        handle = Handle(entry, payload)
+        holders = entry.holders
+        if holders is None:
+            entry.holders = handle
+        elif type(holders) is dict:
+            holders[handle] = None
+        else:
+            entry.holders = {holders: None, handle: None}
+        self._length += 1
+        return handle
+
+    def get(self, filter: Any) -> Handle[T] | None:  # noqa: A002
+        """The handle that was first added under an equal filter, if there is one."""
+        parsed = filter if isinstance(filter, Filter) else self.parse(filter)
+        entry = self._entries.get(_key(parsed))
+        return None if entry is None else next(_handles(entry))
+
+    def remove(self, handle: Handle[T]) -> None:
+        """Undo one `add`. Raises KeyError where that was done already."""
+        entry = handle._entry
+        holders = entry.holders
+        if type(holders) is dict:
+            del holders[handle]
+            if len(holders) == 1:
+                entry.holders = next(iter(holders))
+        elif holders is handle:
+            entry.holders = None
+            self._unfile(entry)
+        else:
+            raise KeyError(handle)
+        self._length -= 1
+
+    def match(self, row: Any) -> list[T]:
+        """The payloads of the filters that match a row, each `add` once, in any order."""
+        return _payloads(self._hits(self._reader.read(row)))
+
+    def match_update(self, old: Any, new: Any) -> tuple[list[T], list[T]]:
+        """The payloads that match the row before and after. One match where no filter asks for
+        what changed."""
+        before, after = self._reader.read(old), self._reader.read(new)
+        matched = _payloads(self._hits(after))
+        if before == after:
+            return matched, matched
+        return _payloads(self._hits(before)), matched
+
+    def explain(self, row: Any) -> Explanation:
+        """What is looked up for a row, and how many filters are checked and match."""
+        facts = self._reader.read(row)
+        found: list[Entry] = []
+        self._root.collect(facts, found)
+        return Explanation(
+            filters=len(self._entries),
+            candidates=len(dict.fromkeys(found)),
+            hits=len(self._hits(facts)),
+            unindexed=len(self._root.rest),
+            facts=dict(
+                sorted((key[2:], value) for key, value in facts.items() if key[0] not in "pv")
+            ),
+        )
+
+    def _hits(self, facts: Facts) -> dict[Entry, None]:
+        found: list[Entry] = []
+        self._root.collect(facts, found)
+        get = facts.get
+        return {entry: None for entry in found if entry.shape.test(get, entry.arguments)}
+
+    def _file(self, key: bytes, parsed: Filter) -> Entry:
+        lowered = Lowered(parsed.node)
+        shape = self._shapes.take(lowered.program)
+        arguments = lowered.arguments
+        for offset in shape.key_offsets:
+            arguments[offset] = self._reader.want(arguments[offset])
+        entry = Entry(key, shape, tuple(arguments))
+        self._entries[key] = entry
+        try:
+            self._root.add(entry)
+        except Unindexed:
+            self._unfile(entry)
+            raise BadQuery(
+                f"too many filters that nothing parts: at most {self._limit} different ones may "
+                f"ask for nothing but !=, not and isnull beside what they have in common"
+            ) from None
+        return entry
+
+    def _unfile(self, entry: Entry) -> None:
+        for node, predicate in entry.places:
+            node.discard(predicate, entry)
+        for offset in entry.shape.key_offsets:
+            self._reader.release(entry.arguments[offset])
+        self._shapes.release(entry.shape)
+        del self._entries[entry.key]
+
+
+def _key(parsed: Filter) -> bytes:
+    return blake2b(parsed.text.encode(), digest_size=16).digest()
+
+
+def _handles(entry: Entry) -> Iterator[Handle[Any]]:
+    if type(entry.holders) is dict:
+        yield from entry.holders
+    else:
+        yield entry.holders
+
+
+def _payloads(hits: dict[Entry, None]) -> list[Any]:
+    payloads = []
+    for entry in hits:
+        holders = entry.holders
+        if type(holders) is dict:
+            payloads += [handle.payload for handle in holders]
+        else:
+            payloads.append(holders.payload)
+    return payloads
