@@ -1,12 +1,13 @@
 """DataSync: views in browsers that stay equal to queries on the application's database."""
 
-from snorky.deltas import DeletionDelta, Delta, InsertionDelta, UpdateDelta
+from snorky.deltas import DeletionDelta, Delta, InsertionDelta, Reset, UpdateDelta
 from snorky.services.datasync.backend import DataSyncBackend
 from snorky.services.datasync.dealers import (
     BadQuery,
     BroadcastDealer,
     Dealer,
     FilterDealer,
+    RefetchDealer,
     SimpleDealer,
     filter_matches,
 )
@@ -23,6 +24,8 @@ __all__ = [
     "Delta",
     "FilterDealer",
     "InsertionDelta",
+    "RefetchDealer",
+    "Reset",
     "SimpleDealer",
     "Subscription",
     "SubscriptionItem",

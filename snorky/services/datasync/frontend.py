@@ -20,7 +20,7 @@ from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.metrics import LogFigures, metrics
 from snorky.services.base import Request, RPCError, RPCService, rpc_asynchronous, rpc_command
 from snorky.services.datasync.acquisitions import Acquisitions
-from snorky.services.datasync.dealers import Dealer
+from snorky.services.datasync.dealers import Dealer, RefetchDealer
 from snorky.services.datasync.directory import AnyDealer, Directory
 from snorky.services.datasync.log import MAX_ENTRY_BYTES, MAX_KEY_LENGTH, ChangeLog
 from snorky.services.datasync.openings import Openings
@@ -277,8 +277,11 @@ class DataSyncService(RPCService):
             refusals.append(refusal)
 
     def _is_good(self, token: Token, client: Any, *, kept: bool) -> bool:
+        assert token.items is not None
+        dealers = [self.directory.get(name) for name, _ in token.items]
         return (
-            (kept or token.expires > time())  # of those that are kept a timer decides
+            not any(isinstance(dealer, RefetchDealer) for dealer in dealers)  # they tell no rows
+            and (kept or token.expires > time())  # of those that are kept a timer decides
             and token.start.epoch == self.changes.log.head.epoch
             and token.origin not in self.pages.by_origin
             and self.openings.may_have(token, client)

@@ -158,13 +158,16 @@ class Item:
         self.known_from = max(self.known_from, seq)
 
     def since(self, seq: int) -> dict[tuple[str, Any], Note]:
-        """The newest note of each row that an entry after ``seq`` changed, by model and key."""
+        """The newest note of each row that an entry after ``seq`` changed, by model and key.
+
+        In the order of the log.
+        """
         newest: dict[tuple[str, Any], Note] = {}
         for note in reversed(self.notes):
             if note.seq <= seq:
                 break
             newest.setdefault((note.place.model, note.place.identity), note)
-        return newest
+        return dict(reversed(newest.items()))
 
 
 class Crowd:

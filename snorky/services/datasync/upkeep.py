@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from time import monotonic
@@ -47,6 +48,9 @@ class Upkeep:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._revoked: deque[tuple[float, int]] = deque()
         changes.watcher = self
+        kept = changes.log.kept_beside()
+        if not inspect.isawaitable(kept):
+            self.remember_revocations(kept)
         changes.log.on_trim(self._entry_trimmed)
 
     # The log
@@ -111,7 +115,7 @@ class Upkeep:
         self._changes.line.do(self.models_reset((), (), (name,)))
 
     def remember_revocations(self, entries: Sequence[Entry]) -> None:
-        """Revocations that were kept beside the log, read when a process starts."""
+        """Revocations kept beside the log. Read when a process starts: before it follows."""
         for entry in entries:
             self._remember(entry.position, Selection.from_json(entry.data["revoke"]))
 

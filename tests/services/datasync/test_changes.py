@@ -295,7 +295,7 @@ async def test_a_dealer_cannot_look_at_the_client_of_what_is_shared(
     site.publish(insert(task(1, color="blue")))
 
     assert page.frame["reason"] == "reset"
-    expect_log('Dealer "Muting" failed on a row')
+    assert expect_log.all('Dealer "Muting" failed on a row')
 
 
 async def test_what_a_dealer_hides_reaches_no_page(site: Site) -> None:

@@ -121,7 +121,7 @@ def test_what_is_known_of_an_item_need_not_be_looked_for(site: Site) -> None:
     site.publish(insert(task(2, done=False)))
 
     answer = site.page().open_one(early)
-    assert [change["key"] for change in answer["changes"]] == [2, 1]
+    assert [change["key"] for change in answer["changes"]] == [1, 2]
     assert [change["key"] for change in site.page().open_one(late)["changes"]] == [2]
 
 
