@@ -4,6 +4,7 @@ The blocking and the asyncio connector share this module. It knows the envelope,
 the texts of the errors and the lines of the log; how bytes get to the server is theirs.
 """
 
+import json
 import logging
 from typing import Any, Protocol
 
@@ -19,7 +20,20 @@ class SnorkyError(Exception):
 
 
 class NoAnswerError(RuntimeError):
-    """No answer came: the server is not there, did not answer in time or hung up."""
+    """No answer came: the server is not there, did not answer in time or hung up.
+
+    ``may_have_arrived`` is False where nothing can have been carried out.
+    """
+
+    def __init__(self, text: str, *, may_have_arrived: bool = True) -> None:
+        super().__init__(text)
+        self.may_have_arrived = may_have_arrived
+
+
+class Encoded(str):
+    """JSON text of an envelope: sent as it is, where others are encoded."""
+
+    __slots__ = ()
 
 
 class StatusError(RuntimeError):
@@ -43,6 +57,13 @@ def call_envelope(service: str, command: str, params: dict[str, Any]) -> dict[st
     """Return the envelope of an RPC call."""
     snorky_log.debug("Service: %s, Call: %s %s", service, command, params)
     return {"service": service, "message": {"command": command, "params": params}}
+
+
+def encoded_call(service: str, command: str, params: str) -> Encoded:
+    """Return the envelope of an RPC call whose parameters are JSON text already."""
+    snorky_log.debug("Service: %s, Call: %s %s", service, command, params)
+    message = f'{{"command":{json.dumps(command)},"params":{params}}}'
+    return Encoded(f'{{"service":{json.dumps(service)},"message":{message}}}')
 
 
 def call_result(envelope: Any) -> Any:
@@ -86,7 +107,7 @@ class Address:
 
     def request(self, message: Any, json: JSON) -> httpx2.Request:
         """Return the POST that carries ``message``; raises what ``json.dumps`` raises."""
-        text = json.dumps(message)
+        text = message if isinstance(message, Encoded) else json.dumps(message)
         return httpx2.Request(
             "POST",
             self._url,
@@ -112,7 +133,9 @@ class Address:
     def away(self, error: httpx2.HTTPError) -> NoAnswerError:
         """Return what to raise for an exchange that failed on its way."""
         detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return NoAnswerError(f"No answer from Snorky at {self}: {self._hide_key(detail)}")
+        arrived = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+        text = f"No answer from Snorky at {self}: {self._hide_key(detail)}"
+        return NoAnswerError(text, may_have_arrived=arrived)
 
     def __str__(self) -> str:
         # Neither user information nor query: either may hold a secret.
