@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from snorky.backend.django.connector import authorize_subscription
+from snorky.backend.django.datasync import authorize_subscription
 from snorky.backend.django.serializers import default_serializer
 from snorky.backend.exchange import snorky_log
 
@@ -48,7 +48,8 @@ def subscription_in_response(
         response = method(view, *args, **kwargs)
         patch_vary_headers(response, ["X-Snorky"])
         if asked:
-            response["Cache-Control"] = "no-store"
+            # Private, since Django's own cache goes by nothing else before 5.2.16.
+            response["Cache-Control"] = "no-store, private"
         if token is not None:
             for header in TOKEN_HEADERS:
                 response[header] = token

@@ -142,7 +142,8 @@ def test_a_key_of_any_name_and_kind_will_do(published):
     country.name = "España"
     country.save()
     country.delete()
-    spain, espana = ({"code": "es", "name": name} for name in ("Spain", "España"))
+    # With an `id`, by which pages know rows.
+    spain, espana = ({"id": "es", "code": "es", "name": name} for name in ("Spain", "España"))
     assert published.deltas == [
         {"type": "insert", "model": "Country", "data": spain},
         {"type": "update", "model": "Country", "newData": espana, "oldData": spain},
