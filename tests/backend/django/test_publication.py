@@ -4,13 +4,14 @@ import threading
 import unittest
 from contextlib import nullcontext, suppress
 from datetime import date
+from typing import Any
 
 import pytest
-from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, transaction
 from django.test import TestCase
 from taskapp.models import Country, Task
 
-from snorky.backend.django import publish_deltas
+from snorky.backend.django import publish_deltas, reset_models
 from snorky.backend.entries import MAX_ENTRY_BYTES
 
 
@@ -62,6 +63,24 @@ def test_a_savepoint_that_is_rolled_back_publishes_nothing(published, last):
         if not last:
             Task.objects.create(title="d")
     assert [titles(deltas) for deltas in published.requests] == [["a"] if last else ["a", "d"]]
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_a_savepoint_made_by_hand_publishes_nothing_that_was_rolled_back(published, released):
+    with transaction.atomic():
+        Task.objects.create(title="before")
+        outer = transaction.savepoint()
+        Task.objects.create(title="ghost")
+        inner = transaction.savepoint()
+        Task.objects.create(title="inner ghost")
+        if released:
+            transaction.savepoint_commit(inner)
+        transaction.savepoint_rollback(outer)
+        Task.objects.create(title="after")
+        later = transaction.savepoint()
+        transaction.savepoint_rollback(later)
+    assert [titles(deltas) for deltas in published.requests] == [["before", "after"]]
+    assert titles(published.deltas) == list(Task.objects.values_list("title", flat=True))
 
 
 def test_a_transaction_of_which_nothing_is_left_publishes_nothing(published):
@@ -208,6 +227,49 @@ def test_a_larger_one_tells_pages_to_fetch_anew(published, snorky):
             {"type": "reset", "model": "Weather"},
         ]
     ]
+
+
+def test_a_reset_joins_the_transaction(published):
+    with transaction.atomic():
+        Task.objects.create(title="a")
+        Task.objects.update(votes=1)
+        reset_models(Task, "Weather")
+    [[insert, *resets]] = published.requests
+    assert insert["type"] == "insert"
+    assert resets == [{"type": "reset", "model": name} for name in ("Task", "Weather")]
+
+
+@pytest.mark.parametrize(
+    ("delta", "text"),
+    [
+        ({"type": "insert", "model": "W"}, "lacks the field 'data'"),
+        ({"type": "update", "model": "W", "newData": {}}, "lacks the field 'oldData'"),
+        ({"type": "insert", "model": 7, "data": {}}, "expected a model's name, got 7"),
+        ({"type": "move", "model": "W"}, "expected insert, update, delete or reset .* got 'move'"),
+        ({"type": "insert", "model": "W", "data": [1]}, r"expected a row .* got \[1\]"),
+    ],
+)
+def test_what_is_no_delta_raises_at_once(published, delta, text):
+    with pytest.raises(ValueError, match=text):
+        publish_deltas([delta])
+    assert published.requests == []
+
+
+def test_a_commit_whose_answer_was_lost_makes_pages_fetch_anew(published, monkeypatch):
+    monkeypatch.setattr(connection, "_commit", broken_commit(connection._commit))
+    with pytest.raises(OperationalError):
+        Task.objects.create(title="a")
+    monkeypatch.undo()
+    Task.objects.create(title="b")
+    assert [delta["type"] for delta in published.deltas] == ["reset", "insert"]
+
+
+def broken_commit(commit: Any) -> Any:
+    def commit_and_break() -> None:
+        commit()
+        raise OperationalError("server closed the connection")
+
+    return commit_and_break
 
 
 def test_threads_publish_their_own_transactions(published):
