@@ -44,6 +44,17 @@ class StatusError(RuntimeError):
         self.status = status
         self.reason = reason
 
+    @property
+    def said(self) -> str | None:
+        """What a back end of Snorky says of it; None where somebody else answered."""
+        try:
+            match json.loads(self.reason):
+                case {"error": str(text)}:
+                    return text
+        except ValueError:
+            pass
+        return None
+
 
 class JSON(Protocol):
     """What encodes and decodes: the standard ``json`` module or anything of its shape."""
