@@ -12,8 +12,10 @@ The same for asyncio is `snorky.backend.aio.DataSync`. `snorky.backend.lists` do
 a request, the headers included.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from snorky.backend import SnorkyBackend
@@ -36,6 +38,9 @@ class Head:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._known: tuple[str, float] | None = None
+
+    def forget(self) -> None:
+        self._known = None
 
     def learn(self, position: str | None) -> None:
         if position is not None:
@@ -89,12 +94,12 @@ class DataSync:
         that opens it, and what `revoke` goes by. ``after`` is where it begins: see `head`.
         """
         self.deliver_lost()
-        params: dict[str, Any] = {"items": items}
-        if subject is not None:
-            params["subject"] = subject
-        if after is not None:
-            params["after"] = after
-        token: str = self._call("authorizeSubscription", **params)
+        params = given(items=items, subject=subject, after=after)
+        try:
+            token: str = self._call("authorizeSubscription", **params)
+        except SnorkyError:
+            self._head.forget()  # it may be of a server that was started anew meanwhile
+            raise
         return token
 
     def publish(self, deltas: Iterable[Mapping[str, Any]], key: str | None = None) -> str | None:
@@ -121,6 +126,16 @@ class DataSync:
         self._head.learn(position)
         return position
 
+    def publish_in_turn(self, changes: Sequence[Change], key: str, in_turn: bool) -> str | None:
+        """The same where the turn was taken; False: it could not be, so nothing is told in order.
+
+        Then the models are remembered, and RuntimeError is raised.
+        """
+        if in_turn:
+            return self.publish_changes(changes, key)
+        self.lost.remember(models_of(changes))
+        raise RuntimeError(f"others took longer than {self.turn.patience:g} s to publish")
+
     def forget(self) -> None:
         """Begin anew, with a server that is another one."""
         self.lost = LostModels()
@@ -129,8 +144,7 @@ class DataSync:
     def deliver_lost(self) -> None:
         """Tell those to fetch anew who may have missed something, if there are any."""
         if self.lost:
-            with self.turn.taken():
-                self.publish_changes([])
+            self.publish_changes([])
 
     def revoke(
         self,
@@ -144,7 +158,7 @@ class DataSync:
         Any one item, any one model is enough. Nothing that is appended to the log after this has
         returned reaches them.
         """
-        return self._call("revokeSubscriptions", **_selection(subject, items, models))
+        return self._call("revokeSubscriptions", **selection(subject, items, models))
 
     def refresh(
         self,
@@ -154,7 +168,7 @@ class DataSync:
         models: Iterable[str] | None = None,
     ) -> Any:
         """Let the pages of these subscriptions fetch again, while the subscriptions go on."""
-        return self._call("refreshSubscriptions", **_selection(subject, items, models))
+        return self._call("refreshSubscriptions", **selection(subject, items, models))
 
     def reset(self, *models: str) -> None:
         """Say that something changed in these models that cannot be told: pages fetch anew."""
@@ -168,18 +182,43 @@ class DataSync:
         return self.snorky.call(self.service, command, **params)
 
     def _publish(self, deltas: str, key: str) -> str | None:
-        params = f'{{"deltas":{deltas}}}'
-        position: str | None = self.snorky.call_encoded(self.service, "publishDeltas", params)
-        return position
+        """Publish under a key, again where it may have arrived: it is applied once."""
+        params = publication_params(deltas, key)
+        for attempt in count():
+            try:
+                return self.snorky.call_encoded(self.service, "publishDeltas", params)  # type: ignore[no-any-return]
+            except NoAnswerError as error:
+                pause = pause_after(error, attempt)
+                if pause is None:
+                    raise
+            time.sleep(pause)
+        raise AssertionError("it counts for ever")
 
 
-def _selection(subject: Any, items: Items | None, models: Iterable[str] | None) -> dict[str, Any]:
-    models = None if models is None else list(models)
-    given = {"subject": subject, "items": items, "models": models}
-    selection = {name: value for name, value in given.items() if value is not None}
-    if not selection:
+def pause_after(error: NoAnswerError, attempt: int) -> float | None:
+    """Seconds until a publication is repeated that failed so; None where it is given up.
+
+    It is not repeated where nobody is there, nor where a whole timeout was waited for already: the
+    user's request waits as well.
+    """
+    if not error.hung_up or attempt >= len(PAUSES_SECONDS):
+        return None
+    return PAUSES_SECONDS[attempt]
+
+
+def publication_params(deltas: str, key: str) -> str:
+    """The JSON of a publication's parameters, given that of its deltas."""
+    return f'{{"deltas":{deltas}}}'
+
+
+def given(**params: Any) -> dict[str, Any]:
+    """The parameters that are not None: to a command the others are as if left out."""
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def selection(subject: Any, items: Items | None, models: Iterable[str] | None) -> dict[str, Any]:
+    """The parameters that choose subscriptions. Raises ValueError where there are none."""
+    chosen = given(subject=subject, items=items, models=None if models is None else list(models))
+    if not chosen:
         raise ValueError("expected at least one of subject, items and models")
-    return selection
-
-
-__all__ = ["DataSync", "NoAnswerError", "SnorkyError"]
+    return chosen

@@ -22,12 +22,12 @@ class SnorkyError(Exception):
 class NoAnswerError(RuntimeError):
     """No answer came: the server is not there, did not answer in time or hung up.
 
-    ``may_have_arrived`` is False where nothing can have been carried out.
+    ``hung_up`` tells the last of these: somebody is there, and may have carried it out.
     """
 
-    def __init__(self, text: str, *, may_have_arrived: bool = True) -> None:
+    def __init__(self, text: str, *, hung_up: bool = False) -> None:
         super().__init__(text)
-        self.may_have_arrived = may_have_arrived
+        self.hung_up = hung_up
 
 
 class Encoded(str):
@@ -144,9 +144,9 @@ class Address:
     def away(self, error: httpx2.HTTPError) -> NoAnswerError:
         """Return what to raise for an exchange that failed on its way."""
         detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        arrived = not isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout)
+        hung_up = isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError)
         text = f"No answer from Snorky at {self}: {self._hide_key(detail)}"
-        return NoAnswerError(text, may_have_arrived=arrived)
+        return NoAnswerError(text, hung_up=hung_up)
 
     def __str__(self) -> str:
         # Neither user information nor query: either may hold a secret.

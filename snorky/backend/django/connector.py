@@ -70,8 +70,7 @@ class RestingHTTPTransport(SnorkyHTTPTransport):
         if started < self._rests_until:
             raise NoAnswerError(
                 f"Snorky did not answer in time and is asked again in "
-                f"{self._rests_until - started:.1f} s",
-                may_have_arrived=False,
+                f"{self._rests_until - started:.1f} s"
             )
         if self._rests_until:
             self._rests_until = started + self._rest  # for the others, until this one is answered

@@ -117,10 +117,7 @@ def _publish_at_commit(connection: BaseDatabaseWrapper) -> None:
 def _deliver(changes: Sequence[Change], in_turn: bool) -> None:
     key = new_key()
     try:
-        if not in_turn:
-            datasync.lost.remember(models_of(changes))
-            raise RuntimeError(f"others took longer than {datasync.turn.patience} s to publish")
-        datasync.publish_changes(changes, key)
+        datasync.publish_in_turn(changes, key, in_turn)
     except (RuntimeError, SnorkyError) as error:
         failures.count_publication(len(changes))
         snorky_log.error("%d deltas not published: %s", len(changes), error)
