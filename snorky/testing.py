@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from inspect import iscoroutinefunction
 from typing import Any
 
 from snorky.client import Client
@@ -71,6 +72,8 @@ def call(service: RPCService, client: Any, command: str, /, **params: Any) -> An
     Raises RPCError with the text of an error; unexpected exceptions of the command propagate. The
     answer is not in ``client.received``. For commands that answer at once; see ``async_call``.
     """
+    if command in service.rpc_commands and iscoroutinefunction(getattr(service, command)):
+        raise AssertionError(f"{command} is async, so it answers later: use async_call")
     request = _request(service, client, command, params)
     if request.answer is None:
         raise AssertionError(f"{command} did not answer at once: use async_call")

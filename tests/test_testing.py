@@ -165,6 +165,16 @@ def test_an_unexpected_exception_comes_out_of_the_call(
         call(desk, alice, command)
 
 
+def test_an_async_command_needs_the_other_call_also_where_no_loop_runs(alice: FakeClient) -> None:
+    class Slow(RPCService):
+        @rpc_command
+        async def read(self, req: Request) -> int:
+            return 1
+
+    with pytest.raises(AssertionError, match="read is async, so it answers later: use async_call"):
+        call(Slow("slow"), alice, "read")
+
+
 def test_a_command_that_does_not_answer_at_once_needs_the_other_call(
     desk: Desk, alice: FakeClient
 ) -> None:

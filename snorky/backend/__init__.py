@@ -23,6 +23,7 @@ from snorky.backend.exchange import (
     bare_envelope,
     call_envelope,
     call_result,
+    encoded_call,
 )
 
 __all__ = ["NoAnswerError", "SnorkyBackend", "SnorkyError", "SnorkyHTTPTransport", "Transport"]
@@ -95,6 +96,13 @@ class SnorkyBackend:
         proper answer (NoAnswerError: none at all).
         """
         envelope = call_envelope(service, command, params)
+        return call_result(self.transport.send(envelope, json=self.json))
+
+    def call_encoded(self, service: str, command: str, params: str) -> Any:
+        """The same for parameters that are JSON text already: it is sent as it is."""
+        envelope: Any = encoded_call(service, command, params)
+        if not isinstance(self.transport, SnorkyHTTPTransport):
+            envelope = self.json.loads(envelope)  # it takes what is not encoded yet
         return call_result(self.transport.send(envelope, json=self.json))
 
     def send(self, message: Any) -> Any:

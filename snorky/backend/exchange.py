@@ -4,6 +4,7 @@ The blocking and the asyncio connector share this module. It knows the envelope,
 the texts of the errors and the lines of the log; how bytes get to the server is theirs.
 """
 
+import json
 import logging
 from typing import Any, Protocol
 
@@ -19,7 +20,20 @@ class SnorkyError(Exception):
 
 
 class NoAnswerError(RuntimeError):
-    """No answer came: the server is not there, did not answer in time or hung up."""
+    """No answer came: the server is not there, did not answer in time or hung up.
+
+    ``hung_up`` tells the last of these: somebody is there, and may have carried it out.
+    """
+
+    def __init__(self, text: str, *, hung_up: bool = False) -> None:
+        super().__init__(text)
+        self.hung_up = hung_up
+
+
+class Encoded(str):
+    """JSON text of an envelope: sent as it is, where others are encoded."""
+
+    __slots__ = ()
 
 
 class StatusError(RuntimeError):
@@ -29,6 +43,17 @@ class StatusError(RuntimeError):
         super().__init__(text)
         self.status = status
         self.reason = reason
+
+    @property
+    def said(self) -> str | None:
+        """What a back end of Snorky says of it; None where somebody else answered."""
+        try:
+            match json.loads(self.reason):
+                case {"error": str(text)}:
+                    return text
+        except ValueError:
+            pass
+        return None
 
 
 class JSON(Protocol):
@@ -43,6 +68,13 @@ def call_envelope(service: str, command: str, params: dict[str, Any]) -> dict[st
     """Return the envelope of an RPC call."""
     snorky_log.debug("Service: %s, Call: %s %s", service, command, params)
     return {"service": service, "message": {"command": command, "params": params}}
+
+
+def encoded_call(service: str, command: str, params: str) -> Encoded:
+    """Return the envelope of an RPC call whose parameters are JSON text already."""
+    snorky_log.debug("Service: %s, Call: %s %s", service, command, params)
+    message = f'{{"command":{json.dumps(command)},"params":{params}}}'
+    return Encoded(f'{{"service":{json.dumps(service)},"message":{message}}}')
 
 
 def call_result(envelope: Any) -> Any:
@@ -86,7 +118,7 @@ class Address:
 
     def request(self, message: Any, json: JSON) -> httpx2.Request:
         """Return the POST that carries ``message``; raises what ``json.dumps`` raises."""
-        text = json.dumps(message)
+        text = message if isinstance(message, Encoded) else json.dumps(message)
         return httpx2.Request(
             "POST",
             self._url,
@@ -112,7 +144,9 @@ class Address:
     def away(self, error: httpx2.HTTPError) -> NoAnswerError:
         """Return what to raise for an exchange that failed on its way."""
         detail = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return NoAnswerError(f"No answer from Snorky at {self}: {self._hide_key(detail)}")
+        hung_up = isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError)
+        text = f"No answer from Snorky at {self}: {self._hide_key(detail)}"
+        return NoAnswerError(text, hung_up=hung_up)
 
     def __str__(self) -> str:
         # Neither user information nor query: either may hold a secret.

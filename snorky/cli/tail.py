@@ -15,14 +15,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import click
-import httpx2
 
+from snorky.backend import NoAnswerError, SnorkyError, SnorkyHTTPTransport
+from snorky.backend.exchange import StatusError, call_envelope, call_result
 from snorky.cli.options import backend_options, first_key
 from snorky.log import printable
 
 ANSWER_SECONDS = 40.0  # Snorky answers after 15 at the latest, its HTTP address after 30
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 LINE_CHARACTERS = 10_000
+NOT_OURS = ", and not as a back end of Snorky does."
 
 
 class Away(Exception):
@@ -86,15 +88,10 @@ class Tap:
         self._tap: str | None = None
         self._after = 0
         try:
-            # Proxies of the environment are not used: the key goes to the address and nowhere else.
-            self._http = httpx2.Client(
-                headers={"X-Backend-Key": key},
-                timeout=ANSWER_SECONDS,
-                trust_env=False,
-                verify=url.startswith("https:"),
-            )
+            self._transport = SnorkyHTTPTransport(url, key, timeout=ANSWER_SECONDS)
+            self._farewell = SnorkyHTTPTransport(url, key, timeout=1)
         except ValueError as error:
-            raise click.UsageError("The key must be printable text.") from error
+            raise click.UsageError(str(error)) from error
 
     def follow(self, paths: list[str] | None) -> Iterator[list[Any]]:
         """Yield updates as they come, without end. Raises ClickException where that is hopeless."""
@@ -121,55 +118,50 @@ class Tap:
         """Let Snorky forget the tap, if it answers at once."""
         try:
             if self._tap is not None:
-                self._http.timeout = httpx2.Timeout(1)
-                self._call("unwatch", {"tap": self._tap})
+                self._call("unwatch", {"tap": self._tap}, self._farewell)
         except (Away, Ended, click.ClickException):
             pass  # it does so by itself within a minute
-        self._http.close()
+        self._transport.close()
+        self._farewell.close()
 
     def _next(self, paths: list[str] | None) -> list[Any]:
         if self._tap is None:
-            answer = self._call("watch", {} if paths is None else {"paths": paths})
+            params: dict[str, Any] = {} if paths is None else {"paths": paths}
+            answer = self._call("watch", params, self._transport)
         else:
-            answer = self._call("watch", {"tap": self._tap, "after": self._after})
+            params = {"tap": self._tap, "after": self._after}
+            answer = self._call("watch", params, self._transport)
         self._tap, self._after = answer["tap"], answer["after"]
         if answer["missed"]:
             note(f"{answer['missed']} updates missed: they came faster than they were fetched")
         updates: list[Any] = answer["updates"]
         return updates
 
-    def _call(self, command: str, params: dict[str, Any]) -> Any:
-        envelope = {"service": self._service, "message": {"command": command, "params": params}}
+    def _call(self, command: str, params: dict[str, Any], transport: SnorkyHTTPTransport) -> Any:
         try:
-            response = self._http.post(self._url, json=envelope)
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
-            raise click.UsageError(f"The address is not valid: {error}") from error
-        except httpx2.HTTPError as error:
+            return call_result(transport.send(call_envelope(self._service, command, params)))
+        except NoAnswerError as error:
             raise Away(f"Snorky does not answer at {self._url}") from error
-        if response.status_code >= 500:
-            raise Away(f"{self._url} answers {response.status_code}")
-        match _decoded(response):
-            case {"message": {"type": "response", "data": data}}:
-                return data
-            case {"message": {"type": "error", "message": "Unknown tap"}}:
-                raise Ended
-            case {"error": str(text)} if text.startswith("Message for non existing service "):
-                raise click.ClickException(
-                    f'There is no service "{self._service}" at {self._url}. It must be an '
-                    "EventsBackend of the back end; --service is its name."
-                )
-            case {"message": {"type": "error", "message": text}} | {"error": text}:
-                raise click.ClickException(f"Snorky refuses: {text}")
-        raise click.ClickException(
-            f"{self._url} answers {response.status_code}, and not as a back end of Snorky does."
+        except SnorkyError as error:
+            if str(error) == "Unknown tap":
+                raise Ended from error
+            raise click.ClickException(f"Snorky refuses: {error}") from error
+        except StatusError as error:
+            if error.status >= 500:
+                raise Away(f"{self._url} answers {error.status}") from error
+            if error.said is not None:
+                raise click.ClickException(self._refusal(error.said)) from error
+            raise click.ClickException(f"{self._url} answers {error.status}{NOT_OURS}") from error
+        except RuntimeError as error:
+            raise click.ClickException(f"{self._url} answers{NOT_OURS}") from error
+
+    def _refusal(self, text: str) -> str:
+        if not text.startswith("Message for non existing service "):
+            return f"Snorky refuses: {text}"
+        return (
+            f'There is no service "{self._service}" at {self._url}. It must be an '
+            "EventsBackend of the back end; --service is its name."
         )
-
-
-def _decoded(response: httpx2.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError:
-        return None
 
 
 def note(text: str) -> None:

@@ -152,7 +152,7 @@ def test_another_address_is_told_from_snorkys(events: Events) -> None:
     assert (result.exit_code, "and not as a back end of Snorky does" in result.output) == (1, True)
     for address in ("nowhere", "ftp://127.0.0.1/"):
         result = CliRunner().invoke(main, ["tail", "--url", address], env=KEY)
-        assert (result.exit_code, "The address is not valid" in result.output) == (2, True)
+        assert (result.exit_code, "The backend's URL must be like http://" in result.output) == (2, True)
 
 
 def test_the_key_is_needed_and_help_says_everything() -> None:

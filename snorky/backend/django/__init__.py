@@ -10,20 +10,28 @@ subscriptions. Nothing goes into INSTALLED_APPS, and settings are read when firs
 While Snorky is away the project works on: the log `snorky` says what was lost, `failures` counts.
 """
 
+from snorky.backend.django import checks as checks  # which registers them
 from snorky.backend.django.changes import subscribable
-from snorky.backend.django.connector import (
+from snorky.backend.django.connector import failures, http_transport, snorky_backend
+from snorky.backend.django.datasync import (
     authorize_subscription,
-    failures,
-    http_transport,
-    snorky_backend,
+    head,
+    list_subscriptions,
+    refresh_subscriptions,
+    revoke_subscriptions,
 )
-from snorky.backend.django.publication import publish_deltas
+from snorky.backend.django.publication import publish_deltas, reset_models
 
 __all__ = [
     "authorize_subscription",
     "failures",
+    "head",
     "http_transport",
+    "list_subscriptions",
     "publish_deltas",
+    "refresh_subscriptions",
+    "reset_models",
+    "revoke_subscriptions",
     "snorky_backend",
     "subscribable",
 ]

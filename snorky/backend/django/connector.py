@@ -6,7 +6,7 @@ A failure is counted here and raised; whoever asked decides what it means to the
 import json as standard_json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, cast
 
 from django.core.signals import setting_changed
@@ -15,7 +15,7 @@ from django.utils.functional import SimpleLazyObject, empty
 
 from snorky.backend import SnorkyBackend, SnorkyHTTPTransport
 from snorky.backend.django import settings
-from snorky.backend.exchange import JSON, NoAnswerError, SnorkyError
+from snorky.backend.exchange import JSON, NoAnswerError
 
 COSTLY_SECONDS = 0.2  # a failure that took longer is not repeated for a while
 
@@ -119,21 +119,3 @@ def _forget_transport(*, setting: str, **_: Any) -> None:
         _transport.close()
         _transport = None
         cast("SimpleLazyObject[SnorkyHTTPTransport]", http_transport)._wrapped = empty
-
-
-def authorize_subscription(items: Sequence[dict[str, Any]]) -> str:
-    """Return a token for a subscription to ``items``: ``{"dealer": name, "query": any}`` each.
-
-    Check the user's permission before, query the database after. Raises RuntimeError, also when
-    Snorky refuses: ``Error from Snorky server: <text>``.
-    """
-    service = settings.datasync_service()
-    try:
-        token: str = snorky_backend.call(service, "authorizeSubscription", items=items)
-        return token
-    except SnorkyError as error:
-        failures.count_authorization()
-        raise RuntimeError(f"Error from Snorky server: {error}") from error
-    except RuntimeError:
-        failures.count_authorization()
-        raise

@@ -1,28 +1,28 @@
-"""Deltas on their way: they wait for the commit and leave together, in order.
+"""Changes on their way: they wait for the commit and leave with it, together, in order.
 
-What was done in a transaction is published once, after it committed; what was done in a
-savepoint that was rolled back is not. An outage is logged and counted, never raised.
-
-What a commit hook of the project saves is committed and published while hooks are still running:
-after what was changed before the hook was registered, before the rest of its transaction. Where a
-hook raises, Django runs none after it: what those had to publish is lost.
+What was done in a transaction is published once, after it committed; what was done in a savepoint
+that was rolled back is not. The turn is held from before the commit until Snorky has accepted the
+publication, so the commits of a process are published in their order. An outage is logged and
+counted, never raised.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from typing import Any
-from weakref import WeakKeyDictionary, ref
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
 
-from snorky.backend.django import settings
-from snorky.backend.django.connector import failures, snorky_backend
+from snorky.backend.django.connector import failures
+from snorky.backend.django.datasync import datasync
+from snorky.backend.django.registry import wire_name
 from snorky.backend.django.settings import project_json
+from snorky.backend.entries import Change, models_of, new_key
 from snorky.backend.exchange import SnorkyError, snorky_log
 
-MAX_PUBLICATION_BYTES = 512 * 1024  # more leaves in several calls: servers limit their size
+# Where the keys of what is published are gathered for the response, if somebody gathers them.
+gathered_keys: ContextVar[list[str] | None] = ContextVar("gathered_keys", default=None)
 
 
 def publish_deltas(deltas: Iterable[dict[str, Any]], using: str | None = None) -> None:
@@ -30,121 +30,102 @@ def publish_deltas(deltas: Iterable[dict[str, Any]], using: str | None = None) -
 
     In a transaction of the database ``using`` they join what it has to publish after its commit,
     otherwise they leave now. They are encoded now: later changes to them are not seen, and what
-    is no JSON raises here. A failure of Snorky is logged and counted in ``failures``.
+    is no JSON, or no delta, raises here. A failure of Snorky is logged and counted in ``failures``.
     """
-    texts = [project_json.dumps(delta) for delta in deltas]
-    if not texts:
+    publish([Change.of(delta, project_json.dumps) for delta in deltas], using)
+
+
+def reset_models(*models: type[Model] | str, using: str | None = None) -> None:
+    """Say that rows changed in a way that nobody told: who shows these models fetches anew.
+
+    After ``QuerySet.update``, raw SQL and the like. Leaves as `publish_deltas` does.
+    """
+    names = [model if isinstance(model, str) else wire_name(model) for model in models]
+    publish([Change(name) for name in names], using)
+
+
+def publish(changes: Iterable[Change], using: str | None = None) -> None:
+    """The same for rows that are encoded already."""
+    changes = list(changes)
+    if not changes:
         return
     connection = transaction.get_connection(using)
-    if not connection.in_atomic_block and not connection.get_autocommit():
-        # Django calls nobody after the commit of a transaction that the program manages itself.
-        snorky_log.error("%d deltas not published: autocommit is off", len(texts))
-        failures.count_publication(len(texts))
+    if not connection.in_atomic_block and connection.get_autocommit():
+        with datasync.turn.taken() as in_turn:
+            _deliver(changes, in_turn)
         return
-    _Batch.of(connection).add(texts)
+    _publish_at_commit(connection)
+    waiting = _Waiting(changes)
+    made_before = _SavepointsUntil(connection.savepoint_state)
+    connection.run_on_commit.append((made_before, waiting, False))
 
 
-class _Batch:
-    """What one transaction has to publish.
+class _Waiting:
+    """Changes that wait for a commit, among Django's hooks, and are dropped where they are."""
 
-    Django runs the hooks of a commit one by one, without saying which is the last, and drops
-    those of a savepoint that is rolled back. So each list of deltas has two hooks: one makes it
-    ready and is dropped with its savepoint, the other belongs to the whole transaction and sends
-    what is ready, provided that it is the newest of its kind.
+    def __init__(self, changes: list[Change]) -> None:
+        self._changes = changes
 
-    Only those hooks keep the batch alive: with them goes what another one's exception cut off.
-    """
-
-    def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        self._connection = connection
-        self._ready: list[str] = []
-        self._newest = 0  # a number, since the hook itself would be a cycle: see __del__
-
-    @classmethod
-    def of(cls, connection: BaseDatabaseWrapper) -> "_Batch":
-        """The batch of the transaction that is open, a new one if it has none yet."""
-        # From the end: there is the newest of our hooks, behind it at most those of others.
-        for entry in reversed(connection.run_on_commit):
-            hook = entry[1]
-            if isinstance(hook, _SendAll):
-                return hook.batch
-        return cls(connection)
-
-    def add(self, texts: list[str]) -> None:
-        connection = self._connection
-        self._newest += 1
-        connection.on_commit(partial(self._make_ready, texts))
-        savepoints, connection.savepoint_ids = connection.savepoint_ids, []
-        try:
-            connection.on_commit(_SendAll(self, self._newest))
-        finally:
-            connection.savepoint_ids = savepoints
-
-    def _make_ready(self, texts: list[str]) -> None:
-        last = _last_ready.get(self._connection)
-        interrupted = last() if last else None
-        if interrupted is not None and interrupted is not self:
-            # A hook among those of that batch is saving. What was committed first leaves first.
-            interrupted.send_ready()
-        _last_ready[self._connection] = ref(self)
-        self._ready += texts
-
-    def send_all(self, number: int) -> None:
-        if number == self._newest:
-            self.send_ready()
-
-    def send_ready(self) -> None:
-        ready, self._ready = self._ready, []
-        _send(ready)
-
-    def __del__(self) -> None:
-        if self._ready:
-            failures.count_publication(len(self._ready))
-            snorky_log.error(
-                "%d deltas, and what their transaction changed after them, not published: "
-                "another hook of its commit failed",
-                len(self._ready),
-            )
-
-
-@dataclass(frozen=True)
-class _SendAll:
-    """A hook, by which the batch of a transaction is found again."""
-
-    batch: _Batch
-    number: int
+    def take(self) -> list[Change]:
+        changes, self._changes = self._changes, []
+        return changes
 
     def __call__(self) -> None:
-        self.batch.send_all(self.number)
+        # Nothing is left after a real commit. A TestCase, which has none, runs the hooks itself.
+        if changes := self.take():
+            with datasync.turn.taken() as in_turn:
+                _deliver(changes, in_turn)
 
 
-_last_ready: WeakKeyDictionary[BaseDatabaseWrapper, ref[_Batch]] = WeakKeyDictionary()
+class _SavepointsUntil:
+    """The savepoints whose rollback undoes a change: those made before it, by whatever means.
+
+    Django remembers those of ``atomic()`` alone; their names end in a number that grows.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __contains__(self, savepoint: str) -> bool:
+        return int(savepoint.rpartition("_x")[2]) <= self._number
 
 
-def _send(texts: list[str]) -> None:
-    sent = 0
+def _publish_at_commit(connection: BaseDatabaseWrapper) -> None:
+    """Let the commits of this connection publish, before any hook of the project runs."""
+    if "commit" in vars(connection):
+        return
+    commit: Callable[[], None] = connection.commit
+
+    def commit_and_publish() -> None:
+        hooks = [entry[1] for entry in connection.run_on_commit if isinstance(entry[1], _Waiting)]
+        changes = [change for hook in hooks for change in hook.take()]
+        if not changes:
+            commit()
+            return
+        with datasync.turn.taken() as in_turn:
+            try:
+                commit()
+            except (OperationalError, InterfaceError):
+                # The connection may have been lost after the commit.
+                datasync.lost.remember(models_of(changes))
+                raise
+            _deliver(changes, in_turn)
+
+    setattr(connection, "commit", commit_and_publish)  # noqa: B010 mypy: cannot assign to a method
+
+
+def _deliver(changes: Sequence[Change], in_turn: bool) -> None:
+    key = new_key()
     try:
-        for part in _parts(texts):
-            deltas = [project_json.loads(text) for text in part]
-            snorky_backend.call(settings.datasync_service(), "publishDeltas", deltas=deltas)
-            sent += len(part)
+        datasync.publish_in_turn(changes, key, in_turn)
     except (RuntimeError, SnorkyError) as error:
-        failures.count_publication(len(texts) - sent)
-        snorky_log.error("%d deltas not published: %s", len(texts) - sent, error)
+        failures.count_publication(len(changes))
+        snorky_log.error("%d deltas not published: %s", len(changes), error)
     except Exception:
         # The transaction has committed: whatever this is, it is not the user's failure.
-        failures.count_publication(len(texts) - sent)
-        snorky_log.exception("%d deltas not published", len(texts) - sent)
-
-
-def _parts(texts: list[str]) -> Iterator[list[str]]:
-    part: list[str] = []
-    size_bytes = 0
-    for text in texts:
-        size_bytes += len(text.encode())
-        if part and size_bytes > MAX_PUBLICATION_BYTES:
-            yield part
-            part, size_bytes = [], len(text.encode())
-        part.append(text)
-    if part:
-        yield part
+        failures.count_publication(len(changes))
+        snorky_log.exception("%d deltas not published", len(changes))
+    else:
+        keys = gathered_keys.get()
+        if keys is not None:
+            keys.append(key)

@@ -1,30 +1,42 @@
 """Views that hand out a subscription with their data, to pages that ask for one.
 
-A page asks with the header ``X-Snorky: Subscribe``. Then the order is: permission (refused
-requests get no token), token, query. So a change that the query did not see reaches the token.
-If Snorky is away the page gets its data without a token, and may ask again.
+A page asks with the header ``X-Snorky: Subscribe``. Then the order is: the place in the log,
+permission (refused requests get no token), token, query, the turn of those who were writing. So a
+change that the query did not see reaches the token, and none that it saw comes later. If Snorky is
+away the page gets its data without a token, and may ask again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from copy import copy
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.utils.cache import patch_vary_headers
 from rest_framework.generics import GenericAPIView
-from rest_framework.mixins import CreateModelMixin, ListModelMixin
+from rest_framework.mixins import CreateModelMixin, ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from snorky.backend.django.connector import authorize_subscription
+from snorky.backend.django.datasync import authorize_subscription, datasync
+from snorky.backend.django.refetching import (
+    models_shown_by,
+    reason_to_refetch,
+    refetch_items,
+    say_once,
+)
+from snorky.backend.django.rows import same_for_all
 from snorky.backend.django.serializers import default_serializer
-from snorky.backend.exchange import snorky_log
+from snorky.backend.django.snapshots import refuse_older_snapshots, refuse_replica
+from snorky.backend.exchange import NoAnswerError, SnorkyError, snorky_log
 
 P = ParamSpec("P")
 View = TypeVar("View", bound="SubscribeModelMixin")
+Items = list[dict[str, Any]]
 
 TOKEN_HEADERS = ("X-Subscription-Token", "X-Subscription")  # the manual knows both
 
@@ -40,22 +52,38 @@ def subscription_in_response(
         def retrieve(self, request, *args, **kwargs):
             return super().retrieve(request, *args, **kwargs)
     """
+    return _with_subscription(method, lambda view: view.get_subscription_items())
 
+
+def object_subscription_in_response(
+    method: Callable[Concatenate[View, P], Response],
+) -> Callable[Concatenate[View, P], Response]:
+    """The same for methods that answer with one object."""
+    return _with_subscription(method, lambda view: view.get_object_items())
+
+
+def _with_subscription(
+    method: Callable[Concatenate[View, P], Response], items_of: Callable[[View], Items]
+) -> Callable[Concatenate[View, P], Response]:
     @wraps(method)
     def wrapper(view: View, /, *args: P.args, **kwargs: P.kwargs) -> Response:
         asked = view.requested_subscription()
-        token = view._authorize() if asked else None
-        response = method(view, *args, **kwargs)
+        token = view._authorize(items_of(view)) if asked else None
+        # As the changes are rendered, which know nothing of this user.
+        with same_for_all() if asked else nullcontext():
+            response = method(view, *args, **kwargs)
         patch_vary_headers(response, ["X-Snorky"])
         if asked:
-            response["Cache-Control"] = "no-store"
-        if token is not None:
-            for header in TOKEN_HEADERS:
-                response[header] = token
+            # Private, since Django's own cache goes by nothing else before 5.2.16.
+            response["Cache-Control"] = "no-store, private"
             if "Origin" in view.request.headers:
                 _expose_headers(response)
+        if token is not None and view._is_told_all():
+            for header in TOKEN_HEADERS:
+                response[header] = token
         return response
 
+    setattr(wrapper, "hands_out_subscriptions", True)  # noqa: B010 functions have no such attribute
     return wrapper
 
 
@@ -63,16 +91,22 @@ class SubscribeModelMixin:
     """What a view says about the subscription to its rows.
 
     ``model`` alone suffices: where they are missing, ``queryset`` and serializer follow from it.
+    ``refetch`` says whether pages ask this view again at each change instead of being told the
+    changed rows; None leaves it to each request: they do where it is paginated, searched, filtered
+    or ordered.
     """
 
     model: type[Model] | None = None
     dealer: str | None = None
     dealer_query: Any = None
+    refetch: bool | None = None
 
     # Of the view this is mixed into, which types them in more than one way.
     request: Any
     queryset: Any
     serializer_class: type[BaseSerializer[Any]] | None
+
+    _place: str | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,7 +127,7 @@ class SubscribeModelMixin:
         """Return the name of the dealer: ``dealer``, or else the model's name."""
         if self.dealer is not None:
             return self.dealer
-        model = _model_of(self)
+        model = self._model()
         if model is None:
             raise AttributeError("Missing dealer")
         return model.__name__
@@ -102,9 +136,39 @@ class SubscribeModelMixin:
         """Return what to ask of the dealer. Override it where it depends on the request."""
         return self.dealer_query
 
-    def get_subscription_items(self) -> list[dict[str, Any]]:
+    def get_subscription_items(self) -> Items:
         """Return the items of the subscription. Override it for more than one."""
+        own = type(self).get_dealer_query is not SubscribeModelMixin.get_dealer_query
+        reason = "it says so" if self.refetch else None
+        if self.refetch is None and self._model() is not None:
+            knows = own or self.dealer_query is not None
+            reason = reason_to_refetch(self, knows_its_rows=knows)
+        if reason is not None:
+            say_once(self, reason)
+            return refetch_items(self.get_refetch_models())
         return [{"dealer": self.get_dealer(), "query": self.get_dealer_query()}]
+
+    def get_object_items(self) -> Items:
+        """Return the items of the subscription to a single object, where the view answers with one.
+
+        Its page asks again when anything of its models changes. Where a dealer can tell the one
+        row, such as a `FilterDealer` by a filter on its key, override this.
+        """
+        return refetch_items(self.get_refetch_models())
+
+    def get_refetch_models(self) -> list[type[Model] | str]:
+        """Return the models, or their names, whose changes may change what this view answers.
+
+        By default its own, and those that its serializer shows and that are subscribable.
+        """
+        model = self._model()
+        if model is None:
+            raise AttributeError("Missing model")
+        return [model, *models_shown_by(self.get_serializer_class()())]
+
+    def get_subscription_subject(self) -> Any:
+        """Return whose subscription it is, any JSON value: see ``revoke_subscriptions``."""
+        return None
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
         if self.serializer_class is None and self.model is not None:
@@ -112,14 +176,67 @@ class SubscribeModelMixin:
         # The view's own: what this is mixed into has it.
         return super().get_serializer_class()  # type: ignore[misc,no-any-return]
 
-    def _authorize(self) -> str | None:
-        _refuse_old_snapshots(self)
-        items = self.get_subscription_items()
+    def get_serializer_context(self) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_serializer_context()  # type: ignore[misc]
+        if self.requested_subscription() and context.get("request") is self.request:
+            # Changes are rendered without a request, so their addresses have no host.
+            context["request"] = _without_host(self.request)
+        return context
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        if isinstance(queryset, QuerySet) and self.requested_subscription():
+            refuse_replica(self, queryset)
+        return super().filter_queryset(queryset)  # type: ignore[misc]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # Here, before permission is checked: what is revoked from now on reaches the token.
+        if self._hands_out() and self.requested_subscription():
+            self._place = self._newest_position()
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+
+    def _hands_out(self) -> bool:
+        """Whether the method that will answer hands out subscriptions, as far as can be known."""
+        action = getattr(self, "action", None)
+        if action is None:
+            return bool(self.request.method == "GET")
+        methods = (owner.__dict__.get(action) for owner in type(self).__mro__)
+        return any(hasattr(method, "hands_out_subscriptions") for method in methods)
+
+    def _newest_position(self) -> str | None:
         try:
-            return authorize_subscription(items)
+            return datasync.head()
+        except (RuntimeError, SnorkyError):
+            return None  # what is wrong, authorising tells
+
+    def _authorize(self, items: Items) -> str | None:
+        refuse_older_snapshots(self)
+        subject = self.get_subscription_subject()
+        name = type(self).__name__
+        try:
+            return authorize_subscription(items, subject, self._place)
+        except NoAnswerError as error:
+            snorky_log.error("%s answers without subscription: %s", name, error)
         except RuntimeError as error:
-            snorky_log.error("%s answers without subscription: %s", type(self).__name__, error)
-            return None
+            dealers = ", ".join(sorted({str(item.get("dealer")) for item in items}))
+            if settings.DEBUG:
+                raise ImproperlyConfigured(
+                    f"Snorky gives {name} no subscription: {error}. Its dealers are {dealers}; the "
+                    f"address and the key are SNORKY_BACKEND_URL and SNORKY_API_KEY"
+                ) from error
+            snorky_log.error("%s answers without subscription: %s (%s)", name, error, dealers)
+        return None
+
+    def _is_told_all(self) -> bool:
+        """Whether all that the query saw has been published."""
+        if datasync.turn.passed() and not datasync.lost:
+            return True
+        name = type(self).__name__
+        snorky_log.error("%s answers without subscription: changes are not published yet", name)
+        return False
+
+    def _model(self) -> type[Model] | None:
+        queryset = getattr(self, "queryset", None)
+        return self.model or (queryset.model if queryset is not None else None)
 
 
 class ListSubscribeModelMixin(SubscribeModelMixin, ListModelMixin):
@@ -128,6 +245,14 @@ class ListSubscribeModelMixin(SubscribeModelMixin, ListModelMixin):
     @subscription_in_response
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().list(request, *args, **kwargs)
+
+
+class RetrieveSubscribeModelMixin(SubscribeModelMixin, RetrieveModelMixin):
+    """A single object that can be subscribed to, beside a list or alone."""
+
+    @object_subscription_in_response
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().retrieve(request, *args, **kwargs)
 
 
 class ListSubscribeAPIView(ListSubscribeModelMixin, GenericAPIView[Any]):
@@ -144,36 +269,22 @@ class ListSubscribeCreateAPIView(CreateModelMixin, ListSubscribeAPIView):
         return self.create(request, *args, **kwargs)
 
 
-def _model_of(view: SubscribeModelMixin) -> type[Model] | None:
-    queryset = getattr(view, "queryset", None)
-    return view.model or (queryset.model if queryset is not None else None)
+class RetrieveSubscribeAPIView(RetrieveSubscribeModelMixin, GenericAPIView[Any]):
+    """A view for a single object that can be subscribed to."""
+
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return self.retrieve(request, *args, **kwargs)
 
 
-def _refuse_old_snapshots(view: object) -> None:
-    """Raise in a transaction whose query may not see what was committed before the token.
-
-    Only PostgreSQL's READ COMMITTED gives each query of a transaction a snapshot of its own. The
-    transactions in which Django's ``TestCase`` wraps a test do not count.
-    """
-    for connection in connections.all(initialized_only=True):
-        # The mark is the one Django itself goes by, for durable blocks.
-        if all(getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
-            continue
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SHOW transaction_isolation")
-                [level] = cursor.fetchone()
-            if level in ("read committed", "read uncommitted"):
-                continue
-        raise ImproperlyConfigured(
-            f"{type(view).__name__} hands out subscriptions in a transaction of the database "
-            f"{connection.alias!r}, whose queries may miss changes. Run it outside: decorate its "
-            f"dispatch() with django.db.transaction.non_atomic_requests"
-        )
+def _without_host(request: Any) -> Any:
+    """The request, to which addresses are relative."""
+    relative = copy(request)
+    relative.build_absolute_uri = lambda location=None: location or request.path
+    return relative
 
 
 def _expose_headers(response: Response) -> None:
     # Otherwise the scripts of a page from elsewhere cannot read them.
     exposed = response.get("Access-Control-Expose-Headers")
-    names = [exposed] if exposed else []
+    names: Sequence[str] = [exposed] if exposed else []
     response["Access-Control-Expose-Headers"] = ", ".join([*names, *TOKEN_HEADERS])

@@ -6,10 +6,11 @@
 | `SNORKY_API_KEY`          |                      | its key                                 |
 | `SNORKY_DATASYNC_SERVICE` | `"datasync_backend"` | name of the DataSyncBackend there       |
 | `SNORKY_EVENTS_SERVICE`   | `"events_backend"`   | name of the EventsBackend there         |
-| `SNORKY_JSON_ENCODER`     | `DjangoJSONEncoder`  | class or dotted path                    |
+| `SNORKY_JSON_ENCODER`     | `RowEncoder`         | class or dotted path                    |
 | `SNORKY_TIMEOUT`          | 2                    | seconds a request may wait for an answer |
 """
 
+import datetime
 import json
 from typing import Any
 
@@ -18,13 +19,27 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.module_loading import import_string
 
+COMPACT = (",", ":")
+
+REQUIRED = {
+    "SNORKY_BACKEND_URL": "the address of Snorky's HTTP backend",
+    "SNORKY_API_KEY": "the key of Snorky's HTTP backend",
+}
+NAMES = [
+    *REQUIRED,
+    "SNORKY_DATASYNC_SERVICE",
+    "SNORKY_EVENTS_SERVICE",
+    "SNORKY_JSON_ENCODER",
+    "SNORKY_TIMEOUT",
+]
+
 
 def backend_url() -> str:
-    return _required("SNORKY_BACKEND_URL", "the address of Snorky's HTTP backend")
+    return _required("SNORKY_BACKEND_URL")
 
 
 def api_key() -> str:
-    return _required("SNORKY_API_KEY", "the key of Snorky's HTTP backend")
+    return _required("SNORKY_API_KEY")
 
 
 def datasync_service() -> str:
@@ -36,20 +51,51 @@ def events_service() -> str:
 
 
 def timeout() -> float:
-    return float(getattr(settings, "SNORKY_TIMEOUT", 2))
+    seconds = float(getattr(settings, "SNORKY_TIMEOUT", 2))
+    if not seconds > 0:
+        raise ImproperlyConfigured(f"expected a number of seconds above 0, got {seconds:g}")
+    return seconds
+
+
+def encoder() -> type[json.JSONEncoder]:
+    chosen = getattr(settings, "SNORKY_JSON_ENCODER", None) or RowEncoder
+    if isinstance(chosen, str):
+        chosen = import_string(chosen)
+    if not (isinstance(chosen, type) and issubclass(chosen, json.JSONEncoder)):
+        raise ImproperlyConfigured(
+            f"expected a class derived from JSONEncoder, got {chosen!r:.100}"
+        )
+    return chosen
+
+
+class RowEncoder(DjangoJSONEncoder):
+    """Django's encoder, but for instants: in UTC, all of one width, so that texts compare as they.
+
+    ``2031-02-03T04:05:06.000000Z``; without the ``Z`` where the project uses no time zones.
+    """
+
+    def default(self, o: Any) -> Any:
+        return instant_text(o) if isinstance(o, datetime.datetime) else super().default(o)
+
+
+def instant_text(instant: datetime.datetime) -> str:
+    """The one text of an instant in rows and queries."""
+    if instant.utcoffset() is None:
+        return instant.isoformat(timespec="microseconds")
+    utc = instant.astimezone(datetime.UTC).replace(tzinfo=None)
+    return utc.isoformat(timespec="microseconds") + "Z"
 
 
 class ProjectJSON:
     """Encodes with the project's encoder. NaN and the infinities, which JSON lacks, become null."""
 
     def dumps(self, obj: Any) -> str:
-        encoder = getattr(settings, "SNORKY_JSON_ENCODER", None) or DjangoJSONEncoder
-        if isinstance(encoder, str):
-            encoder = import_string(encoder)
+        cls = encoder()
         try:
-            return json.dumps(obj, cls=encoder, allow_nan=False)
+            return json.dumps(obj, cls=cls, allow_nan=False, separators=COMPACT)
         except ValueError:  # also for what contains itself, which raises again
-            return json.dumps(self.loads(json.dumps(obj, cls=encoder)))
+            finite = self.loads(json.dumps(obj, cls=cls))
+            return json.dumps(finite, separators=COMPACT)
 
     def loads(self, s: str | bytes) -> Any:
         return json.loads(s, parse_constant=_null)
@@ -62,8 +108,8 @@ def _null(constant: str) -> None:
 project_json = ProjectJSON()
 
 
-def _required(name: str, meaning: str) -> str:
+def _required(name: str) -> str:
     value = getattr(settings, name, None)
     if not value:
-        raise ImproperlyConfigured(f"The setting {name} is missing: {meaning}")
+        raise ImproperlyConfigured(f"The setting {name} is missing: {REQUIRED[name]}")
     return str(value)

@@ -6,6 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ settings.configure(
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "taskapp"],
     REST_FRAMEWORK={"DEFAULT_AUTHENTICATION_CLASSES": [], "UNAUTHENTICATED_USER": None},
+    MEDIA_URL="/media/",
     ROOT_URLCONF="taskapp.urls",
     SECRET_KEY="tests",
     USE_TZ=True,
@@ -122,6 +124,18 @@ def snorky(backend: Any) -> Iterator[Any]:
     """A recording server, to which the project's settings point."""
     with override_settings(SNORKY_BACKEND_URL=backend.url, SNORKY_API_KEY="swordfish"):
         yield backend
+
+
+@pytest.fixture
+def settings_of_rest_framework() -> Iterator[Any]:
+    """``settings_of_rest_framework(NAME=value)``, for the rest of the test."""
+    with ExitStack() as stack:
+
+        def change(**values: Any) -> None:
+            changed = settings.REST_FRAMEWORK | values
+            stack.enter_context(override_settings(REST_FRAMEWORK=changed))
+
+        yield change
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import IntegrityError, connection, models, transaction
 from django.db.models import F
@@ -20,14 +21,18 @@ from taskapp.models import (
     Measurement,
     Note,
     Place,
+    Project,
     Reading,
     Restaurant,
     Seat,
     Task,
+    Team,
+    Ticket,
     UrgentTask,
 )
 
-from snorky.backend.django import subscribable
+from snorky.backend.django import changes, registry, subscribable
+from snorky.backend.django.registry import wire_name
 
 
 def task_row(task: Task, **changes: Any) -> dict[str, Any]:
@@ -142,7 +147,8 @@ def test_a_key_of_any_name_and_kind_will_do(published):
     country.name = "España"
     country.save()
     country.delete()
-    spain, espana = ({"code": "es", "name": name} for name in ("Spain", "España"))
+    # With an `id`, by which pages know rows.
+    spain, espana = ({"id": "es", "code": "es", "name": name} for name in ("Spain", "España"))
     assert published.deltas == [
         {"type": "insert", "model": "Country", "data": spain},
         {"type": "update", "model": "Country", "newData": espana, "oldData": spain},
@@ -278,6 +284,45 @@ def test_a_child_made_from_an_existing_parent_updates_the_parent(published):
     ]
 
 
+def test_a_parent_that_is_saved_changes_the_rows_of_its_children(published):
+    bar = Bar.objects.create(name="Cheers")
+    published.clear()
+    place = Place.objects.get(pk=bar.pk)
+    place.name = "Moe's"
+    place.save()
+    restaurant = {"id": bar.pk, "name": "Cheers", "stars": 0}
+    assert published.requests == [
+        [
+            {
+                "type": "update",
+                "model": "Place",
+                "newData": {"id": bar.pk, "name": "Moe's"},
+                "oldData": {"id": bar.pk, "name": "Cheers"},
+            },
+            {
+                "type": "update",
+                "model": "Restaurant",
+                "newData": restaurant | {"name": "Moe's"},
+                "oldData": restaurant,
+            },
+        ]
+    ]
+    published.clear()
+    place.delete()
+    assert [(d["type"], d["model"]) for d in published.deltas] == [
+        ("delete", "Restaurant"),
+        ("delete", "Place"),
+    ]
+
+
+def test_a_parent_without_children_is_told_alone(published):
+    Place.objects.create(name="Casa Pepe").save()
+    assert [(d["type"], d["model"]) for d in published.deltas] == [
+        ("insert", "Place"),
+        ("update", "Place"),
+    ]
+
+
 def test_a_grandchild_that_is_not_subscribable_is_published_as_its_ancestors(published):
     bar = Bar.objects.create(name="Cheers", beers=7)
     assert [(d["type"], d["model"]) for d in published.deltas] == [
@@ -397,6 +442,117 @@ def test_a_model_decorated_twice_publishes_once(published):
     assert subscribable(subscribable(Task)) is Task
     Task.objects.create(title="x")
     assert len(published.deltas) == 1
+
+
+def test_two_models_of_one_name_are_refused_by_name():
+    class Task(models.Model):
+        class Meta:
+            app_label = "staff"
+
+        def jsonify(self) -> dict[str, Any]:
+            return {}
+
+    with pytest.raises(
+        ImproperlyConfigured, match=r"taskapp\.Task and staff\.Task .*'Task'.*name="
+    ):
+        subscribable(Task)
+    try:
+        assert subscribable(name="StaffTask")(Task) is Task
+        assert wire_name(Task) == "StaffTask"
+    finally:
+        registry._names.pop("StaffTask")
+        registry._subscribable.pop(Task)
+
+
+@pytest.fixture
+def ticket(published: Any) -> Ticket:
+    team = Team.objects.create(name="Ants")
+    project = Project.objects.create(name="Hill", team=team)
+    Ticket.objects.create(title="elsewhere")
+    ticket = Ticket.objects.create(title="Dig", project=project)
+    published.clear()
+    return ticket
+
+
+def told(published: Any) -> list[tuple[Any, ...]]:
+    return [
+        (delta["model"], delta["oldData"], delta["newData"])
+        for delta in published.deltas
+        if delta["model"] == "WorkTicket"
+    ]
+
+
+def test_a_row_that_is_followed_changes_the_rows_that_show_it(published, ticket):
+    row = {"id": ticket.pk, "title": "Dig", "project": "Hill", "team": "Ants"}
+    ticket.project.name = "Mountain"
+    ticket.project.save()
+    assert told(published) == [("WorkTicket", row, row | {"project": "Mountain"})]
+    published.clear()
+    ticket.project.team.name = "Bees"
+    ticket.project.team.save()
+    moved = row | {"project": "Mountain"}
+    assert told(published) == [("WorkTicket", moved, moved | {"team": "Bees"})]
+
+
+def test_a_followed_row_that_changes_owner_takes_its_rows_along(published, ticket):
+    ticket.project.team = Team.objects.create(name="Bees")
+    ticket.project.save()
+    [(_, before, after)] = told(published)
+    assert (before["team"], after["team"]) == ("Ants", "Bees")
+
+
+def test_a_followed_row_that_changes_nothing_shown_is_not_told(published, ticket):
+    ticket.project.save()
+    assert published.requests == []
+
+
+def test_a_deletion_that_sets_a_followed_key_to_null_is_told(published, ticket):
+    ticket.project.delete()
+    [(_, before, after)] = told(published)
+    assert (before["project"], after["project"]) == ("Hill", None)
+
+
+def test_a_row_that_a_cascade_changes_is_told_as_it_is_in_the_end(published, ticket):
+    ticket.project.team.delete()
+    row = {"id": ticket.pk, "title": "Dig", "project": None, "team": None}
+    assert {str(after) for _, _, after in told(published)} == {str(row)}
+
+
+def test_rows_that_are_deleted_with_the_one_they_follow_are_told_once(published):
+    country = Country.objects.create(code="es", name="Spain")
+    City.objects.create(name="Salamanca", country=country)
+    subscribable(follows=["country"])(City)
+    published.clear()
+    try:
+        country.delete()
+    finally:
+        registry._followers.pop(Country)
+    assert [(d["type"], d["model"]) for d in published.deltas] == [
+        ("delete", "City"),
+        ("delete", "Country"),
+    ]
+
+
+def test_too_many_rows_that_show_one_are_fetched_anew(published, ticket, monkeypatch):
+    monkeypatch.setattr(changes, "MAX_DEPENDENTS", 1)
+    Ticket.objects.create(title="Carry", project=ticket.project)
+    published.clear()
+    ticket.project.name = "Mountain"
+    ticket.project.save()
+    assert published.requests == [[{"type": "reset", "model": "WorkTicket"}]]
+
+
+def test_only_foreign_keys_can_be_followed():
+    with pytest.raises(ImproperlyConfigured, match="Ticket cannot follow 'title': 'title' of Tick"):
+        subscribable(name="WorkTicket", follows=["title"])(Ticket)
+
+
+def test_a_save_outside_a_transaction_reads_and_writes_in_one(published, task):
+    with CaptureQueriesContext(connection) as queries:
+        task.save()
+    statements = [query["sql"].split()[0] for query in queries]
+    assert statements[0] == "BEGIN"
+    assert statements[-1] == "COMMIT"
 
 
 def test_concurrent_deletions_on_sqlite_wait_for_each_other(published):

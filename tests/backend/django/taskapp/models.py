@@ -2,9 +2,11 @@
 
 import json
 import uuid
+from importlib.util import find_spec
 from typing import Any
 
 from django.db import models
+from django.db.models.functions import Upper
 
 from snorky.backend.django import subscribable
 
@@ -102,6 +104,59 @@ class Reading(Measurement):
 
     def jsonify(self) -> dict[str, Any]:
         return {"id": self.pk, "value": self.value}
+
+
+@subscribable
+class Meeting(models.Model):
+    """Held at an instant."""
+
+    at = models.DateTimeField()
+
+
+@subscribable
+class Person(models.Model):
+    """A key of another name, after a column that the database fills; and a file."""
+
+    upper = models.GeneratedField(
+        expression=Upper("name"), output_field=models.CharField(max_length=50), db_persist=True
+    )
+    name = models.CharField(max_length=50)
+    code = models.CharField(max_length=10, primary_key=True)
+    photo = models.ImageField() if find_spec("PIL") else models.FileField()
+
+
+@subscribable
+class Account(models.Model):
+    """Nothing but a key."""
+
+
+@subscribable
+class Team(models.Model):
+    name = models.CharField(max_length=50)
+
+
+class Project(models.Model):
+    """Not subscribable, but shown in tickets."""
+
+    name = models.CharField(max_length=50)
+    team = models.ForeignKey(Team, on_delete=models.CASCADE)
+
+
+@subscribable(name="WorkTicket", follows=["project", "project__team"])
+class Ticket(models.Model):
+    """Shows whose it is: two tables away."""
+
+    title = models.CharField(max_length=50)
+    project = models.ForeignKey(Project, on_delete=models.SET_NULL, null=True)
+
+    def jsonify(self) -> dict[str, Any]:
+        project = self.project
+        return {
+            "id": self.pk,
+            "title": self.title,
+            "project": project and project.name,
+            "team": project and project.team.name,
+        }
 
 
 class Note(models.Model):

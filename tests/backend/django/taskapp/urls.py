@@ -19,5 +19,9 @@ urlpatterns = [
     path("non-atomic/", views.NonAtomicTasks.as_view()),
     path("one/<int:pk>/", views.OneTask.as_view()),
     path("undecided/", views.Undecided.as_view()),
+    path("meetings/", views.Meetings.as_view()),
+    path("people/", views.People.as_view()),
+    path("own-people/", views.OwnPeople.as_view()),
+    path("said-tasks/", views.SaidTasks.as_view()),
     path("several/", views.SeveralItems.as_view()),
 ]

@@ -1,9 +1,12 @@
 """Views as projects write them, from the manual's few lines to everything by hand."""
 
+import datetime
 from typing import Any
 
 from django.db import transaction
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy
+from rest_framework.fields import DateTimeField, SerializerMethodField
 from rest_framework.generics import RetrieveAPIView
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.permissions import BasePermission
@@ -19,7 +22,7 @@ from snorky.backend.django.rest_framework import (
     SubscribeModelMixin,
     subscription_in_response,
 )
-from taskapp.models import Country, Task
+from taskapp.models import Country, Meeting, Person, Task
 
 
 class TaskViewSet(ListSubscribeModelMixin, ModelViewSet):
@@ -130,3 +133,45 @@ class SeveralItems(ListSubscribeAPIView):
 
     def get_subscription_items(self) -> list[dict[str, Any]]:
         return [{"dealer": name, "query": None} for name in ("Tasks", "Users")]
+
+
+class Meetings(ListSubscribeAPIView):
+    model = Meeting
+
+
+class People(ListSubscribeAPIView):
+    model = Person
+
+
+class OwnPeople(People):
+    """With a serializer of the project's."""
+
+    class PersonSerializer(ModelSerializer[Person]):
+        class Meta:
+            model = Person
+            fields = ("code", "photo")
+
+    serializer_class = PersonSerializer
+
+
+class SaidTasks(ListSubscribeAPIView):
+    """In the user's language and time zone, unless others are to see the same."""
+
+    model = Task
+
+    class TaskSerializer(ModelSerializer[Task]):
+        state = SerializerMethodField()
+        at = DateTimeField(default=None, read_only=True)
+
+        class Meta:
+            model = Task
+            fields = ("state", "at")
+
+        def get_state(self, task: Task) -> str:
+            return str(gettext_lazy("Yes"))
+
+        def to_representation(self, task: Task) -> Any:
+            at = datetime.datetime(2031, 7, 1, 10, tzinfo=datetime.UTC)
+            return {"state": self.get_state(task), "at": self.fields["at"].to_representation(at)}
+
+    serializer_class = TaskSerializer
