@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from snorky.audience import Turn
 
 HEARTBEAT_SUBPROTOCOL = "snorky"
-"""Pages cannot see pings: with this subprotocol an empty text message is answered by one."""
+"""Pages cannot see pings: with this subprotocol an empty text, or a space, is answered by one."""
 
 _EMPTY_TEXT = encode_frame(TEXT, b"")
+_SPACE_TEXT = encode_frame(TEXT, b" ")
 _PING = encode_frame(PING, b"")
 
 CORK_BYTES = 64 * 1024
@@ -261,8 +262,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             for kind, payload in events:
                 if kind in (TEXT, BINARY):
-                    if self._heartbeats and not payload:
-                        self.send_frame(_EMPTY_TEXT)
+                    if self._heartbeats and len(payload) < 2 and not payload.strip():
+                        self.send_frame(_SPACE_TEXT if payload else _EMPTY_TEXT)
                     elif not self.closing:
                         metrics.messages_received += 1
                         waiting = receiver.process_message_raw(client, payload)

@@ -17,7 +17,8 @@ export function reconnectDelay(
   maxDelay: number,
   random: () => number = Math.random,
 ): number {
-  const bound = Math.min(maxDelay, minDelay * 2 ** attempt);
+  // Where both are 0, too: without a pause one page would keep the server busy.
+  const bound = Math.min(maxDelay, minDelay * 2 ** attempt) || SHORTEST_DELAY;
   const shortest = Math.min(SHORTEST_DELAY, bound);
   return shortest + random() * (bound - shortest);
 }

@@ -6,7 +6,8 @@
  * seen from outside; the connection ends when the server has forgotten us, or cannot be reached.
  */
 
-import type { SocketLike } from "./sockets.js";
+import type { SocketLike } from "./socket.js";
+import { now, Timer } from "./timer.js";
 import { TOKEN_EXPIRED } from "./token.js";
 
 /** Of one POST; a longer message goes alone. The server takes 1000 messages and 1 MiB. */
@@ -15,9 +16,23 @@ const MAX_CHARACTERS = 100_000;
 /** Between two attempts, in milliseconds. */
 const MIN_PAUSE_MS = 100;
 const MAX_PAUSE_MS = 2000;
+/**
+ * After which a POST may wait for the connection that is kept open to hear: by HTTP/1.1 browsers
+ * have six to a host, for all windows together. In milliseconds.
+ */
+const WAITING_POST_MS = 1000;
+/** Answers to the first request that will be the same the next time. */
+const REFUSALS = [401, 403, 404];
 
 /** The server has understood, and said no. */
-class Rejected extends Error {}
+class Rejected extends Error {
+  constructor(
+    readonly status: number,
+    text: string,
+  ) {
+    super(`${status} ${text}`);
+  }
+}
 
 /** Tells that something came: the attempt is no failure so far. */
 type Progress = () => void;
@@ -38,6 +53,10 @@ export class CometSocket implements SocketLike {
   private received = 0;
   private unsent: string[] = [];
   private posting = false;
+  /** Give up the request by which we hear. */
+  private letGo: (() => void) | null = null;
+  /** A POST under way that we have let go of it for. */
+  private waitedFor: Promise<void> | null = null;
   private isOpen = false;
   private silenceMs = 20_000;
   private patienceMs = 0;
@@ -85,12 +104,18 @@ export class CometSocket implements SocketLike {
       this.silenceMs = opened.heartbeatInterval * 2000;
       this.patienceMs = opened.disconnectDelay * 1000;
       if (!this.streaming) this.opened();
-      await this.insist(
-        (progress) => (this.streaming ? this.stream(progress) : this.poll(progress)),
-        true,
-      );
+      await this.insist((progress) => this.hear(progress), true);
     } catch (error) {
       this.failed(error);
+    }
+  }
+
+  private async hear(progress: Progress): Promise<void> {
+    await this.waitedFor;
+    try {
+      await (this.streaming ? this.stream(progress) : this.poll(progress));
+    } catch (error) {
+      if (!this.waitedFor || error instanceof Rejected) throw error;
     }
   }
 
@@ -101,14 +126,17 @@ export class CometSocket implements SocketLike {
 
   private failed(error: unknown): void {
     const reason = `${error instanceof Error ? error.message : error}`;
-    const expired = this.token && error instanceof Rejected && reason === "401 Token expired";
-    this.ended(expired ? TOKEN_EXPIRED : 1006, reason);
+    const status = error instanceof Rejected ? error.status : 0;
+    const isExpired = this.token && reason === "401 Token expired";
+    const isRefusal = !this.session && !isExpired && REFUSALS.includes(status);
+    this.ended(isExpired ? TOKEN_EXPIRED : 1006, reason, isRefusal ? status : undefined);
   }
 
-  private ended(code: number, reason: string): void {
+  /** `refused`: the status with which we were not let in. */
+  private ended(code: number, reason: string, refused?: number): void {
     if (this.closing.signal.aborted) return;
     this.close();
-    this.onclose?.({ code, reason });
+    this.onclose?.({ code, reason, refused });
   }
 
   /** One response that goes on; what comes is parsed as it comes. */
@@ -166,11 +194,7 @@ export class CometSocket implements SocketLike {
     try {
       while (this.unsent.length > 0 && !this.closing.signal.aborted) {
         const messages = this.batch();
-        await this.insist(async () => {
-          const { after } = this;
-          const body = JSON.stringify({ first: this.received + 1, after, messages });
-          await this.request("/messages", { method: "POST", body }, (answer) => answer.text());
-        });
+        await this.deliver(messages);
         this.received += messages.length;
         this.unsent.splice(0, messages.length);
         for (const { length } of messages) this.bufferedAmount -= length;
@@ -179,6 +203,25 @@ export class CometSocket implements SocketLike {
       this.failed(error);
     }
     this.posting = false;
+  }
+
+  private async deliver(messages: string[]): Promise<void> {
+    const delivered = this.insist(async () => {
+      const { after } = this;
+      const body = JSON.stringify({ first: this.received + 1, after, messages });
+      await this.request("/messages", { method: "POST", body }, (answer) => answer.text());
+    });
+    const waiting = new Timer();
+    waiting.start(WAITING_POST_MS, () => {
+      this.waitedFor = delivered.catch(() => {});
+      this.letGo?.();
+    });
+    try {
+      await delivered;
+    } finally {
+      waiting.stop();
+      this.waitedFor = null;
+    }
   }
 
   private batch(): string[] {
@@ -209,8 +252,8 @@ export class CometSocket implements SocketLike {
         if (!forever) return;
       } catch (error) {
         if (this.closing.signal.aborted) return;
-        failingSince ||= Date.now();
-        const tooLong = Date.now() - failingSince > this.patienceMs;
+        failingSince ||= now();
+        const tooLong = now() - failingSince > this.patienceMs;
         if (error instanceof Rejected || !this.isOpen || tooLong) throw error;
         const delayMs = pauseMs * (0.5 + Math.random() / 2);
         pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
@@ -228,11 +271,10 @@ export class CometSocket implements SocketLike {
     const giveUp = new AbortController();
     const abort = () => giveUp.abort();
     this.closing.signal.addEventListener("abort", abort);
-    let timer = setTimeout(abort, this.silenceMs);
-    const alive = () => {
-      clearTimeout(timer);
-      timer = setTimeout(abort, this.silenceMs);
-    };
+    const timer = new Timer();
+    const alive = () => timer.start(this.silenceMs, abort);
+    alive();
+    if (after !== undefined) this.letGo = abort;
     try {
       const answer = await fetch(this.url(path, after), {
         ...init,
@@ -243,13 +285,14 @@ export class CometSocket implements SocketLike {
         signal: giveUp.signal,
       });
       if (!answer.ok) {
-        const text = `${answer.status} ${await answer.text()}`;
+        const text = await answer.text();
         // What stands between us and the server says 5xx while it cannot reach it.
-        throw answer.status < 500 ? new Rejected(text) : new Error(text);
+        if (answer.status < 500) throw new Rejected(answer.status, text);
+        throw new Error(`${answer.status} ${text}`);
       }
       return await read(answer, alive);
     } finally {
-      clearTimeout(timer);
+      timer.stop();
       this.closing.signal.removeEventListener("abort", abort);
     }
   }

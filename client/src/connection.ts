@@ -5,41 +5,45 @@
  */
 
 import { isTerminal, reconnectDelay } from "./backoff.js";
-import { Class } from "./class.js";
+import type { Class } from "./class.js";
 import { CometSocket } from "./comet.js";
 import { ConnectionError } from "./errors.js";
-import { Heartbeat, SUBPROTOCOL } from "./heartbeat.js";
+import { EMPTY, Heartbeat, isHeartbeat, SPACE, SUBPROTOCOL } from "./heartbeat.js";
+import type { Disconnection, Host } from "./host.js";
 import { defaultOptions, type SnorkyOptions, type Transport } from "./options.js";
 import { Outbox, type Outgoing } from "./outbox.js";
+import { type Primitives, primitives } from "./primitives.js";
 import type { Service } from "./service.js";
-import { Signal, type SignalClass } from "./signal.js";
-import { cometSocket, type SocketClass, type SocketLike, webSocket } from "./sockets.js";
+import type { Signal, SignalClass } from "./signal.js";
+import type { SocketClass, SocketLike } from "./socket.js";
+import { cometSocket, webSocket } from "./sockets.js";
+import { now, Timer } from "./timer.js";
 import { ask, checked, Renewal, TOKEN_EXPIRED } from "./token.js";
 import { onWake } from "./wake.js";
 
-export type { SocketClass, SocketLike } from "./sockets.js";
-
 /** An ES6 class derived from a service will do. */
-export type ServiceConstructor = new (name: string, snorky: Snorky) => Service;
+export type ServiceConstructor = new (name: string, snorky: Snorky<any>) => Service;
 export type ServiceClasses = Record<string, ServiceConstructor>;
 
-/** Why a connection, or the attempt to make one, ended: handed to `disconnected`. */
-export interface Disconnection {
-  /** The WebSocket close code. 3500-3999 and 4500-4999: the server asks us not to come back. */
-  code: number;
-  reason: string;
-  /** When the next attempt is made, as `Date.now()` counts; null: none is planned. */
-  nextAttempt: number | null;
+/** The server has answered an attempt by plain HTTP with 401, 403 or 404. */
+interface Refusal {
+  status: number;
+  /** That it came with. */
+  token: string;
 }
 
 /** Of the calls that bring new tokens; those of the page's services are numbers. */
 const RENEWAL = "renewal";
+/** After which a first frame is asked for in another way, in milliseconds. */
+const SECOND_PROOF_MS = 1000;
+/** The server does not know the page's user: the code that its own handler closes with. */
+const NOT_AUTHENTICATED = 3501;
 
-export class Snorky<S extends ServiceClasses = any> {
-  // Read at each use, so that pages may replace them.
-  static Signal: SignalClass = Signal;
-  static Promise: PromiseConstructor = Promise;
-  static Class: typeof Class = Class;
+export class Snorky<S extends ServiceClasses = any> implements Host {
+  // Pages may replace them: see below.
+  declare static Signal: SignalClass;
+  declare static Promise: PromiseConstructor;
+  declare static Class: typeof Class;
 
   /** Read at each attempt to connect. */
   address: string;
@@ -56,9 +60,9 @@ export class Snorky<S extends ServiceClasses = any> {
   nextAttempt: number | null = null;
 
   /** Dispatched at each connection, before anything queued is sent. */
-  readonly connected: Signal<[]> = new Snorky.Signal();
+  readonly connected: Signal<[]> = new primitives.Signal();
   /** Dispatched when a connection, or an attempt to make one, has ended. */
-  readonly disconnected: Signal<[Disconnection]> = new Snorky.Signal();
+  readonly disconnected: Signal<[Disconnection]> = new primitives.Signal();
   /** Called beside `connected`. */
   onConnected?: (() => void) | null;
   /** Called beside `disconnected`. */
@@ -67,8 +71,9 @@ export class Snorky<S extends ServiceClasses = any> {
   private readonly outbox: Outbox;
   private socket: SocketLike | null = null;
   private heartbeat: Heartbeat | null = null;
-  private connectTimer: ReturnType<typeof setTimeout> | undefined;
-  private reconnectTimer: ReturnType<typeof setTimeout> | undefined;
+  private readonly connectTimer = new Timer();
+  private readonly reconnectTimer = new Timer();
+  private readonly proofTimer = new Timer();
   private stopWakes: (() => void) | null = null;
   private openedAt = 0;
   /** Reconnections since the last connection that lasted. */
@@ -81,6 +86,10 @@ export class Snorky<S extends ServiceClasses = any> {
   /** What opened last: it gets more time than the others. */
   private worked: Transport | undefined;
   private websocketWorks = false;
+  /** Those that the server has refused for good, until the page connects again. */
+  private readonly refused = new Set<Transport>();
+  /** The last one that the server did not take. */
+  private refusedToken: string | null = null;
   private ignoresConnect = false;
   /** The attempt for which the page is asked for a token. */
   private asking: object | null = null;
@@ -109,7 +118,7 @@ export class Snorky<S extends ServiceClasses = any> {
       }
       this.services[name] = new services[name](name, this) as InstanceType<S[typeof name]>;
     }
-    this.connect();
+    this.attempt();
   }
 
   /** What it is connected by, or tries to be; null while it does neither. */
@@ -119,7 +128,9 @@ export class Snorky<S extends ServiceClasses = any> {
 
   /** Those that can be tried. */
   private get transports(): Transport[] {
-    return this.options.transports.filter((name) => name !== "websocket" || this.socketClass);
+    return this.options.transports.filter(
+      (name) => !this.refused.has(name) && (name !== "websocket" || this.socketClass),
+    );
   }
 
   private get candidate(): Transport | undefined {
@@ -132,11 +143,9 @@ export class Snorky<S extends ServiceClasses = any> {
     // Pages written before the client reconnected by itself connect again from `disconnected`.
     // The delay, or the wish of the server or of the page that we stay away, holds for them too.
     if (this.ignoresConnect) return;
-
-    this.cancelReconnect();
-    const { token } = this.options;
-    if (typeof token === "function") this.askAndOpen(token);
-    else this.open(token ? checked(token) : "");
+    this.refused.clear();
+    this.refusedToken = null;
+    this.attemptAgain();
   }
 
   /** Close the connection, or stop trying to make one. Is not followed by a reconnect. */
@@ -173,40 +182,95 @@ export class Snorky<S extends ServiceClasses = any> {
     return outgoing;
   }
 
+  /** Throws where the page has made a mistake in what it gave us. */
+  private attempt(): void {
+    this.cancelReconnect();
+    const { token } = this.options;
+    if (typeof token === "function") this.askAndOpen(token);
+    else this.open(token ? checked(token) : "");
+  }
+
+  private attemptAgain(): void {
+    this.guarded(() => this.attempt());
+  }
+
+  /** A socket class may throw where it did not before. That is a failure like those of networks. */
+  private guarded(attempt: () => void): void {
+    try {
+      attempt();
+    } catch (error) {
+      this.isConnecting = true; // it has been tried
+      this.dropped(1006, `${error instanceof Error ? error.message : error}`);
+    }
+  }
+
   private askAndOpen(give: () => string | Promise<string>): void {
     const asking = (this.asking = {});
     this.beginAttempt("no token", this.options.connectTimeout);
-    ask(give)
-      .then((token) => {
-        if (this.asking === asking) this.open(token);
-      })
-      .catch((error) => {
+    ask(give).then(
+      (token) => {
+        if (this.asking !== asking) return;
+        this.asking = null;
+        this.guarded(() => this.open(token));
+      },
+      (error) => {
         if (this.asking === asking) this.dropped(1006, error.message);
-      });
+      },
+    );
   }
 
   private open(token: string): void {
     const socket = this.makeSocket(token);
-    this.asking = null;
     this.socket = socket;
     this.failures++;
     this.beginAttempt("no connection", this.timeLimit());
 
-    socket.onopen = () => this.opened(token);
+    socket.onopen = () => {
+      if (this.mustProve(socket)) this.prove(socket, token);
+      else this.opened(token);
+    };
     socket.onmessage = (event) => this.received(event.data);
-    socket.onclose = (event) => this.dropped(event?.code ?? 1006, event?.reason ?? "");
+    socket.onclose = (event) => {
+      const { code = 1006, reason = "", refused } = event ?? {};
+      this.dropped(code, reason, refused && { status: refused, token });
+    };
     socket.onerror = (event) => this.logDebug("Socket error", event?.message ?? "");
   }
 
   private beginAttempt(failure: string, seconds: number): void {
     this.isConnecting = true;
     this.stopWakes ??= onWake(() => this.wake());
-    clearTimeout(this.connectTimer);
+    this.connectTimer.stop();
     if (seconds === 0) return;
-    this.connectTimer = setTimeout(
-      () => this.dropped(1006, `${failure} within ${seconds} s`),
-      seconds * 1000,
+    this.connectTimer.start(seconds * 1000, () =>
+      this.dropped(1006, `${failure} within ${seconds} s`),
     );
+  }
+
+  /** Some networks let the handshake pass and nothing after it. */
+  private mustProve(socket: SocketLike): boolean {
+    return socket.protocol === SUBPROTOCOL && !this.isLast;
+  }
+
+  /** Connected is what has brought a first message, where something else is left to try. */
+  private prove(socket: SocketLike, token: string): void {
+    socket.onmessage = (event) => {
+      this.proofTimer.stop();
+      socket.onmessage = ({ data }) => this.received(data);
+      this.opened(token);
+      if (this.socket === socket) this.received(event.data);
+    };
+    this.beat(EMPTY);
+    this.proofTimer.start(SECOND_PROOF_MS, () => this.beat(SPACE));
+  }
+
+  private beat(text: string): void {
+    const { socket } = this;
+    try {
+      socket?.send(text);
+    } catch (error) {
+      if (this.socket === socket) this.dropped(1006, `could not send: ${error}`);
+    }
   }
 
   /** For the transport that is tried now; 0 = any time. */
@@ -237,17 +301,18 @@ export class Snorky<S extends ServiceClasses = any> {
     this.worked = this.candidate;
     this.websocketWorks ||= this.worked === "websocket";
     this.logDebug("Connected to", this.address);
-    clearTimeout(this.connectTimer);
+    this.connectTimer.stop();
     this.isConnecting = false;
     this.isConnected = true;
-    this.openedAt = Date.now();
+    this.openedAt = now();
     this.failures = 0;
+    this.refusedToken = null;
     const { heartbeatInterval } = this.options;
     if (socket!.protocol === SUBPROTOCOL && heartbeatInterval > 0) {
       this.subprotocolWorks = true;
       this.heartbeat = new Heartbeat(
         heartbeatInterval * 1000,
-        () => socket!.send(""),
+        (text) => this.beat(text),
         () => this.dropped(1006, "no answer to heartbeats"),
       );
     }
@@ -297,8 +362,8 @@ export class Snorky<S extends ServiceClasses = any> {
   }
 
   private received(data: any): void {
-    this.heartbeat?.heard();
-    if (data === "") return; // a heartbeat
+    this.heartbeat?.heard(data);
+    if (isHeartbeat(data)) return;
     this.logDebug("Received", data);
     let envelope: any;
     try {
@@ -320,17 +385,18 @@ export class Snorky<S extends ServiceClasses = any> {
   }
 
   /** The connection, or the attempt to make one, has ended without `disconnect`. */
-  private dropped(code: number, reason: string): void {
-    if (this.isConnected && Date.now() - this.openedAt >= this.options.maxReconnectDelay * 1000) {
+  private dropped(code: number, reason: string, refusal?: Refusal): void {
+    if (this.isConnected && now() - this.openedAt >= this.options.maxReconnectDelay * 1000) {
       this.retries = 0;
     }
     const tries = this.isConnecting && !this.asking;
     this.release(`The connection was lost (${code}${reason && `: ${reason}`})`);
 
+    const fallsBack = tries && this.fallBack(refusal);
+    if (refusal && this.isRefused(refusal)) code = NOT_AUTHENTICATED;
     const isFinal = this.isFinal(code);
-    const fallsBack = tries && this.fallBack() && !isFinal;
-    const comesBack = fallsBack || (this.options.reconnect && !isFinal);
-    if (fallsBack) this.scheduleConnect(0);
+    const comesBack = !isFinal && (fallsBack || this.options.reconnect);
+    if (comesBack && fallsBack) this.scheduleConnect(0);
     else if (comesBack) this.scheduleReconnect();
     else this.ignoreWakes();
     if (isFinal) {
@@ -345,6 +411,19 @@ export class Snorky<S extends ServiceClasses = any> {
     return isTerminal(code) || (code === TOKEN_EXPIRED && !!token && typeof token === "string");
   }
 
+  /**
+   * Whether to stay away. Not while a WebSocket may get through that did so before: then a proxy
+   * may have answered. 401 may pass with the next token, where the page gives another.
+   */
+  private isRefused({ status, token }: Refusal): boolean {
+    if (this.transports.length === 0) return true;
+    if (status === 404) return false;
+    if (this.websocketWorks && this.transports.includes("websocket")) return false;
+    const isNew = token !== this.refusedToken && typeof this.options.token === "function";
+    this.refusedToken = token;
+    return status === 403 || !isNew;
+  }
+
   /** Let go of the socket: nothing it does from now on concerns us. */
   private release(why: string): void {
     this.logDebug(why);
@@ -355,7 +434,8 @@ export class Snorky<S extends ServiceClasses = any> {
       socket.onerror = () => {}; // closing a socket that is connecting may be an error to it
       socket.close();
     }
-    clearTimeout(this.connectTimer);
+    this.connectTimer.stop();
+    this.proofTimer.stop();
     this.renewal.stop();
     this.heartbeat?.stop();
     this.heartbeat = null;
@@ -383,9 +463,12 @@ export class Snorky<S extends ServiceClasses = any> {
    * all are again. When a connection ends, a WebSocket is tried first if one has ever worked,
    * else what worked.
    */
-  private fallBack(): boolean {
+  private fallBack(refusal?: Refusal): boolean {
     const { isLast } = this;
-    this.transportIndex = isLast ? 0 : this.transportIndex + 1;
+    const isGone = refusal && (refusal.status === 404 || this.websocketWorks);
+    if (isGone) this.refused.add(this.candidate!);
+    if (isLast) this.transportIndex = 0;
+    else if (!isGone) this.transportIndex++;
     return !isLast;
   }
 
@@ -405,16 +488,16 @@ export class Snorky<S extends ServiceClasses = any> {
 
   private scheduleConnect(delayMs: number): void {
     this.nextAttempt = Math.round(Date.now() + delayMs);
-    this.reconnectTimer = setTimeout(() => this.connect(), delayMs);
+    this.reconnectTimer.start(delayMs, () => this.attemptAgain());
   }
 
   private cancelReconnect(): void {
-    clearTimeout(this.reconnectTimer);
+    this.reconnectTimer.stop();
     this.nextAttempt = null;
   }
 
   private wake(): void {
-    if (this.nextAttempt !== null) this.connect();
+    if (this.nextAttempt !== null) this.attemptAgain();
     else this.heartbeat?.probe();
   }
 
@@ -426,6 +509,16 @@ export class Snorky<S extends ServiceClasses = any> {
   private allServices(): Service[] {
     return Object.values(this.services);
   }
+}
+
+/** Signals and promises are read at each use. */
+for (const name of Object.keys(primitives) as (keyof Primitives)[]) {
+  Object.defineProperty(Snorky, name, {
+    get: () => primitives[name],
+    set: (value) => (primitives[name] = value),
+    enumerable: true,
+    configurable: true,
+  });
 }
 
 /** Run code of the page: its errors are its own and must not stop ours. */

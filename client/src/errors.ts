@@ -18,3 +18,8 @@ export class ConnectionError extends Error {
     super(message);
   }
 }
+
+/** Whether the connection ended before the answer came. */
+export function isDisconnection(error: unknown): boolean {
+  return error instanceof ConnectionError && error.reason === "disconnected";
+}

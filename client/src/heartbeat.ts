@@ -2,8 +2,12 @@
  * Notices a connection that is dead without having been closed.
  *
  * Pages cannot see WebSocket pings. On subprotocol `snorky` an empty text is a heartbeat: the
- * client sends one after an interval of silence and the server answers with another.
+ * client sends one after an interval of silence and the server answers with another. Some servers
+ * between the two lose empty texts: where one is not answered the next is a space, which is
+ * answered by a space.
  */
+
+import { now, Timer } from "./timer.js";
 
 export const SUBPROTOCOL = "snorky";
 
@@ -12,54 +16,62 @@ const MAX_UNANSWERED = 2;
 /** How long an answer may take after the page woke up, in milliseconds. */
 const PROBE_TIMEOUT_MS = 5000;
 
+export const EMPTY = "";
+export const SPACE = " ";
+
+/** Whether a message is one. */
+export function isHeartbeat(data: unknown): data is string {
+  return data === EMPTY || data === SPACE;
+}
+
 export class Heartbeat {
-  private lastHeard = Date.now();
+  private lastHeard = now();
   private unanswered = 0;
-  private timer: ReturnType<typeof setTimeout>;
+  private readonly timer = new Timer();
+  /** What is known to be answered; undefined: nothing yet. */
+  private text: string | undefined;
 
   /** `beat` sends a heartbeat; `dead` is called once, when too many remain unanswered. */
   constructor(
     private readonly intervalMs: number,
-    private readonly beat: () => void,
+    private readonly beat: (text: string) => void,
     private readonly dead: () => void,
   ) {
-    this.timer = setTimeout(this.tick, intervalMs);
+    this.timer.start(intervalMs, this.tick);
   }
 
   /** Something came from the server. Called for every message: it starts no timer. */
-  heard(): void {
-    this.lastHeard = Date.now();
+  heard(data: unknown): void {
+    this.lastHeard = now();
     this.unanswered = 0;
+    if (isHeartbeat(data)) this.text = data;
   }
 
   /** Ask now: the machine may have slept, or changed networks. */
   probe(): void {
     this.unanswered = MAX_UNANSWERED;
-    this.beat();
-    this.restart(Math.min(this.intervalMs, PROBE_TIMEOUT_MS));
+    const texts = this.text === undefined ? [EMPTY, SPACE] : [this.text];
+    this.timer.start(Math.min(this.intervalMs, PROBE_TIMEOUT_MS), this.tick);
+    for (const text of texts) this.beat(text);
   }
 
   stop(): void {
-    clearTimeout(this.timer);
+    this.timer.stop();
   }
 
   // Unanswered heartbeats are counted, because time alone misleads: browsers run the timers of
   // hidden pages late, and those of a sleeping machine not at all.
   private readonly tick = (): void => {
-    const silenceMs = Date.now() - this.lastHeard;
+    const silenceMs = now() - this.lastHeard;
     if (this.unanswered >= MAX_UNANSWERED) {
       this.dead();
     } else if (silenceMs < this.intervalMs) {
-      this.restart(this.intervalMs - silenceMs);
+      this.timer.start(this.intervalMs - silenceMs, this.tick);
     } else {
+      const text = this.text ?? (this.unanswered > 0 ? SPACE : EMPTY);
       this.unanswered++;
-      this.beat();
-      this.restart(this.intervalMs);
+      this.timer.start(this.intervalMs, this.tick);
+      this.beat(text); // last, as it may find the connection broken and stop us
     }
   };
-
-  private restart(delayMs: number): void {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(this.tick, delayMs);
-  }
 }

@@ -1,16 +1,7 @@
 /** The ES module: what `import { ... } from "snorky"` offers. */
 
-import "./classic.js";
-
 export { Class, type ClassBody, type ES5Class } from "./class.js";
-export {
-  type Disconnection,
-  type ServiceClasses,
-  type ServiceConstructor,
-  Snorky,
-  type SocketClass,
-  type SocketLike,
-} from "./connection.js";
+export { type ServiceClasses, type ServiceConstructor, Snorky } from "./connection.js";
 export {
   ArrayCollection,
   type ArrayCollectionOptions,
@@ -26,15 +17,23 @@ export {
 export { DataSync, type Resync, type TokenParams } from "./datasync/service.js";
 export { SingleItemCollection, SingleItemIterator } from "./datasync/single_item_collection.js";
 export { ConnectionError, type ConnectionErrorReason } from "./errors.js";
+export type { Disconnection, Host } from "./host.js";
 export type { SnorkyOptions, Transport } from "./options.js";
 export { RPCService, type RPCServiceClass } from "./rpc.js";
 export { Service, type ServiceClass } from "./service.js";
-export { Chat, type ChatMessage, type ChatPresence, type ChatRead } from "./services/chat.js";
-export { Cursors, type DocumentParams } from "./services/cursors.js";
+export {
+  Chat,
+  type ChatMessage,
+  type ChatParams,
+  type ChatPresence,
+  type ChatRead,
+} from "./services/chat.js";
+export { Cursors } from "./services/cursors.js";
 export {
   Cursor,
   type CursorPlace,
   Document,
+  type DocumentParams,
   ForeignCursor,
   OwnCursor,
 } from "./services/cursors_document.js";
@@ -42,4 +41,5 @@ export { Events, type Refusal, type Update, type UpdateCallback } from "./servic
 export { Messaging, type ParticipantMessage } from "./services/messaging.js";
 export { type ChannelParams, type PublishedMessage, PubSub } from "./services/pubsub.js";
 export { type Listener, Signal, type SignalBinding, type SignalClass } from "./signal.js";
+export type { SocketClass, SocketLike } from "./socket.js";
 export type { Token } from "./token.js";

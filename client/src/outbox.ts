@@ -51,8 +51,13 @@ export class Outbox {
   }
 }
 
-const encoder = new TextEncoder();
-
+/** In UTF-8. Not every place where pages are tested has a TextEncoder. */
 function byteLength(text: string): number {
-  return encoder.encode(text).length;
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    // Surrogates come in pairs, JSON escapes others: two units, four bytes.
+    if (unit > 0x7f) bytes += unit < 0x800 || (unit & 0xf800) === 0xd800 ? 1 : 2;
+  }
+  return bytes;
 }

@@ -3,11 +3,12 @@
  */
 
 import { Class } from "./class.js";
-import { Snorky } from "./connection.js";
 import { ConnectionError } from "./errors.js";
 import type { Outgoing } from "./outbox.js";
+import { primitives } from "./primitives.js";
 import { Service, type ServiceClass } from "./service.js";
 import type { Signal } from "./signal.js";
+import { Timer } from "./timer.js";
 
 export interface RPCService extends Service {
   /** Dispatched with each message that is not the answer to a call. */
@@ -22,7 +23,7 @@ export interface RPCService extends Service {
 
 interface OpenCall {
   outgoing: Outgoing | undefined;
-  timer: ReturnType<typeof setTimeout> | undefined;
+  timer: Timer | undefined;
   resolve(data: unknown): void;
   reject(error: Error): void;
 }
@@ -34,7 +35,7 @@ export interface RPCServiceClass<T extends RPCService = RPCService> extends Serv
 
 export const RPCService = Class<RPCServiceClass>(Service, {
   _setUp() {
-    this.notificationReceived = new Snorky.Signal();
+    this.notificationReceived = new primitives.Signal();
     this._calls = new Map();
     this._nextCallId = 0;
     this.packetReceived.add(receive, this);
@@ -43,7 +44,7 @@ export const RPCService = Class<RPCServiceClass>(Service, {
   rpcCall(command, params = {}) {
     const callId = this._nextCallId++;
     const { callTimeout } = this.snorky.options;
-    return new Snorky.Promise((resolve, reject) => {
+    return new primitives.Promise((resolve, reject) => {
       const call: OpenCall = { resolve, reject, outgoing: undefined, timer: undefined };
       // First, as a socket may answer while it is sending.
       this._calls.set(callId, call);
@@ -56,7 +57,8 @@ export const RPCService = Class<RPCServiceClass>(Service, {
       }
       const startTimeout = () => {
         if (callTimeout > 0 && this._calls.has(callId)) {
-          call.timer = setTimeout(() => timeOut(this, callId, command), callTimeout * 1000);
+          call.timer = new Timer();
+          call.timer.start(callTimeout * 1000, () => timeOut(this, callId, command));
         }
       };
       // In the queue it waits for as long as there is no connection.
@@ -119,7 +121,7 @@ function close(service: RPCService, callId: unknown): OpenCall | undefined {
   const call = service._calls.get(callId);
   if (call) {
     service._calls.delete(callId);
-    clearTimeout(call.timer);
+    call.timer?.stop();
   }
   return call;
 }

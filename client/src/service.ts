@@ -4,14 +4,15 @@
  */
 
 import { Class, type ES5Class } from "./class.js";
-import { Snorky } from "./connection.js";
 import type { ConnectionError } from "./errors.js";
+import type { Host } from "./host.js";
 import type { Outgoing } from "./outbox.js";
+import { primitives } from "./primitives.js";
 import type { Signal } from "./signal.js";
 
 export interface Service {
   readonly name: string;
-  readonly snorky: Snorky;
+  readonly snorky: Host;
   /** Dispatched with each message the service's other end sends. */
   packetReceived: Signal<[message: any]>;
   /** For subclasses: called once, when everything else is set up. */
@@ -30,15 +31,12 @@ export interface Service {
   _connectionClosed(error: ConnectionError): void;
 }
 
-export type ServiceClass<T extends Service = Service> = ES5Class<
-  T,
-  [name: string, snorky: Snorky<any>]
->;
+export type ServiceClass<T extends Service = Service> = ES5Class<T, [name: string, snorky: Host]>;
 
 export const Service = Class<ServiceClass>({
   constructor(name, snorky) {
     if (!name || !snorky) throw new Error("Bad arguments for service constructor");
-    Object.assign(this, { name, snorky, packetReceived: new Snorky.Signal() });
+    Object.assign(this, { name, snorky, packetReceived: new primitives.Signal() });
     this._setUp();
     this.init();
   },

@@ -4,20 +4,8 @@
 
 import { CometSocket } from "./comet.js";
 import { SUBPROTOCOL } from "./heartbeat.js";
+import type { SocketClass, SocketLike } from "./socket.js";
 
-/** What we use of a WebSocket, a SockJS connection or anything else with their interface. */
-export interface SocketLike {
-  onopen: ((event: any) => void) | null;
-  onmessage: ((event: any) => void) | null;
-  onclose: ((event: any) => void) | null;
-  onerror: ((event: any) => void) | null;
-  send(text: string): void;
-  close(): void;
-  readonly protocol?: string;
-  readonly bufferedAmount?: number;
-}
-
-export type SocketClass = new (address: string, protocols?: any) => SocketLike;
 /** Behind it, as a second subprotocol, a token: pages cannot set headers. */
 const TOKEN_SUBPROTOCOL = "snorky.jwt.";
 
@@ -28,13 +16,23 @@ export function webSocket(
   asksSubprotocol: boolean,
   token: string,
 ): SocketLike {
-  // Only the browser's own class is known to take subprotocols as its second argument.
-  const isNative = SocketClass === (globalThis.WebSocket as unknown);
-  if (token && isNative) return new SocketClass(address, [SUBPROTOCOL, TOKEN_SUBPROTOCOL + token]);
+  const takes = takesSubprotocols(SocketClass);
+  if (token && takes) return new SocketClass(address, [SUBPROTOCOL, TOKEN_SUBPROTOCOL + token]);
   if (token) return socketWithQuery(SocketClass, address, token);
-  return isNative && asksSubprotocol
+  return takes && asksSubprotocol
     ? new SocketClass(address, SUBPROTOCOL)
     : new SocketClass(address);
+}
+
+/**
+ * Whether the second argument is a WebSocket's: the browser's own class, one derived from it or
+ * put around it, Node's `ws`. SockJS connections, which have none, have no such accessor either.
+ */
+function takesSubprotocols(SocketClass: SocketClass): boolean {
+  return (
+    SocketClass === (globalThis.WebSocket as unknown) ||
+    "protocol" in (SocketClass.prototype ?? SocketClass)
+  );
 }
 
 function socketWithQuery(SocketClass: SocketClass, address: string, token: string): SocketLike {

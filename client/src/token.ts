@@ -5,6 +5,8 @@
  * How a token travels is the connection's business. Tokens are never logged, nor part of an error.
  */
 
+import { Timer } from "./timer.js";
+
 /** A text, or a function that is asked before each attempt to connect. */
 export type Token = string | (() => string | Promise<string>);
 
@@ -16,8 +18,6 @@ const RENEW_FROM = 0.5;
 const RENEW_UNTIL = 0.7;
 /** A clock that is wrong must not make us ask all the time. */
 const MIN_DELAY_MS = 1000;
-/** Timers know no longer one: 24 days. */
-const MAX_DELAY_MS = 2 ** 31 - 1;
 
 /** What goes into headers, subprotocols and URLs as it is. Throws where `token` does not. */
 export function checked(token: unknown): string {
@@ -58,7 +58,7 @@ interface RenewalOptions {
 
 /** Brings new tokens over whichever connection is open. */
 export class Renewal {
-  private timer: ReturnType<typeof setTimeout> | undefined;
+  private readonly timer = new Timer();
   /** Of the open connection. */
   private send: ((token: string) => void) | null = null;
   private token = "";
@@ -77,7 +77,7 @@ export class Renewal {
   }
 
   stop(): void {
-    clearTimeout(this.timer);
+    this.timer.stop();
     this.send = null;
   }
 
@@ -94,15 +94,14 @@ export class Renewal {
   }
 
   private renewWithin(seconds: unknown): void {
-    clearTimeout(this.timer);
+    this.timer.stop();
     if (typeof seconds !== "number" || this.offered === false) return;
     const part = RENEW_FROM + Math.random() * (RENEW_UNTIL - RENEW_FROM);
-    this.renewIn(Math.min(Math.max(seconds * 1000 * part, MIN_DELAY_MS), MAX_DELAY_MS));
+    this.renewIn(Math.max(seconds * 1000 * part, MIN_DELAY_MS));
   }
 
   private renewIn(delayMs: number): void {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.renew(), delayMs);
+    this.timer.start(delayMs, () => this.renew());
   }
 
   private failed(why: string): void {
@@ -119,7 +118,7 @@ export class Renewal {
       this.token = token;
       const { answerTimeout } = this.options;
       if (answerTimeout > 0) {
-        this.timer = setTimeout(() => this.unanswered(), answerTimeout * 1000);
+        this.timer.start(answerTimeout * 1000, () => this.unanswered());
       }
       send(token);
     } catch (error) {

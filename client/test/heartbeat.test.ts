@@ -16,7 +16,7 @@ beforeEach(() => {
     25_000,
     () => {
       note("beat");
-      if (answers) heartbeat.heard();
+      if (answers) heartbeat.heard("");
     },
     () => note("dead"),
   );
@@ -40,7 +40,7 @@ test("it beats once per interval of silence", () => {
 test("it says nothing while the server does", () => {
   for (let i = 0; i < 10; i++) {
     sleep(20);
-    heartbeat.heard();
+    heartbeat.heard("");
   }
   expect(log).toEqual([]);
   sleep(25);
@@ -60,7 +60,7 @@ test("after two unanswered beats the connection is dead, once", () => {
 test("anything heard in time saves it", () => {
   answers = false;
   sleep(74);
-  heartbeat.heard();
+  heartbeat.heard("");
   answers = true;
   sleep(51);
   expect(log.map(([, event]) => event)).not.toContain("dead");

@@ -4,7 +4,7 @@
   // src/backoff.ts
   var SHORTEST_DELAY = 0.1;
   function reconnectDelay(attempt, minDelay, maxDelay, random = Math.random) {
-    const bound = Math.min(maxDelay, minDelay * 2 ** attempt);
+    const bound = Math.min(maxDelay, minDelay * 2 ** attempt) || SHORTEST_DELAY;
     const shortest = Math.min(SHORTEST_DELAY, bound);
     return shortest + random() * (bound - shortest);
   }
@@ -12,54 +12,31 @@
     return code >= 3500 && code < 4e3 || code >= 4500 && code < 5e3;
   }
 
-  // src/class.ts
-  function Class(...parts2) {
-    const body = parts2.pop();
-    const Base = parts2.shift();
-    const made = constructorFrom(body, Base ?? Object);
-    if (Base) {
-      Object.setPrototypeOf(made, Base);
-      made.Super = Base;
-    }
-    made.prototype = Object.create((Base ?? Object).prototype, {
-      constructor: { value: made, writable: true, configurable: true }
-    });
-    define(made.prototype, body, (name) => name !== "constructor" && name !== "STATIC");
-    for (const mixin of parts2) {
-      addMissing(made.prototype, typeof mixin === "function" ? mixin.prototype : mixin);
-    }
-    define(made, body.STATIC ?? {}, () => true);
-    return made;
+  // src/timer.ts
+  var LONGEST_MS = 2 ** 31 - 1;
+  function now() {
+    return (globalThis.performance ?? Date).now();
   }
-  function constructorFrom(body, Base) {
-    const own2 = Object.hasOwn(body, "constructor") ? body.constructor : null;
-    if (own2 && Object.hasOwn(own2, "prototype")) return own2;
-    if (own2) {
-      return function(...args) {
-        return own2.apply(this, args);
-      };
+  var Timer = class {
+    /** Call `done` after so long, and not what was asked for before. Infinity: never. */
+    start(delayMs, done) {
+      this.stop();
+      if (delayMs <= LONGEST_MS) {
+        this.handle = setTimeout(done, delayMs);
+      } else if (delayMs < Infinity) {
+        this.handle = setTimeout(() => this.start(delayMs - LONGEST_MS, done), LONGEST_MS);
+      }
     }
-    return function(...args) {
-      return new.target ? Reflect.construct(Base, args, new.target) : Base.apply(this, args);
-    };
-  }
-  function define(target, members, wanted) {
-    for (const [name, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(members))) {
-      if (wanted(name)) Object.defineProperty(target, name, descriptor);
+    stop() {
+      clearTimeout(this.handle);
     }
-  }
-  function addMissing(target, mixin) {
-    for (let from = mixin; from && from !== Object.prototype; from = Object.getPrototypeOf(from)) {
-      define(target, from, (name) => !(name in target));
-    }
-  }
+  };
 
   // src/token.ts
   var TOKEN_EXPIRED = 3002;
   var RENEW_FROM = 0.5;
   var RENEW_UNTIL = 0.7;
   var MIN_DELAY_MS = 1e3;
-  var MAX_DELAY_MS = 2 ** 31 - 1;
   function checked(token) {
     if (typeof token === "string" && /^[\w.~-]+$/.test(token)) return token;
     const got = typeof token === "string" ? "another text" : typeof token;
@@ -84,6 +61,7 @@
   var Renewal = class {
     constructor(options) {
       this.options = options;
+      this.timer = new Timer();
       /** Of the open connection. */
       this.send = null;
       this.token = "";
@@ -97,7 +75,7 @@
       this.renewWithin(secondsLeft(token));
     }
     stop() {
-      clearTimeout(this.timer);
+      this.timer.stop();
       this.send = null;
     }
     /** The server's answer to what was sent. */
@@ -112,14 +90,13 @@
       }
     }
     renewWithin(seconds) {
-      clearTimeout(this.timer);
+      this.timer.stop();
       if (typeof seconds !== "number" || this.offered === false) return;
       const part = RENEW_FROM + Math.random() * (RENEW_UNTIL - RENEW_FROM);
-      this.renewIn(Math.min(Math.max(seconds * 1e3 * part, MIN_DELAY_MS), MAX_DELAY_MS));
+      this.renewIn(Math.max(seconds * 1e3 * part, MIN_DELAY_MS));
     }
     renewIn(delayMs) {
-      clearTimeout(this.timer);
-      this.timer = setTimeout(() => this.renew(), delayMs);
+      this.timer.start(delayMs, () => this.renew());
     }
     failed(why) {
       this.options.log(`The token was not renewed: ${why}`);
@@ -134,7 +111,7 @@
         this.token = token;
         const { answerTimeout } = this.options;
         if (answerTimeout > 0) {
-          this.timer = setTimeout(() => this.unanswered(), answerTimeout * 1e3);
+          this.timer.start(answerTimeout * 1e3, () => this.unanswered());
         }
         send(token);
       } catch (error) {
@@ -153,7 +130,13 @@
   var MAX_CHARACTERS = 1e5;
   var MIN_PAUSE_MS = 100;
   var MAX_PAUSE_MS = 2e3;
+  var WAITING_POST_MS = 1e3;
+  var REFUSALS = [401, 403, 404];
   var Rejected = class extends Error {
+    constructor(status, text2) {
+      super(`${status} ${text2}`);
+      this.status = status;
+    }
   };
   var CometSocket = class {
     /**
@@ -176,6 +159,10 @@
       this.received = 0;
       this.unsent = [];
       this.posting = false;
+      /** Give up the request by which we hear. */
+      this.letGo = null;
+      /** A POST under way that we have let go of it for. */
+      this.waitedFor = null;
       this.isOpen = false;
       this.silenceMs = 2e4;
       this.patienceMs = 0;
@@ -209,12 +196,17 @@
         this.silenceMs = opened.heartbeatInterval * 2e3;
         this.patienceMs = opened.disconnectDelay * 1e3;
         if (!this.streaming) this.opened();
-        await this.insist(
-          (progress) => this.streaming ? this.stream(progress) : this.poll(progress),
-          true
-        );
+        await this.insist((progress) => this.hear(progress), true);
       } catch (error) {
         this.failed(error);
+      }
+    }
+    async hear(progress) {
+      await this.waitedFor;
+      try {
+        await (this.streaming ? this.stream(progress) : this.poll(progress));
+      } catch (error) {
+        if (!this.waitedFor || error instanceof Rejected) throw error;
       }
     }
     opened() {
@@ -223,13 +215,16 @@
     }
     failed(error) {
       const reason = `${error instanceof Error ? error.message : error}`;
-      const expired = this.token && error instanceof Rejected && reason === "401 Token expired";
-      this.ended(expired ? TOKEN_EXPIRED : 1006, reason);
+      const status = error instanceof Rejected ? error.status : 0;
+      const isExpired = this.token && reason === "401 Token expired";
+      const isRefusal = !this.session && !isExpired && REFUSALS.includes(status);
+      this.ended(isExpired ? TOKEN_EXPIRED : 1006, reason, isRefusal ? status : void 0);
     }
-    ended(code, reason) {
+    /** `refused`: the status with which we were not let in. */
+    ended(code, reason, refused) {
       if (this.closing.signal.aborted) return;
       this.close();
-      this.onclose?.({ code, reason });
+      this.onclose?.({ code, reason, refused });
     }
     /** One response that goes on; what comes is parsed as it comes. */
     stream(progress) {
@@ -282,11 +277,7 @@
       try {
         while (this.unsent.length > 0 && !this.closing.signal.aborted) {
           const messages = this.batch();
-          await this.insist(async () => {
-            const { after } = this;
-            const body = JSON.stringify({ first: this.received + 1, after, messages });
-            await this.request("/messages", { method: "POST", body }, (answer) => answer.text());
-          });
+          await this.deliver(messages);
           this.received += messages.length;
           this.unsent.splice(0, messages.length);
           for (const { length } of messages) this.bufferedAmount -= length;
@@ -295,6 +286,25 @@
         this.failed(error);
       }
       this.posting = false;
+    }
+    async deliver(messages) {
+      const delivered = this.insist(async () => {
+        const { after } = this;
+        const body = JSON.stringify({ first: this.received + 1, after, messages });
+        await this.request("/messages", { method: "POST", body }, (answer) => answer.text());
+      });
+      const waiting = new Timer();
+      waiting.start(WAITING_POST_MS, () => {
+        this.waitedFor = delivered.catch(() => {
+        });
+        this.letGo?.();
+      });
+      try {
+        await delivered;
+      } finally {
+        waiting.stop();
+        this.waitedFor = null;
+      }
     }
     batch() {
       let count = 1;
@@ -320,8 +330,8 @@
           if (!forever) return;
         } catch (error) {
           if (this.closing.signal.aborted) return;
-          failingSince || (failingSince = Date.now());
-          const tooLong = Date.now() - failingSince > this.patienceMs;
+          failingSince || (failingSince = now());
+          const tooLong = now() - failingSince > this.patienceMs;
           if (error instanceof Rejected || !this.isOpen || tooLong) throw error;
           const delayMs = pauseMs * (0.5 + Math.random() / 2);
           pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
@@ -334,11 +344,10 @@
       const giveUp2 = new AbortController();
       const abort = () => giveUp2.abort();
       this.closing.signal.addEventListener("abort", abort);
-      let timer = setTimeout(abort, this.silenceMs);
-      const alive = () => {
-        clearTimeout(timer);
-        timer = setTimeout(abort, this.silenceMs);
-      };
+      const timer = new Timer();
+      const alive = () => timer.start(this.silenceMs, abort);
+      alive();
+      if (after !== void 0) this.letGo = abort;
       try {
         const answer = await fetch(this.url(path, after), {
           ...init,
@@ -349,12 +358,13 @@
           signal: giveUp2.signal
         });
         if (!answer.ok) {
-          const text2 = `${answer.status} ${await answer.text()}`;
-          throw answer.status < 500 ? new Rejected(text2) : new Error(text2);
+          const text2 = await answer.text();
+          if (answer.status < 500) throw new Rejected(answer.status, text2);
+          throw new Error(`${answer.status} ${text2}`);
         }
         return await read(answer, alive);
       } finally {
-        clearTimeout(timer);
+        timer.stop();
         this.closing.signal.removeEventListener("abort", abort);
       }
     }
@@ -381,52 +391,60 @@
       this.name = "ConnectionError";
     }
   };
+  function isDisconnection(error) {
+    return error instanceof ConnectionError && error.reason === "disconnected";
+  }
 
   // src/heartbeat.ts
   var SUBPROTOCOL = "snorky";
   var MAX_UNANSWERED = 2;
   var PROBE_TIMEOUT_MS = 5e3;
+  var EMPTY = "";
+  var SPACE = " ";
+  function isHeartbeat(data) {
+    return data === EMPTY || data === SPACE;
+  }
   var Heartbeat = class {
     /** `beat` sends a heartbeat; `dead` is called once, when too many remain unanswered. */
     constructor(intervalMs, beat, dead) {
       this.intervalMs = intervalMs;
       this.beat = beat;
       this.dead = dead;
-      this.lastHeard = Date.now();
+      this.lastHeard = now();
       this.unanswered = 0;
+      this.timer = new Timer();
       // Unanswered heartbeats are counted, because time alone misleads: browsers run the timers of
       // hidden pages late, and those of a sleeping machine not at all.
       this.tick = () => {
-        const silenceMs = Date.now() - this.lastHeard;
+        const silenceMs = now() - this.lastHeard;
         if (this.unanswered >= MAX_UNANSWERED) {
           this.dead();
         } else if (silenceMs < this.intervalMs) {
-          this.restart(this.intervalMs - silenceMs);
+          this.timer.start(this.intervalMs - silenceMs, this.tick);
         } else {
+          const text2 = this.text ?? (this.unanswered > 0 ? SPACE : EMPTY);
           this.unanswered++;
-          this.beat();
-          this.restart(this.intervalMs);
+          this.timer.start(this.intervalMs, this.tick);
+          this.beat(text2);
         }
       };
-      this.timer = setTimeout(this.tick, intervalMs);
+      this.timer.start(intervalMs, this.tick);
     }
     /** Something came from the server. Called for every message: it starts no timer. */
-    heard() {
-      this.lastHeard = Date.now();
+    heard(data) {
+      this.lastHeard = now();
       this.unanswered = 0;
+      if (isHeartbeat(data)) this.text = data;
     }
     /** Ask now: the machine may have slept, or changed networks. */
     probe() {
       this.unanswered = MAX_UNANSWERED;
-      this.beat();
-      this.restart(Math.min(this.intervalMs, PROBE_TIMEOUT_MS));
+      const texts = this.text === void 0 ? [EMPTY, SPACE] : [this.text];
+      this.timer.start(Math.min(this.intervalMs, PROBE_TIMEOUT_MS), this.tick);
+      for (const text2 of texts) this.beat(text2);
     }
     stop() {
-      clearTimeout(this.timer);
-    }
-    restart(delayMs) {
-      clearTimeout(this.timer);
-      this.timer = setTimeout(this.tick, delayMs);
+      this.timer.stop();
     }
   };
 
@@ -481,9 +499,55 @@
       if (outgoing) this.bytes -= byteLength(outgoing.text);
     }
   };
-  var encoder = new TextEncoder();
   function byteLength(text2) {
-    return encoder.encode(text2).length;
+    let bytes = text2.length;
+    for (let i = 0; i < text2.length; i++) {
+      const unit = text2.charCodeAt(i);
+      if (unit > 127) bytes += unit < 2048 || (unit & 63488) === 55296 ? 1 : 2;
+    }
+    return bytes;
+  }
+
+  // src/class.ts
+  function Class(...parts2) {
+    const body = parts2.pop();
+    const Base = parts2.shift();
+    const made = constructorFrom(body, Base ?? Object);
+    if (Base) {
+      Object.setPrototypeOf(made, Base);
+      made.Super = Base;
+    }
+    made.prototype = Object.create((Base ?? Object).prototype, {
+      constructor: { value: made, writable: true, configurable: true }
+    });
+    define(made.prototype, body, (name) => name !== "constructor" && name !== "STATIC");
+    for (const mixin of parts2) {
+      addMissing(made.prototype, typeof mixin === "function" ? mixin.prototype : mixin);
+    }
+    define(made, body.STATIC ?? {}, () => true);
+    return made;
+  }
+  function constructorFrom(body, Base) {
+    const own2 = Object.hasOwn(body, "constructor") ? body.constructor : null;
+    if (own2 && Object.hasOwn(own2, "prototype")) return own2;
+    if (own2) {
+      return function(...args) {
+        return own2.apply(this, args);
+      };
+    }
+    return function(...args) {
+      return new.target ? Reflect.construct(Base, args, new.target) : Base.apply(this, args);
+    };
+  }
+  function define(target, members, wanted) {
+    for (const [name, descriptor] of Object.entries(Object.getOwnPropertyDescriptors(members))) {
+      if (wanted(name)) Object.defineProperty(target, name, descriptor);
+    }
+  }
+  function addMissing(target, mixin) {
+    for (let from = mixin; from && from !== Object.prototype; from = Object.getPrototypeOf(from)) {
+      define(target, from, (name) => !(name in target));
+    }
   }
 
   // src/signal.ts
@@ -599,13 +663,19 @@
     }
   }
 
+  // src/primitives.ts
+  var primitives = { Signal, Promise, Class };
+
   // src/sockets.ts
   var TOKEN_SUBPROTOCOL = "snorky.jwt.";
   function webSocket(SocketClass, address, asksSubprotocol, token) {
-    const isNative = SocketClass === globalThis.WebSocket;
-    if (token && isNative) return new SocketClass(address, [SUBPROTOCOL, TOKEN_SUBPROTOCOL + token]);
+    const takes = takesSubprotocols(SocketClass);
+    if (token && takes) return new SocketClass(address, [SUBPROTOCOL, TOKEN_SUBPROTOCOL + token]);
     if (token) return socketWithQuery(SocketClass, address, token);
-    return isNative && asksSubprotocol ? new SocketClass(address, SUBPROTOCOL) : new SocketClass(address);
+    return takes && asksSubprotocol ? new SocketClass(address, SUBPROTOCOL) : new SocketClass(address);
+  }
+  function takesSubprotocols(SocketClass) {
+    return SocketClass === globalThis.WebSocket || "protocol" in (SocketClass.prototype ?? SocketClass);
   }
   function socketWithQuery(SocketClass, address, token) {
     try {
@@ -640,7 +710,9 @@
 
   // src/connection.ts
   var RENEWAL = "renewal";
-  var _Snorky = class _Snorky {
+  var SECOND_PROOF_MS = 1e3;
+  var NOT_AUTHENTICATED = 3501;
+  var Snorky = class {
     constructor(SocketClass, address, services = {}, options = {}) {
       this.services = {};
       this.isConnected = false;
@@ -649,11 +721,14 @@
       /** When the next attempt is made, as `Date.now()` counts; null: none is planned. */
       this.nextAttempt = null;
       /** Dispatched at each connection, before anything queued is sent. */
-      this.connected = new _Snorky.Signal();
+      this.connected = new primitives.Signal();
       /** Dispatched when a connection, or an attempt to make one, has ended. */
-      this.disconnected = new _Snorky.Signal();
+      this.disconnected = new primitives.Signal();
       this.socket = null;
       this.heartbeat = null;
+      this.connectTimer = new Timer();
+      this.reconnectTimer = new Timer();
+      this.proofTimer = new Timer();
       this.stopWakes = null;
       this.openedAt = 0;
       /** Reconnections since the last connection that lasted. */
@@ -664,6 +739,10 @@
       /** The transport of this attempt, or of the next, in `options.transports`. */
       this.transportIndex = 0;
       this.websocketWorks = false;
+      /** Those that the server has refused for good, until the page connects again. */
+      this.refused = /* @__PURE__ */ new Set();
+      /** The last one that the server did not take. */
+      this.refusedToken = null;
       this.ignoresConnect = false;
       /** The attempt for which the page is asked for a token. */
       this.asking = null;
@@ -684,7 +763,7 @@
         }
         this.services[name] = new services[name](name, this);
       }
-      this.connect();
+      this.attempt();
     }
     /** What it is connected by, or tries to be; null while it does neither. */
     get transport() {
@@ -692,7 +771,9 @@
     }
     /** Those that can be tried. */
     get transports() {
-      return this.options.transports.filter((name) => name !== "websocket" || this.socketClass);
+      return this.options.transports.filter(
+        (name) => !this.refused.has(name) && (name !== "websocket" || this.socketClass)
+      );
     }
     get candidate() {
       return this.transports[this.transportIndex];
@@ -701,10 +782,9 @@
     connect() {
       if (this.isConnected || this.isConnecting) return;
       if (this.ignoresConnect) return;
-      this.cancelReconnect();
-      const { token } = this.options;
-      if (typeof token === "function") this.askAndOpen(token);
-      else this.open(token ? checked(token) : "");
+      this.refused.clear();
+      this.refusedToken = null;
+      this.attemptAgain();
     }
     /** Close the connection, or stop trying to make one. Is not followed by a reconnect. */
     disconnect() {
@@ -734,35 +814,87 @@
       this.transmit(outgoing);
       return outgoing;
     }
+    /** Throws where the page has made a mistake in what it gave us. */
+    attempt() {
+      this.cancelReconnect();
+      const { token } = this.options;
+      if (typeof token === "function") this.askAndOpen(token);
+      else this.open(token ? checked(token) : "");
+    }
+    attemptAgain() {
+      this.guarded(() => this.attempt());
+    }
+    /** A socket class may throw where it did not before. That is a failure like those of networks. */
+    guarded(attempt) {
+      try {
+        attempt();
+      } catch (error) {
+        this.isConnecting = true;
+        this.dropped(1006, `${error instanceof Error ? error.message : error}`);
+      }
+    }
     askAndOpen(give) {
       const asking = this.asking = {};
       this.beginAttempt("no token", this.options.connectTimeout);
-      ask(give).then((token) => {
-        if (this.asking === asking) this.open(token);
-      }).catch((error) => {
-        if (this.asking === asking) this.dropped(1006, error.message);
-      });
+      ask(give).then(
+        (token) => {
+          if (this.asking !== asking) return;
+          this.asking = null;
+          this.guarded(() => this.open(token));
+        },
+        (error) => {
+          if (this.asking === asking) this.dropped(1006, error.message);
+        }
+      );
     }
     open(token) {
       const socket = this.makeSocket(token);
-      this.asking = null;
       this.socket = socket;
       this.failures++;
       this.beginAttempt("no connection", this.timeLimit());
-      socket.onopen = () => this.opened(token);
+      socket.onopen = () => {
+        if (this.mustProve(socket)) this.prove(socket, token);
+        else this.opened(token);
+      };
       socket.onmessage = (event) => this.received(event.data);
-      socket.onclose = (event) => this.dropped(event?.code ?? 1006, event?.reason ?? "");
+      socket.onclose = (event) => {
+        const { code = 1006, reason = "", refused } = event ?? {};
+        this.dropped(code, reason, refused && { status: refused, token });
+      };
       socket.onerror = (event) => this.logDebug("Socket error", event?.message ?? "");
     }
     beginAttempt(failure, seconds) {
       this.isConnecting = true;
       this.stopWakes ?? (this.stopWakes = onWake(() => this.wake()));
-      clearTimeout(this.connectTimer);
+      this.connectTimer.stop();
       if (seconds === 0) return;
-      this.connectTimer = setTimeout(
-        () => this.dropped(1006, `${failure} within ${seconds} s`),
-        seconds * 1e3
+      this.connectTimer.start(
+        seconds * 1e3,
+        () => this.dropped(1006, `${failure} within ${seconds} s`)
       );
+    }
+    /** Some networks let the handshake pass and nothing after it. */
+    mustProve(socket) {
+      return socket.protocol === SUBPROTOCOL && !this.isLast;
+    }
+    /** Connected is what has brought a first message, where something else is left to try. */
+    prove(socket, token) {
+      socket.onmessage = (event) => {
+        this.proofTimer.stop();
+        socket.onmessage = ({ data }) => this.received(data);
+        this.opened(token);
+        if (this.socket === socket) this.received(event.data);
+      };
+      this.beat(EMPTY);
+      this.proofTimer.start(SECOND_PROOF_MS, () => this.beat(SPACE));
+    }
+    beat(text2) {
+      const { socket } = this;
+      try {
+        socket?.send(text2);
+      } catch (error) {
+        if (this.socket === socket) this.dropped(1006, `could not send: ${error}`);
+      }
     }
     /** For the transport that is tried now; 0 = any time. */
     timeLimit() {
@@ -787,17 +919,18 @@
       this.worked = this.candidate;
       this.websocketWorks || (this.websocketWorks = this.worked === "websocket");
       this.logDebug("Connected to", this.address);
-      clearTimeout(this.connectTimer);
+      this.connectTimer.stop();
       this.isConnecting = false;
       this.isConnected = true;
-      this.openedAt = Date.now();
+      this.openedAt = now();
       this.failures = 0;
+      this.refusedToken = null;
       const { heartbeatInterval } = this.options;
       if (socket.protocol === SUBPROTOCOL && heartbeatInterval > 0) {
         this.subprotocolWorks = true;
         this.heartbeat = new Heartbeat(
           heartbeatInterval * 1e3,
-          () => socket.send(""),
+          (text2) => this.beat(text2),
           () => this.dropped(1006, "no answer to heartbeats")
         );
       }
@@ -842,8 +975,8 @@
       outgoing.onSent?.();
     }
     received(data) {
-      this.heartbeat?.heard();
-      if (data === "") return;
+      this.heartbeat?.heard(data);
+      if (isHeartbeat(data)) return;
       this.logDebug("Received", data);
       let envelope;
       try {
@@ -864,16 +997,17 @@
       }
     }
     /** The connection, or the attempt to make one, has ended without `disconnect`. */
-    dropped(code, reason) {
-      if (this.isConnected && Date.now() - this.openedAt >= this.options.maxReconnectDelay * 1e3) {
+    dropped(code, reason, refusal) {
+      if (this.isConnected && now() - this.openedAt >= this.options.maxReconnectDelay * 1e3) {
         this.retries = 0;
       }
       const tries = this.isConnecting && !this.asking;
       this.release(`The connection was lost (${code}${reason && `: ${reason}`})`);
+      const fallsBack = tries && this.fallBack(refusal);
+      if (refusal && this.isRefused(refusal)) code = NOT_AUTHENTICATED;
       const isFinal = this.isFinal(code);
-      const fallsBack = tries && this.fallBack() && !isFinal;
-      const comesBack = fallsBack || this.options.reconnect && !isFinal;
-      if (fallsBack) this.scheduleConnect(0);
+      const comesBack = !isFinal && (fallsBack || this.options.reconnect);
+      if (comesBack && fallsBack) this.scheduleConnect(0);
       else if (comesBack) this.scheduleReconnect();
       else this.ignoreWakes();
       if (isFinal) {
@@ -886,6 +1020,18 @@
       const { token } = this.options;
       return isTerminal(code) || code === TOKEN_EXPIRED && !!token && typeof token === "string";
     }
+    /**
+     * Whether to stay away. Not while a WebSocket may get through that did so before: then a proxy
+     * may have answered. 401 may pass with the next token, where the page gives another.
+     */
+    isRefused({ status, token }) {
+      if (this.transports.length === 0) return true;
+      if (status === 404) return false;
+      if (this.websocketWorks && this.transports.includes("websocket")) return false;
+      const isNew = token !== this.refusedToken && typeof this.options.token === "function";
+      this.refusedToken = token;
+      return status === 403 || !isNew;
+    }
     /** Let go of the socket: nothing it does from now on concerns us. */
     release(why) {
       this.logDebug(why);
@@ -897,7 +1043,8 @@
         };
         socket.close();
       }
-      clearTimeout(this.connectTimer);
+      this.connectTimer.stop();
+      this.proofTimer.stop();
       this.renewal.stop();
       this.heartbeat?.stop();
       this.heartbeat = null;
@@ -922,9 +1069,12 @@
      * all are again. When a connection ends, a WebSocket is tried first if one has ever worked,
      * else what worked.
      */
-    fallBack() {
+    fallBack(refusal) {
       const { isLast } = this;
-      this.transportIndex = isLast ? 0 : this.transportIndex + 1;
+      const isGone = refusal && (refusal.status === 404 || this.websocketWorks);
+      if (isGone) this.refused.add(this.candidate);
+      if (isLast) this.transportIndex = 0;
+      else if (!isGone) this.transportIndex++;
       return !isLast;
     }
     /** No other transport is left to try in this round. */
@@ -940,14 +1090,14 @@
     }
     scheduleConnect(delayMs) {
       this.nextAttempt = Math.round(Date.now() + delayMs);
-      this.reconnectTimer = setTimeout(() => this.connect(), delayMs);
+      this.reconnectTimer.start(delayMs, () => this.attemptAgain());
     }
     cancelReconnect() {
-      clearTimeout(this.reconnectTimer);
+      this.reconnectTimer.stop();
       this.nextAttempt = null;
     }
     wake() {
-      if (this.nextAttempt !== null) this.connect();
+      if (this.nextAttempt !== null) this.attemptAgain();
       else this.heartbeat?.probe();
     }
     ignoreWakes() {
@@ -958,11 +1108,14 @@
       return Object.values(this.services);
     }
   };
-  // Read at each use, so that pages may replace them.
-  _Snorky.Signal = Signal;
-  _Snorky.Promise = Promise;
-  _Snorky.Class = Class;
-  var Snorky = _Snorky;
+  for (const name of Object.keys(primitives)) {
+    Object.defineProperty(Snorky, name, {
+      get: () => primitives[name],
+      set: (value) => primitives[name] = value,
+      enumerable: true,
+      configurable: true
+    });
+  }
   function guard(callback) {
     try {
       callback();
@@ -975,7 +1128,7 @@
   var Service = Class({
     constructor(name, snorky) {
       if (!name || !snorky) throw new Error("Bad arguments for service constructor");
-      Object.assign(this, { name, snorky, packetReceived: new Snorky.Signal() });
+      Object.assign(this, { name, snorky, packetReceived: new primitives.Signal() });
       this._setUp();
       this.init();
     },
@@ -995,7 +1148,7 @@
   // src/rpc.ts
   var RPCService = Class(Service, {
     _setUp() {
-      this.notificationReceived = new Snorky.Signal();
+      this.notificationReceived = new primitives.Signal();
       this._calls = /* @__PURE__ */ new Map();
       this._nextCallId = 0;
       this.packetReceived.add(receive, this);
@@ -1003,7 +1156,7 @@
     rpcCall(command, params = {}) {
       const callId = this._nextCallId++;
       const { callTimeout } = this.snorky.options;
-      return new Snorky.Promise((resolve, reject) => {
+      return new primitives.Promise((resolve, reject) => {
         const call2 = { resolve, reject, outgoing: void 0, timer: void 0 };
         this._calls.set(callId, call2);
         try {
@@ -1015,7 +1168,8 @@
         }
         const startTimeout = () => {
           if (callTimeout > 0 && this._calls.has(callId)) {
-            call2.timer = setTimeout(() => timeOut(this, callId, command), callTimeout * 1e3);
+            call2.timer = new Timer();
+            call2.timer.start(callTimeout * 1e3, () => timeOut(this, callId, command));
           }
         };
         if (call2.outgoing?.sent ?? true) startTimeout();
@@ -1070,7 +1224,7 @@
     const call2 = service._calls.get(callId);
     if (call2) {
       service._calls.delete(callId);
-      clearTimeout(call2.timer);
+      call2.timer?.stop();
     }
     return call2;
   }
@@ -1082,6 +1236,58 @@
       )
     );
   }
+
+  // src/turns.ts
+  var Turns = class {
+    constructor() {
+      this.lines = /* @__PURE__ */ new Map();
+    }
+    /**
+     * Call `ask`, at once where its opposite is not under way. `key` says what is wanted.
+     *
+     * Where the connection ends before its turn nothing is asked: what was wanted has failed with
+     * it, and what was not wanted has ended with it.
+     */
+    take(key, wants, ask3) {
+      const line = this.lines.get(key) ?? { wants, underWay: 0, waiting: [] };
+      this.lines.set(key, line);
+      if (line.waiting.length === 0 && line.wants === wants) return this.go(key, line, ask3);
+      return new primitives.Promise((resolve, reject) => {
+        line.waiting.push({ wants, go: ask3, resolve, reject });
+      });
+    }
+    go(key, line, ask3) {
+      line.underWay++;
+      return ask3().then(
+        (value) => {
+          this.done(key, line);
+          return value;
+        },
+        (error) => {
+          this.done(key, line, error);
+          throw error;
+        }
+      );
+    }
+    done(key, line, error) {
+      if (--line.underWay > 0) return;
+      if (isDisconnection(error)) {
+        for (const { wants, resolve, reject } of line.waiting.splice(0)) {
+          if (wants) reject(error);
+          else resolve(null);
+        }
+      }
+      if (line.waiting.length === 0) {
+        this.lines.delete(key);
+        return;
+      }
+      line.wants = line.waiting[0].wants;
+      while (line.waiting[0]?.wants === line.wants) {
+        const { go, resolve, reject } = line.waiting.shift();
+        this.go(key, line, go).then(resolve, reject);
+      }
+    }
+  };
 
   // src/datasync/collection.ts
   var Collection = Class({
@@ -1271,22 +1477,39 @@
   var DataSync = Class(RPCService, {
     _setUp() {
       RPCService.prototype._setUp.call(this);
-      this.deltaReceived = new Snorky.Signal();
-      this.resyncNeeded = new Snorky.Signal();
+      this.deltaReceived = new primitives.Signal();
+      this.resyncNeeded = new primitives.Signal();
+      this._askedTokens = /* @__PURE__ */ new Set();
       this._acquiredTokens = /* @__PURE__ */ new Set();
+      this._turns = new Turns();
       this._lostTokens = /* @__PURE__ */ new Set();
       this.notificationReceived.add(receive2, this);
     },
     acquireSubscription(params) {
-      return this.rpcCall("acquireSubscription", params).then((value) => {
-        this._acquiredTokens.add(params.token);
-        return value;
-      });
+      const token = params?.token;
+      this._askedTokens.add(token);
+      return this._turns.take(
+        token,
+        true,
+        () => this.rpcCall("acquireSubscription", params).then(
+          (value) => {
+            if (this._askedTokens.delete(token)) this._acquiredTokens.add(token);
+            return value;
+          },
+          (error) => {
+            const wanted = this._askedTokens.delete(token);
+            if (wanted && isDisconnection(error)) this._lostTokens.add(token);
+            throw error;
+          }
+        )
+      );
     },
     cancelSubscription(params) {
-      this._acquiredTokens.delete(params?.token);
-      this._lostTokens.delete(params?.token);
-      return this.rpcCall("cancelSubscription", params);
+      const token = params?.token;
+      this._askedTokens.delete(token);
+      this._acquiredTokens.delete(token);
+      this._lostTokens.delete(token);
+      return this._turns.take(token, false, () => this.rpcCall("cancelSubscription", params));
     },
     _connectionClosed(error) {
       RPCService.prototype._connectionClosed.call(this, error);
@@ -1319,13 +1542,20 @@
   var Chat = Class(RPCService, {
     _setUp() {
       RPCService.prototype._setUp.call(this);
-      this.messageReceived = new Snorky.Signal();
-      this.presenceReceived = new Snorky.Signal();
-      this.readReceived = new Snorky.Signal();
+      this.messageReceived = new primitives.Signal();
+      this.presenceReceived = new primitives.Signal();
+      this.readReceived = new primitives.Signal();
+      this._turns = new Turns();
       this.notificationReceived.add(receive3, this);
+    },
+    join(params) {
+      return this._turns.take(canonical(params?.channel), true, () => this.rpcCall("join", params));
+    },
+    leave(params) {
+      return this._turns.take(canonical(params?.channel), false, () => this.rpcCall("leave", params));
     }
   });
-  Chat.addRPCMethods(["join", "leave", "send", "read"]);
+  Chat.addRPCMethods(["send", "read"]);
   function receive3(notification) {
     switch (notification?.type) {
       case "message":
@@ -1376,7 +1606,8 @@
         changes[key] = value;
         texts[key] = text(value);
       }
-      if (Object.keys(changes).length === 0) return new Snorky.Promise((resolve) => resolve(null));
+      if (Object.keys(changes).length === 0)
+        return new primitives.Promise((resolve) => resolve(null));
       Object.assign(this, changes);
       Object.assign(this._sent, texts);
       return answered2(
@@ -1398,9 +1629,9 @@
   var Document = Class({
     constructor(service, name) {
       Object.assign(this, { service, name, cursors: [] });
-      this.cursorAdded = new Snorky.Signal();
-      this.cursorUpdated = new Snorky.Signal();
-      this.cursorRemoved = new Snorky.Signal();
+      this.cursorAdded = new primitives.Signal();
+      this.cursorUpdated = new primitives.Signal();
+      this.cursorRemoved = new primitives.Signal();
     },
     createCursor({ position = null, status = null } = {}) {
       const cursor = new OwnCursor(this, privateHandles++, { position, status });
@@ -1458,29 +1689,36 @@
   var Cursors = Class(RPCService, {
     _setUp() {
       RPCService.prototype._setUp.call(this);
-      this.cursorAdded = new Snorky.Signal();
-      this.cursorUpdated = new Snorky.Signal();
-      this.cursorRemoved = new Snorky.Signal();
+      this.cursorAdded = new primitives.Signal();
+      this.cursorUpdated = new primitives.Signal();
+      this.cursorRemoved = new primitives.Signal();
       this._documents = /* @__PURE__ */ new Map();
       this._joining = /* @__PURE__ */ new Map();
+      this._turns = new Turns();
       this.packetReceived.add(joined, this, 1);
       this.notificationReceived.add(receive4, this);
     },
     join(params) {
-      const callId = this._nextCallId;
-      const document = new Document(this, params?.document);
-      this._joining.set(callId, document);
-      return this.rpcCall("join", params).then(
-        () => document,
-        (error) => {
-          this._joining.delete(callId);
-          throw error;
-        }
-      );
+      return this._turns.take(canonical(params?.document), true, () => {
+        const callId = this._nextCallId;
+        const document = new Document(this, params?.document);
+        this._joining.set(callId, document);
+        return this.rpcCall("join", params).then(
+          () => document,
+          (error) => {
+            this._joining.delete(callId);
+            throw error;
+          }
+        );
+      });
     },
     leave(params) {
-      end(this, canonical(params?.document));
-      return this.rpcCall("leave", params);
+      const key = canonical(params?.document);
+      end(this, key);
+      return this._turns.take(key, false, () => {
+        end(this, key);
+        return this.rpcCall("leave", params);
+      });
     },
     _connectionClosed(error) {
       RPCService.prototype._connectionClosed.call(this, error);
@@ -1549,10 +1787,10 @@
     requestTimeout: 20,
     _setUp() {
       RPCService.prototype._setUp.call(this);
-      this.updateReceived = new Snorky.Signal();
-      this.reconnected = new Snorky.Signal();
-      this.refused = new Snorky.Signal();
-      this.unavailable = new Snorky.Signal();
+      this.updateReceived = new primitives.Signal();
+      this.reconnected = new primitives.Signal();
+      this.refused = new primitives.Signal();
+      this.unavailable = new primitives.Signal();
       this.headers = { ...this.headers };
       this._paths = /* @__PURE__ */ new Map();
       this._leaving = /* @__PURE__ */ new Map();
@@ -1562,7 +1800,7 @@
       this.notificationReceived.add(receive5, this);
     },
     connect(path, callback) {
-      return new Snorky.Promise((resolve, reject) => {
+      return new primitives.Promise((resolve, reject) => {
         if (typeof path !== "string" || typeof callback !== "function") {
           throw new TypeError("Expected a path and a function");
         }
@@ -1578,7 +1816,7 @@
       });
     },
     disconnect(path, callback) {
-      return new Snorky.Promise((resolve, reject) => {
+      return new primitives.Promise((resolve, reject) => {
         const connection = this._paths.get(path);
         if (connection) {
           const { callbacks } = connection;
@@ -1782,16 +2020,22 @@
   var Messaging = Class(RPCService, {
     _setUp() {
       RPCService.prototype._setUp.call(this);
-      this.messageReceived = new Snorky.Signal();
+      this.messageReceived = new primitives.Signal();
+      this._turns = new Turns();
       this.notificationReceived.add(receive6, this);
+    },
+    registerParticipant(params) {
+      return this._turns.take(params?.name, true, () => this.rpcCall("registerParticipant", params));
+    },
+    unregisterParticipant(params) {
+      return this._turns.take(
+        params?.name,
+        false,
+        () => this.rpcCall("unregisterParticipant", params)
+      );
     }
   });
-  Messaging.addRPCMethods([
-    "registerParticipant",
-    "unregisterParticipant",
-    "listParticipants",
-    "send"
-  ]);
+  Messaging.addRPCMethods(["listParticipants", "send"]);
   function receive6(notification) {
     if (notification?.type !== "message") return;
     this.messageReceived.dispatch(notification);
@@ -1802,8 +2046,9 @@
   var PubSub = Class(RPCService, {
     _setUp() {
       RPCService.prototype._setUp.call(this);
-      this.messagePublished = new Snorky.Signal();
+      this.messagePublished = new primitives.Signal();
       this._subscriptions = /* @__PURE__ */ new Map();
+      this._turns = new Turns();
       this.notificationReceived.add(receive7, this);
     },
     subscribe(params) {
@@ -1821,13 +2066,13 @@
     _connectionClosed(error) {
       RPCService.prototype._connectionClosed.call(this, error);
       for (const subscription of this._subscriptions.values()) {
-        subscription.lost = true;
+        if (subscription.state !== "asked") subscription.state = "lost";
         subscription.restoring = null;
       }
     },
     _connectionOpened() {
       for (const [key, subscription] of this._subscriptions) {
-        if (subscription.lost) restore(this, key, subscription);
+        if (subscription.state === "lost") restore(this, key, subscription);
       }
     }
   });
@@ -1845,33 +2090,47 @@
       known.restoring = null;
       return answer;
     }
-    if (known?.lost) service._subscriptions.delete(key);
-    return service.rpcCall(command, params).then((value) => {
-      service._subscriptions.set(key, { params: { ...params }, lost: false, restoring: null });
-      return value;
-    });
+    const isThere = known?.state === "there" || known?.state === "asked";
+    const own2 = { params: { ...params }, state: "asked", restoring: null };
+    const subscription = isThere ? known : own2;
+    service._subscriptions.set(key, subscription);
+    const call2 = () => service.rpcCall(command, params);
+    return service._turns.take(key, true, call2).then(
+      (value) => {
+        subscription.state = "there";
+        return value;
+      },
+      (error) => {
+        if (subscription.state === "asked") notMade(service, key, subscription, error);
+        throw error;
+      }
+    );
   }
   function unsubscribe(service, command, params) {
     const key = canonical(params?.channel);
     const known = service._subscriptions.get(key);
     service._subscriptions.delete(key);
-    if (known?.lost) return new Snorky.Promise((resolve) => resolve(null));
-    return service.rpcCall(command, params).then((value) => {
-      service._subscriptions.delete(key);
-      return value;
-    });
+    if (known?.state === "lost") return new primitives.Promise((resolve) => resolve(null));
+    return service._turns.take(key, false, () => service.rpcCall(command, params));
+  }
+  function notMade(service, key, subscription, error) {
+    if (isDisconnection(error)) subscription.state = "lost";
+    else if (error instanceof ConnectionError) subscription.state = "unknown";
+    else if (service._subscriptions.get(key) === subscription) service._subscriptions.delete(key);
   }
   function restore(service, key, subscription) {
-    subscription.lost = false;
-    const answer = service.rpcCall("subscribe", subscription.params);
+    subscription.state = "asked";
+    const call2 = () => service.rpcCall("subscribe", subscription.params);
+    const answer = service._turns.take(key, true, call2);
     subscription.restoring = answer;
     answer.then(
       () => {
+        subscription.state = "there";
       },
       (error) => {
         if (subscription.restoring === answer) subscription.restoring = null;
-        if (error.reason === "disconnected") return;
-        if (!(error instanceof ConnectionError)) service._subscriptions.delete(key);
+        notMade(service, key, subscription, error);
+        if (subscription.state === "lost") return;
         console.error(
           `Snorky: could not subscribe again to channel ${key} of service "${service.name}":`,
           error

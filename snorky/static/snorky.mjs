@@ -1,20 +1,9 @@
 /*! Snorky 1.0.0-dev.0 | MPL-2.0 */
 
-// src/backoff.ts
-var SHORTEST_DELAY = 0.1;
-function reconnectDelay(attempt, minDelay, maxDelay, random = Math.random) {
-  const bound = Math.min(maxDelay, minDelay * 2 ** attempt);
-  const shortest = Math.min(SHORTEST_DELAY, bound);
-  return shortest + random() * (bound - shortest);
-}
-function isTerminal(code) {
-  return code >= 3500 && code < 4e3 || code >= 4500 && code < 5e3;
-}
-
 // src/class.ts
-function Class(...parts2) {
-  const body = parts2.pop();
-  const Base = parts2.shift();
+function Class(...parts) {
+  const body = parts.pop();
+  const Base = parts.shift();
   const made = constructorFrom(body, Base ?? Object);
   if (Base) {
     Object.setPrototypeOf(made, Base);
@@ -24,7 +13,7 @@ function Class(...parts2) {
     constructor: { value: made, writable: true, configurable: true }
   });
   define(made.prototype, body, (name) => name !== "constructor" && name !== "STATIC");
-  for (const mixin of parts2) {
+  for (const mixin of parts) {
     addMissing(made.prototype, typeof mixin === "function" ? mixin.prototype : mixin);
   }
   define(made, body.STATIC ?? {}, () => true);
@@ -53,12 +42,42 @@ function addMissing(target, mixin) {
   }
 }
 
+// src/backoff.ts
+var SHORTEST_DELAY = 0.1;
+function reconnectDelay(attempt, minDelay, maxDelay, random = Math.random) {
+  const bound = Math.min(maxDelay, minDelay * 2 ** attempt) || SHORTEST_DELAY;
+  const shortest = Math.min(SHORTEST_DELAY, bound);
+  return shortest + random() * (bound - shortest);
+}
+function isTerminal(code) {
+  return code >= 3500 && code < 4e3 || code >= 4500 && code < 5e3;
+}
+
+// src/timer.ts
+var LONGEST_MS = 2 ** 31 - 1;
+function now() {
+  return (globalThis.performance ?? Date).now();
+}
+var Timer = class {
+  /** Call `done` after so long, and not what was asked for before. Infinity: never. */
+  start(delayMs, done) {
+    this.stop();
+    if (delayMs <= LONGEST_MS) {
+      this.handle = setTimeout(done, delayMs);
+    } else if (delayMs < Infinity) {
+      this.handle = setTimeout(() => this.start(delayMs - LONGEST_MS, done), LONGEST_MS);
+    }
+  }
+  stop() {
+    clearTimeout(this.handle);
+  }
+};
+
 // src/token.ts
 var TOKEN_EXPIRED = 3002;
 var RENEW_FROM = 0.5;
 var RENEW_UNTIL = 0.7;
 var MIN_DELAY_MS = 1e3;
-var MAX_DELAY_MS = 2 ** 31 - 1;
 function checked(token) {
   if (typeof token === "string" && /^[\w.~-]+$/.test(token)) return token;
   const got = typeof token === "string" ? "another text" : typeof token;
@@ -83,6 +102,7 @@ function secondsLeft(token) {
 var Renewal = class {
   constructor(options) {
     this.options = options;
+    this.timer = new Timer();
     /** Of the open connection. */
     this.send = null;
     this.token = "";
@@ -96,7 +116,7 @@ var Renewal = class {
     this.renewWithin(secondsLeft(token));
   }
   stop() {
-    clearTimeout(this.timer);
+    this.timer.stop();
     this.send = null;
   }
   /** The server's answer to what was sent. */
@@ -111,14 +131,13 @@ var Renewal = class {
     }
   }
   renewWithin(seconds) {
-    clearTimeout(this.timer);
+    this.timer.stop();
     if (typeof seconds !== "number" || this.offered === false) return;
     const part = RENEW_FROM + Math.random() * (RENEW_UNTIL - RENEW_FROM);
-    this.renewIn(Math.min(Math.max(seconds * 1e3 * part, MIN_DELAY_MS), MAX_DELAY_MS));
+    this.renewIn(Math.max(seconds * 1e3 * part, MIN_DELAY_MS));
   }
   renewIn(delayMs) {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.renew(), delayMs);
+    this.timer.start(delayMs, () => this.renew());
   }
   failed(why) {
     this.options.log(`The token was not renewed: ${why}`);
@@ -133,7 +152,7 @@ var Renewal = class {
       this.token = token;
       const { answerTimeout } = this.options;
       if (answerTimeout > 0) {
-        this.timer = setTimeout(() => this.unanswered(), answerTimeout * 1e3);
+        this.timer.start(answerTimeout * 1e3, () => this.unanswered());
       }
       send(token);
     } catch (error) {
@@ -152,7 +171,13 @@ var MAX_MESSAGES = 100;
 var MAX_CHARACTERS = 1e5;
 var MIN_PAUSE_MS = 100;
 var MAX_PAUSE_MS = 2e3;
+var WAITING_POST_MS = 1e3;
+var REFUSALS = [401, 403, 404];
 var Rejected = class extends Error {
+  constructor(status, text2) {
+    super(`${status} ${text2}`);
+    this.status = status;
+  }
 };
 var CometSocket = class {
   /**
@@ -175,6 +200,10 @@ var CometSocket = class {
     this.received = 0;
     this.unsent = [];
     this.posting = false;
+    /** Give up the request by which we hear. */
+    this.letGo = null;
+    /** A POST under way that we have let go of it for. */
+    this.waitedFor = null;
     this.isOpen = false;
     this.silenceMs = 2e4;
     this.patienceMs = 0;
@@ -208,12 +237,17 @@ var CometSocket = class {
       this.silenceMs = opened.heartbeatInterval * 2e3;
       this.patienceMs = opened.disconnectDelay * 1e3;
       if (!this.streaming) this.opened();
-      await this.insist(
-        (progress) => this.streaming ? this.stream(progress) : this.poll(progress),
-        true
-      );
+      await this.insist((progress) => this.hear(progress), true);
     } catch (error) {
       this.failed(error);
+    }
+  }
+  async hear(progress) {
+    await this.waitedFor;
+    try {
+      await (this.streaming ? this.stream(progress) : this.poll(progress));
+    } catch (error) {
+      if (!this.waitedFor || error instanceof Rejected) throw error;
     }
   }
   opened() {
@@ -222,13 +256,16 @@ var CometSocket = class {
   }
   failed(error) {
     const reason = `${error instanceof Error ? error.message : error}`;
-    const expired = this.token && error instanceof Rejected && reason === "401 Token expired";
-    this.ended(expired ? TOKEN_EXPIRED : 1006, reason);
+    const status = error instanceof Rejected ? error.status : 0;
+    const isExpired = this.token && reason === "401 Token expired";
+    const isRefusal = !this.session && !isExpired && REFUSALS.includes(status);
+    this.ended(isExpired ? TOKEN_EXPIRED : 1006, reason, isRefusal ? status : void 0);
   }
-  ended(code, reason) {
+  /** `refused`: the status with which we were not let in. */
+  ended(code, reason, refused) {
     if (this.closing.signal.aborted) return;
     this.close();
-    this.onclose?.({ code, reason });
+    this.onclose?.({ code, reason, refused });
   }
   /** One response that goes on; what comes is parsed as it comes. */
   stream(progress) {
@@ -281,11 +318,7 @@ var CometSocket = class {
     try {
       while (this.unsent.length > 0 && !this.closing.signal.aborted) {
         const messages = this.batch();
-        await this.insist(async () => {
-          const { after } = this;
-          const body = JSON.stringify({ first: this.received + 1, after, messages });
-          await this.request("/messages", { method: "POST", body }, (answer) => answer.text());
-        });
+        await this.deliver(messages);
         this.received += messages.length;
         this.unsent.splice(0, messages.length);
         for (const { length } of messages) this.bufferedAmount -= length;
@@ -294,6 +327,25 @@ var CometSocket = class {
       this.failed(error);
     }
     this.posting = false;
+  }
+  async deliver(messages) {
+    const delivered = this.insist(async () => {
+      const { after } = this;
+      const body = JSON.stringify({ first: this.received + 1, after, messages });
+      await this.request("/messages", { method: "POST", body }, (answer) => answer.text());
+    });
+    const waiting = new Timer();
+    waiting.start(WAITING_POST_MS, () => {
+      this.waitedFor = delivered.catch(() => {
+      });
+      this.letGo?.();
+    });
+    try {
+      await delivered;
+    } finally {
+      waiting.stop();
+      this.waitedFor = null;
+    }
   }
   batch() {
     let count = 1;
@@ -319,8 +371,8 @@ var CometSocket = class {
         if (!forever) return;
       } catch (error) {
         if (this.closing.signal.aborted) return;
-        failingSince || (failingSince = Date.now());
-        const tooLong = Date.now() - failingSince > this.patienceMs;
+        failingSince || (failingSince = now());
+        const tooLong = now() - failingSince > this.patienceMs;
         if (error instanceof Rejected || !this.isOpen || tooLong) throw error;
         const delayMs = pauseMs * (0.5 + Math.random() / 2);
         pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
@@ -333,11 +385,10 @@ var CometSocket = class {
     const giveUp2 = new AbortController();
     const abort = () => giveUp2.abort();
     this.closing.signal.addEventListener("abort", abort);
-    let timer = setTimeout(abort, this.silenceMs);
-    const alive = () => {
-      clearTimeout(timer);
-      timer = setTimeout(abort, this.silenceMs);
-    };
+    const timer = new Timer();
+    const alive = () => timer.start(this.silenceMs, abort);
+    alive();
+    if (after !== void 0) this.letGo = abort;
     try {
       const answer = await fetch(this.url(path, after), {
         ...init,
@@ -348,12 +399,13 @@ var CometSocket = class {
         signal: giveUp2.signal
       });
       if (!answer.ok) {
-        const text2 = `${answer.status} ${await answer.text()}`;
-        throw answer.status < 500 ? new Rejected(text2) : new Error(text2);
+        const text2 = await answer.text();
+        if (answer.status < 500) throw new Rejected(answer.status, text2);
+        throw new Error(`${answer.status} ${text2}`);
       }
       return await read(answer, alive);
     } finally {
-      clearTimeout(timer);
+      timer.stop();
       this.closing.signal.removeEventListener("abort", abort);
     }
   }
@@ -380,52 +432,60 @@ var ConnectionError = class extends Error {
     this.name = "ConnectionError";
   }
 };
+function isDisconnection(error) {
+  return error instanceof ConnectionError && error.reason === "disconnected";
+}
 
 // src/heartbeat.ts
 var SUBPROTOCOL = "snorky";
 var MAX_UNANSWERED = 2;
 var PROBE_TIMEOUT_MS = 5e3;
+var EMPTY = "";
+var SPACE = " ";
+function isHeartbeat(data) {
+  return data === EMPTY || data === SPACE;
+}
 var Heartbeat = class {
   /** `beat` sends a heartbeat; `dead` is called once, when too many remain unanswered. */
   constructor(intervalMs, beat, dead) {
     this.intervalMs = intervalMs;
     this.beat = beat;
     this.dead = dead;
-    this.lastHeard = Date.now();
+    this.lastHeard = now();
     this.unanswered = 0;
+    this.timer = new Timer();
     // Unanswered heartbeats are counted, because time alone misleads: browsers run the timers of
     // hidden pages late, and those of a sleeping machine not at all.
     this.tick = () => {
-      const silenceMs = Date.now() - this.lastHeard;
+      const silenceMs = now() - this.lastHeard;
       if (this.unanswered >= MAX_UNANSWERED) {
         this.dead();
       } else if (silenceMs < this.intervalMs) {
-        this.restart(this.intervalMs - silenceMs);
+        this.timer.start(this.intervalMs - silenceMs, this.tick);
       } else {
+        const text2 = this.text ?? (this.unanswered > 0 ? SPACE : EMPTY);
         this.unanswered++;
-        this.beat();
-        this.restart(this.intervalMs);
+        this.timer.start(this.intervalMs, this.tick);
+        this.beat(text2);
       }
     };
-    this.timer = setTimeout(this.tick, intervalMs);
+    this.timer.start(intervalMs, this.tick);
   }
   /** Something came from the server. Called for every message: it starts no timer. */
-  heard() {
-    this.lastHeard = Date.now();
+  heard(data) {
+    this.lastHeard = now();
     this.unanswered = 0;
+    if (isHeartbeat(data)) this.text = data;
   }
   /** Ask now: the machine may have slept, or changed networks. */
   probe() {
     this.unanswered = MAX_UNANSWERED;
-    this.beat();
-    this.restart(Math.min(this.intervalMs, PROBE_TIMEOUT_MS));
+    const texts = this.text === void 0 ? [EMPTY, SPACE] : [this.text];
+    this.timer.start(Math.min(this.intervalMs, PROBE_TIMEOUT_MS), this.tick);
+    for (const text2 of texts) this.beat(text2);
   }
   stop() {
-    clearTimeout(this.timer);
-  }
-  restart(delayMs) {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(this.tick, delayMs);
+    this.timer.stop();
   }
 };
 
@@ -480,9 +540,13 @@ var Outbox = class {
     if (outgoing) this.bytes -= byteLength(outgoing.text);
   }
 };
-var encoder = new TextEncoder();
 function byteLength(text2) {
-  return encoder.encode(text2).length;
+  let bytes = text2.length;
+  for (let i = 0; i < text2.length; i++) {
+    const unit = text2.charCodeAt(i);
+    if (unit > 127) bytes += unit < 2048 || (unit & 63488) === 55296 ? 1 : 2;
+  }
+  return bytes;
 }
 
 // src/signal.ts
@@ -598,13 +662,19 @@ function requireFunction(listener, method) {
   }
 }
 
+// src/primitives.ts
+var primitives = { Signal, Promise, Class };
+
 // src/sockets.ts
 var TOKEN_SUBPROTOCOL = "snorky.jwt.";
 function webSocket(SocketClass, address, asksSubprotocol, token) {
-  const isNative = SocketClass === globalThis.WebSocket;
-  if (token && isNative) return new SocketClass(address, [SUBPROTOCOL, TOKEN_SUBPROTOCOL + token]);
+  const takes = takesSubprotocols(SocketClass);
+  if (token && takes) return new SocketClass(address, [SUBPROTOCOL, TOKEN_SUBPROTOCOL + token]);
   if (token) return socketWithQuery(SocketClass, address, token);
-  return isNative && asksSubprotocol ? new SocketClass(address, SUBPROTOCOL) : new SocketClass(address);
+  return takes && asksSubprotocol ? new SocketClass(address, SUBPROTOCOL) : new SocketClass(address);
+}
+function takesSubprotocols(SocketClass) {
+  return SocketClass === globalThis.WebSocket || "protocol" in (SocketClass.prototype ?? SocketClass);
 }
 function socketWithQuery(SocketClass, address, token) {
   try {
@@ -639,7 +709,9 @@ function onWake(wake) {
 
 // src/connection.ts
 var RENEWAL = "renewal";
-var _Snorky = class _Snorky {
+var SECOND_PROOF_MS = 1e3;
+var NOT_AUTHENTICATED = 3501;
+var Snorky = class {
   constructor(SocketClass, address, services = {}, options = {}) {
     this.services = {};
     this.isConnected = false;
@@ -648,11 +720,14 @@ var _Snorky = class _Snorky {
     /** When the next attempt is made, as `Date.now()` counts; null: none is planned. */
     this.nextAttempt = null;
     /** Dispatched at each connection, before anything queued is sent. */
-    this.connected = new _Snorky.Signal();
+    this.connected = new primitives.Signal();
     /** Dispatched when a connection, or an attempt to make one, has ended. */
-    this.disconnected = new _Snorky.Signal();
+    this.disconnected = new primitives.Signal();
     this.socket = null;
     this.heartbeat = null;
+    this.connectTimer = new Timer();
+    this.reconnectTimer = new Timer();
+    this.proofTimer = new Timer();
     this.stopWakes = null;
     this.openedAt = 0;
     /** Reconnections since the last connection that lasted. */
@@ -663,6 +738,10 @@ var _Snorky = class _Snorky {
     /** The transport of this attempt, or of the next, in `options.transports`. */
     this.transportIndex = 0;
     this.websocketWorks = false;
+    /** Those that the server has refused for good, until the page connects again. */
+    this.refused = /* @__PURE__ */ new Set();
+    /** The last one that the server did not take. */
+    this.refusedToken = null;
     this.ignoresConnect = false;
     /** The attempt for which the page is asked for a token. */
     this.asking = null;
@@ -683,7 +762,7 @@ var _Snorky = class _Snorky {
       }
       this.services[name] = new services[name](name, this);
     }
-    this.connect();
+    this.attempt();
   }
   /** What it is connected by, or tries to be; null while it does neither. */
   get transport() {
@@ -691,7 +770,9 @@ var _Snorky = class _Snorky {
   }
   /** Those that can be tried. */
   get transports() {
-    return this.options.transports.filter((name) => name !== "websocket" || this.socketClass);
+    return this.options.transports.filter(
+      (name) => !this.refused.has(name) && (name !== "websocket" || this.socketClass)
+    );
   }
   get candidate() {
     return this.transports[this.transportIndex];
@@ -700,10 +781,9 @@ var _Snorky = class _Snorky {
   connect() {
     if (this.isConnected || this.isConnecting) return;
     if (this.ignoresConnect) return;
-    this.cancelReconnect();
-    const { token } = this.options;
-    if (typeof token === "function") this.askAndOpen(token);
-    else this.open(token ? checked(token) : "");
+    this.refused.clear();
+    this.refusedToken = null;
+    this.attemptAgain();
   }
   /** Close the connection, or stop trying to make one. Is not followed by a reconnect. */
   disconnect() {
@@ -733,35 +813,87 @@ var _Snorky = class _Snorky {
     this.transmit(outgoing);
     return outgoing;
   }
+  /** Throws where the page has made a mistake in what it gave us. */
+  attempt() {
+    this.cancelReconnect();
+    const { token } = this.options;
+    if (typeof token === "function") this.askAndOpen(token);
+    else this.open(token ? checked(token) : "");
+  }
+  attemptAgain() {
+    this.guarded(() => this.attempt());
+  }
+  /** A socket class may throw where it did not before. That is a failure like those of networks. */
+  guarded(attempt) {
+    try {
+      attempt();
+    } catch (error) {
+      this.isConnecting = true;
+      this.dropped(1006, `${error instanceof Error ? error.message : error}`);
+    }
+  }
   askAndOpen(give) {
     const asking = this.asking = {};
     this.beginAttempt("no token", this.options.connectTimeout);
-    ask(give).then((token) => {
-      if (this.asking === asking) this.open(token);
-    }).catch((error) => {
-      if (this.asking === asking) this.dropped(1006, error.message);
-    });
+    ask(give).then(
+      (token) => {
+        if (this.asking !== asking) return;
+        this.asking = null;
+        this.guarded(() => this.open(token));
+      },
+      (error) => {
+        if (this.asking === asking) this.dropped(1006, error.message);
+      }
+    );
   }
   open(token) {
     const socket = this.makeSocket(token);
-    this.asking = null;
     this.socket = socket;
     this.failures++;
     this.beginAttempt("no connection", this.timeLimit());
-    socket.onopen = () => this.opened(token);
+    socket.onopen = () => {
+      if (this.mustProve(socket)) this.prove(socket, token);
+      else this.opened(token);
+    };
     socket.onmessage = (event) => this.received(event.data);
-    socket.onclose = (event) => this.dropped(event?.code ?? 1006, event?.reason ?? "");
+    socket.onclose = (event) => {
+      const { code = 1006, reason = "", refused } = event ?? {};
+      this.dropped(code, reason, refused && { status: refused, token });
+    };
     socket.onerror = (event) => this.logDebug("Socket error", event?.message ?? "");
   }
   beginAttempt(failure, seconds) {
     this.isConnecting = true;
     this.stopWakes ?? (this.stopWakes = onWake(() => this.wake()));
-    clearTimeout(this.connectTimer);
+    this.connectTimer.stop();
     if (seconds === 0) return;
-    this.connectTimer = setTimeout(
-      () => this.dropped(1006, `${failure} within ${seconds} s`),
-      seconds * 1e3
+    this.connectTimer.start(
+      seconds * 1e3,
+      () => this.dropped(1006, `${failure} within ${seconds} s`)
     );
+  }
+  /** Some networks let the handshake pass and nothing after it. */
+  mustProve(socket) {
+    return socket.protocol === SUBPROTOCOL && !this.isLast;
+  }
+  /** Connected is what has brought a first message, where something else is left to try. */
+  prove(socket, token) {
+    socket.onmessage = (event) => {
+      this.proofTimer.stop();
+      socket.onmessage = ({ data }) => this.received(data);
+      this.opened(token);
+      if (this.socket === socket) this.received(event.data);
+    };
+    this.beat(EMPTY);
+    this.proofTimer.start(SECOND_PROOF_MS, () => this.beat(SPACE));
+  }
+  beat(text2) {
+    const { socket } = this;
+    try {
+      socket?.send(text2);
+    } catch (error) {
+      if (this.socket === socket) this.dropped(1006, `could not send: ${error}`);
+    }
   }
   /** For the transport that is tried now; 0 = any time. */
   timeLimit() {
@@ -786,17 +918,18 @@ var _Snorky = class _Snorky {
     this.worked = this.candidate;
     this.websocketWorks || (this.websocketWorks = this.worked === "websocket");
     this.logDebug("Connected to", this.address);
-    clearTimeout(this.connectTimer);
+    this.connectTimer.stop();
     this.isConnecting = false;
     this.isConnected = true;
-    this.openedAt = Date.now();
+    this.openedAt = now();
     this.failures = 0;
+    this.refusedToken = null;
     const { heartbeatInterval } = this.options;
     if (socket.protocol === SUBPROTOCOL && heartbeatInterval > 0) {
       this.subprotocolWorks = true;
       this.heartbeat = new Heartbeat(
         heartbeatInterval * 1e3,
-        () => socket.send(""),
+        (text2) => this.beat(text2),
         () => this.dropped(1006, "no answer to heartbeats")
       );
     }
@@ -841,8 +974,8 @@ var _Snorky = class _Snorky {
     outgoing.onSent?.();
   }
   received(data) {
-    this.heartbeat?.heard();
-    if (data === "") return;
+    this.heartbeat?.heard(data);
+    if (isHeartbeat(data)) return;
     this.logDebug("Received", data);
     let envelope;
     try {
@@ -863,16 +996,17 @@ var _Snorky = class _Snorky {
     }
   }
   /** The connection, or the attempt to make one, has ended without `disconnect`. */
-  dropped(code, reason) {
-    if (this.isConnected && Date.now() - this.openedAt >= this.options.maxReconnectDelay * 1e3) {
+  dropped(code, reason, refusal) {
+    if (this.isConnected && now() - this.openedAt >= this.options.maxReconnectDelay * 1e3) {
       this.retries = 0;
     }
     const tries = this.isConnecting && !this.asking;
     this.release(`The connection was lost (${code}${reason && `: ${reason}`})`);
+    const fallsBack = tries && this.fallBack(refusal);
+    if (refusal && this.isRefused(refusal)) code = NOT_AUTHENTICATED;
     const isFinal = this.isFinal(code);
-    const fallsBack = tries && this.fallBack() && !isFinal;
-    const comesBack = fallsBack || this.options.reconnect && !isFinal;
-    if (fallsBack) this.scheduleConnect(0);
+    const comesBack = !isFinal && (fallsBack || this.options.reconnect);
+    if (comesBack && fallsBack) this.scheduleConnect(0);
     else if (comesBack) this.scheduleReconnect();
     else this.ignoreWakes();
     if (isFinal) {
@@ -885,6 +1019,18 @@ var _Snorky = class _Snorky {
     const { token } = this.options;
     return isTerminal(code) || code === TOKEN_EXPIRED && !!token && typeof token === "string";
   }
+  /**
+   * Whether to stay away. Not while a WebSocket may get through that did so before: then a proxy
+   * may have answered. 401 may pass with the next token, where the page gives another.
+   */
+  isRefused({ status, token }) {
+    if (this.transports.length === 0) return true;
+    if (status === 404) return false;
+    if (this.websocketWorks && this.transports.includes("websocket")) return false;
+    const isNew = token !== this.refusedToken && typeof this.options.token === "function";
+    this.refusedToken = token;
+    return status === 403 || !isNew;
+  }
   /** Let go of the socket: nothing it does from now on concerns us. */
   release(why) {
     this.logDebug(why);
@@ -896,7 +1042,8 @@ var _Snorky = class _Snorky {
       };
       socket.close();
     }
-    clearTimeout(this.connectTimer);
+    this.connectTimer.stop();
+    this.proofTimer.stop();
     this.renewal.stop();
     this.heartbeat?.stop();
     this.heartbeat = null;
@@ -921,9 +1068,12 @@ var _Snorky = class _Snorky {
    * all are again. When a connection ends, a WebSocket is tried first if one has ever worked,
    * else what worked.
    */
-  fallBack() {
+  fallBack(refusal) {
     const { isLast } = this;
-    this.transportIndex = isLast ? 0 : this.transportIndex + 1;
+    const isGone = refusal && (refusal.status === 404 || this.websocketWorks);
+    if (isGone) this.refused.add(this.candidate);
+    if (isLast) this.transportIndex = 0;
+    else if (!isGone) this.transportIndex++;
     return !isLast;
   }
   /** No other transport is left to try in this round. */
@@ -939,14 +1089,14 @@ var _Snorky = class _Snorky {
   }
   scheduleConnect(delayMs) {
     this.nextAttempt = Math.round(Date.now() + delayMs);
-    this.reconnectTimer = setTimeout(() => this.connect(), delayMs);
+    this.reconnectTimer.start(delayMs, () => this.attemptAgain());
   }
   cancelReconnect() {
-    clearTimeout(this.reconnectTimer);
+    this.reconnectTimer.stop();
     this.nextAttempt = null;
   }
   wake() {
-    if (this.nextAttempt !== null) this.connect();
+    if (this.nextAttempt !== null) this.attemptAgain();
     else this.heartbeat?.probe();
   }
   ignoreWakes() {
@@ -957,129 +1107,20 @@ var _Snorky = class _Snorky {
     return Object.values(this.services);
   }
 };
-// Read at each use, so that pages may replace them.
-_Snorky.Signal = Signal;
-_Snorky.Promise = Promise;
-_Snorky.Class = Class;
-var Snorky = _Snorky;
+for (const name of Object.keys(primitives)) {
+  Object.defineProperty(Snorky, name, {
+    get: () => primitives[name],
+    set: (value) => primitives[name] = value,
+    enumerable: true,
+    configurable: true
+  });
+}
 function guard(callback) {
   try {
     callback();
   } catch (error) {
     console.error(error);
   }
-}
-
-// src/service.ts
-var Service = Class({
-  constructor(name, snorky) {
-    if (!name || !snorky) throw new Error("Bad arguments for service constructor");
-    Object.assign(this, { name, snorky, packetReceived: new Snorky.Signal() });
-    this._setUp();
-    this.init();
-  },
-  init() {
-  },
-  sendMessage(message) {
-    return this.snorky._send({ service: this.name, message });
-  },
-  _setUp() {
-  },
-  _connectionOpened() {
-  },
-  _connectionClosed() {
-  }
-});
-
-// src/rpc.ts
-var RPCService = Class(Service, {
-  _setUp() {
-    this.notificationReceived = new Snorky.Signal();
-    this._calls = /* @__PURE__ */ new Map();
-    this._nextCallId = 0;
-    this.packetReceived.add(receive, this);
-  },
-  rpcCall(command, params = {}) {
-    const callId = this._nextCallId++;
-    const { callTimeout } = this.snorky.options;
-    return new Snorky.Promise((resolve, reject) => {
-      const call2 = { resolve, reject, outgoing: void 0, timer: void 0 };
-      this._calls.set(callId, call2);
-      try {
-        call2.outgoing = this.sendMessage({ command, params, callId });
-      } catch (error) {
-        this._calls.delete(callId);
-        reject(error);
-        return;
-      }
-      const startTimeout = () => {
-        if (callTimeout > 0 && this._calls.has(callId)) {
-          call2.timer = setTimeout(() => timeOut(this, callId, command), callTimeout * 1e3);
-        }
-      };
-      if (call2.outgoing?.sent ?? true) startTimeout();
-      else call2.outgoing.onSent = startTimeout;
-    });
-  },
-  _connectionClosed(error) {
-    for (const [callId, call2] of this._calls) {
-      if (call2.outgoing?.sent ?? true) close(this, callId)?.reject(error);
-    }
-  },
-  STATIC: {
-    addRPCMethods(names) {
-      for (const name of names) {
-        if (name in this.prototype) {
-          throw new Error(
-            `Method "${name}" already exists in the class. Refusing to overwrite it.`
-          );
-        }
-        Object.defineProperty(this.prototype, name, {
-          value(params) {
-            return this.rpcCall(name, params);
-          },
-          enumerable: true,
-          configurable: true,
-          writable: true
-        });
-      }
-    }
-  }
-});
-function receive(message) {
-  switch (message?.type) {
-    case "response":
-      answered(this, message)?.resolve(message.data);
-      break;
-    case "error":
-      answered(this, message)?.reject(new Error(message.message));
-      break;
-    default:
-      this.notificationReceived.dispatch(message);
-  }
-}
-function answered(service, answer) {
-  const call2 = close(service, answer.callId);
-  if (!call2) {
-    console.error(`Snorky: an answer with unknown callId in service "${service.name}":`, answer);
-  }
-  return call2;
-}
-function close(service, callId) {
-  const call2 = service._calls.get(callId);
-  if (call2) {
-    service._calls.delete(callId);
-    clearTimeout(call2.timer);
-  }
-  return call2;
-}
-function timeOut(service, callId, command) {
-  close(service, callId)?.reject(
-    new ConnectionError(
-      "timeout",
-      `No answer to "${command}" of service "${service.name}" within ${service.snorky.options.callTimeout} s`
-    )
-  );
 }
 
 // src/datasync/collection.ts
@@ -1228,6 +1269,171 @@ function find2(processor, collection, row, delta) {
   return void 0;
 }
 
+// src/service.ts
+var Service = Class({
+  constructor(name, snorky) {
+    if (!name || !snorky) throw new Error("Bad arguments for service constructor");
+    Object.assign(this, { name, snorky, packetReceived: new primitives.Signal() });
+    this._setUp();
+    this.init();
+  },
+  init() {
+  },
+  sendMessage(message) {
+    return this.snorky._send({ service: this.name, message });
+  },
+  _setUp() {
+  },
+  _connectionOpened() {
+  },
+  _connectionClosed() {
+  }
+});
+
+// src/rpc.ts
+var RPCService = Class(Service, {
+  _setUp() {
+    this.notificationReceived = new primitives.Signal();
+    this._calls = /* @__PURE__ */ new Map();
+    this._nextCallId = 0;
+    this.packetReceived.add(receive, this);
+  },
+  rpcCall(command, params = {}) {
+    const callId = this._nextCallId++;
+    const { callTimeout } = this.snorky.options;
+    return new primitives.Promise((resolve, reject) => {
+      const call2 = { resolve, reject, outgoing: void 0, timer: void 0 };
+      this._calls.set(callId, call2);
+      try {
+        call2.outgoing = this.sendMessage({ command, params, callId });
+      } catch (error) {
+        this._calls.delete(callId);
+        reject(error);
+        return;
+      }
+      const startTimeout = () => {
+        if (callTimeout > 0 && this._calls.has(callId)) {
+          call2.timer = new Timer();
+          call2.timer.start(callTimeout * 1e3, () => timeOut(this, callId, command));
+        }
+      };
+      if (call2.outgoing?.sent ?? true) startTimeout();
+      else call2.outgoing.onSent = startTimeout;
+    });
+  },
+  _connectionClosed(error) {
+    for (const [callId, call2] of this._calls) {
+      if (call2.outgoing?.sent ?? true) close(this, callId)?.reject(error);
+    }
+  },
+  STATIC: {
+    addRPCMethods(names) {
+      for (const name of names) {
+        if (name in this.prototype) {
+          throw new Error(
+            `Method "${name}" already exists in the class. Refusing to overwrite it.`
+          );
+        }
+        Object.defineProperty(this.prototype, name, {
+          value(params) {
+            return this.rpcCall(name, params);
+          },
+          enumerable: true,
+          configurable: true,
+          writable: true
+        });
+      }
+    }
+  }
+});
+function receive(message) {
+  switch (message?.type) {
+    case "response":
+      answered(this, message)?.resolve(message.data);
+      break;
+    case "error":
+      answered(this, message)?.reject(new Error(message.message));
+      break;
+    default:
+      this.notificationReceived.dispatch(message);
+  }
+}
+function answered(service, answer) {
+  const call2 = close(service, answer.callId);
+  if (!call2) {
+    console.error(`Snorky: an answer with unknown callId in service "${service.name}":`, answer);
+  }
+  return call2;
+}
+function close(service, callId) {
+  const call2 = service._calls.get(callId);
+  if (call2) {
+    service._calls.delete(callId);
+    call2.timer?.stop();
+  }
+  return call2;
+}
+function timeOut(service, callId, command) {
+  close(service, callId)?.reject(
+    new ConnectionError(
+      "timeout",
+      `No answer to "${command}" of service "${service.name}" within ${service.snorky.options.callTimeout} s`
+    )
+  );
+}
+
+// src/turns.ts
+var Turns = class {
+  constructor() {
+    this.lines = /* @__PURE__ */ new Map();
+  }
+  /**
+   * Call `ask`, at once where its opposite is not under way. `key` says what is wanted.
+   *
+   * Where the connection ends before its turn nothing is asked: what was wanted has failed with
+   * it, and what was not wanted has ended with it.
+   */
+  take(key, wants, ask3) {
+    const line = this.lines.get(key) ?? { wants, underWay: 0, waiting: [] };
+    this.lines.set(key, line);
+    if (line.waiting.length === 0 && line.wants === wants) return this.go(key, line, ask3);
+    return new primitives.Promise((resolve, reject) => {
+      line.waiting.push({ wants, go: ask3, resolve, reject });
+    });
+  }
+  go(key, line, ask3) {
+    line.underWay++;
+    return ask3().then(
+      (value) => {
+        this.done(key, line);
+        return value;
+      },
+      (error) => {
+        this.done(key, line, error);
+        throw error;
+      }
+    );
+  }
+  done(key, line, error) {
+    if (--line.underWay > 0) return;
+    if (isDisconnection(error)) {
+      for (const { wants, resolve, reject } of line.waiting.splice(0)) {
+        if (wants) reject(error);
+        else resolve(null);
+      }
+    }
+    if (line.waiting.length === 0) {
+      this.lines.delete(key);
+      return;
+    }
+    line.wants = line.waiting[0].wants;
+    while (line.waiting[0]?.wants === line.wants) {
+      const { go, resolve, reject } = line.waiting.shift();
+      this.go(key, line, go).then(resolve, reject);
+    }
+  }
+};
+
 // src/datasync/single_item_collection.ts
 var SingleItemCollection = Class(
   Collection,
@@ -1270,22 +1476,39 @@ var SingleItemIterator = Class(Iterator, {
 var DataSync = Class(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.deltaReceived = new Snorky.Signal();
-    this.resyncNeeded = new Snorky.Signal();
+    this.deltaReceived = new primitives.Signal();
+    this.resyncNeeded = new primitives.Signal();
+    this._askedTokens = /* @__PURE__ */ new Set();
     this._acquiredTokens = /* @__PURE__ */ new Set();
+    this._turns = new Turns();
     this._lostTokens = /* @__PURE__ */ new Set();
     this.notificationReceived.add(receive2, this);
   },
   acquireSubscription(params) {
-    return this.rpcCall("acquireSubscription", params).then((value) => {
-      this._acquiredTokens.add(params.token);
-      return value;
-    });
+    const token = params?.token;
+    this._askedTokens.add(token);
+    return this._turns.take(
+      token,
+      true,
+      () => this.rpcCall("acquireSubscription", params).then(
+        (value) => {
+          if (this._askedTokens.delete(token)) this._acquiredTokens.add(token);
+          return value;
+        },
+        (error) => {
+          const wanted = this._askedTokens.delete(token);
+          if (wanted && isDisconnection(error)) this._lostTokens.add(token);
+          throw error;
+        }
+      )
+    );
   },
   cancelSubscription(params) {
-    this._acquiredTokens.delete(params?.token);
-    this._lostTokens.delete(params?.token);
-    return this.rpcCall("cancelSubscription", params);
+    const token = params?.token;
+    this._askedTokens.delete(token);
+    this._acquiredTokens.delete(token);
+    this._lostTokens.delete(token);
+    return this._turns.take(token, false, () => this.rpcCall("cancelSubscription", params));
   },
   _connectionClosed(error) {
     RPCService.prototype._connectionClosed.call(this, error);
@@ -1318,13 +1541,20 @@ function receive2(notification) {
 var Chat = Class(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.messageReceived = new Snorky.Signal();
-    this.presenceReceived = new Snorky.Signal();
-    this.readReceived = new Snorky.Signal();
+    this.messageReceived = new primitives.Signal();
+    this.presenceReceived = new primitives.Signal();
+    this.readReceived = new primitives.Signal();
+    this._turns = new Turns();
     this.notificationReceived.add(receive3, this);
+  },
+  join(params) {
+    return this._turns.take(canonical(params?.channel), true, () => this.rpcCall("join", params));
+  },
+  leave(params) {
+    return this._turns.take(canonical(params?.channel), false, () => this.rpcCall("leave", params));
   }
 });
-Chat.addRPCMethods(["join", "leave", "send", "read"]);
+Chat.addRPCMethods(["send", "read"]);
 function receive3(notification) {
   switch (notification?.type) {
     case "message":
@@ -1375,7 +1605,8 @@ var OwnCursor = Class(Cursor, {
       changes[key] = value;
       texts[key] = text(value);
     }
-    if (Object.keys(changes).length === 0) return new Snorky.Promise((resolve) => resolve(null));
+    if (Object.keys(changes).length === 0)
+      return new primitives.Promise((resolve) => resolve(null));
     Object.assign(this, changes);
     Object.assign(this._sent, texts);
     return answered2(
@@ -1397,9 +1628,9 @@ var privateHandles = 0;
 var Document = Class({
   constructor(service, name) {
     Object.assign(this, { service, name, cursors: [] });
-    this.cursorAdded = new Snorky.Signal();
-    this.cursorUpdated = new Snorky.Signal();
-    this.cursorRemoved = new Snorky.Signal();
+    this.cursorAdded = new primitives.Signal();
+    this.cursorUpdated = new primitives.Signal();
+    this.cursorRemoved = new primitives.Signal();
   },
   createCursor({ position = null, status = null } = {}) {
     const cursor = new OwnCursor(this, privateHandles++, { position, status });
@@ -1457,29 +1688,36 @@ function text(value) {
 var Cursors = Class(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.cursorAdded = new Snorky.Signal();
-    this.cursorUpdated = new Snorky.Signal();
-    this.cursorRemoved = new Snorky.Signal();
+    this.cursorAdded = new primitives.Signal();
+    this.cursorUpdated = new primitives.Signal();
+    this.cursorRemoved = new primitives.Signal();
     this._documents = /* @__PURE__ */ new Map();
     this._joining = /* @__PURE__ */ new Map();
+    this._turns = new Turns();
     this.packetReceived.add(joined, this, 1);
     this.notificationReceived.add(receive4, this);
   },
   join(params) {
-    const callId = this._nextCallId;
-    const document = new Document(this, params?.document);
-    this._joining.set(callId, document);
-    return this.rpcCall("join", params).then(
-      () => document,
-      (error) => {
-        this._joining.delete(callId);
-        throw error;
-      }
-    );
+    return this._turns.take(canonical(params?.document), true, () => {
+      const callId = this._nextCallId;
+      const document = new Document(this, params?.document);
+      this._joining.set(callId, document);
+      return this.rpcCall("join", params).then(
+        () => document,
+        (error) => {
+          this._joining.delete(callId);
+          throw error;
+        }
+      );
+    });
   },
   leave(params) {
-    end(this, canonical(params?.document));
-    return this.rpcCall("leave", params);
+    const key = canonical(params?.document);
+    end(this, key);
+    return this._turns.take(key, false, () => {
+      end(this, key);
+      return this.rpcCall("leave", params);
+    });
   },
   _connectionClosed(error) {
     RPCService.prototype._connectionClosed.call(this, error);
@@ -1548,10 +1786,10 @@ var Events = Class(RPCService, {
   requestTimeout: 20,
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.updateReceived = new Snorky.Signal();
-    this.reconnected = new Snorky.Signal();
-    this.refused = new Snorky.Signal();
-    this.unavailable = new Snorky.Signal();
+    this.updateReceived = new primitives.Signal();
+    this.reconnected = new primitives.Signal();
+    this.refused = new primitives.Signal();
+    this.unavailable = new primitives.Signal();
     this.headers = { ...this.headers };
     this._paths = /* @__PURE__ */ new Map();
     this._leaving = /* @__PURE__ */ new Map();
@@ -1561,7 +1799,7 @@ var Events = Class(RPCService, {
     this.notificationReceived.add(receive5, this);
   },
   connect(path, callback) {
-    return new Snorky.Promise((resolve, reject) => {
+    return new primitives.Promise((resolve, reject) => {
       if (typeof path !== "string" || typeof callback !== "function") {
         throw new TypeError("Expected a path and a function");
       }
@@ -1577,7 +1815,7 @@ var Events = Class(RPCService, {
     });
   },
   disconnect(path, callback) {
-    return new Snorky.Promise((resolve, reject) => {
+    return new primitives.Promise((resolve, reject) => {
       const connection = this._paths.get(path);
       if (connection) {
         const { callbacks } = connection;
@@ -1781,16 +2019,22 @@ function csrf(service) {
 var Messaging = Class(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.messageReceived = new Snorky.Signal();
+    this.messageReceived = new primitives.Signal();
+    this._turns = new Turns();
     this.notificationReceived.add(receive6, this);
+  },
+  registerParticipant(params) {
+    return this._turns.take(params?.name, true, () => this.rpcCall("registerParticipant", params));
+  },
+  unregisterParticipant(params) {
+    return this._turns.take(
+      params?.name,
+      false,
+      () => this.rpcCall("unregisterParticipant", params)
+    );
   }
 });
-Messaging.addRPCMethods([
-  "registerParticipant",
-  "unregisterParticipant",
-  "listParticipants",
-  "send"
-]);
+Messaging.addRPCMethods(["listParticipants", "send"]);
 function receive6(notification) {
   if (notification?.type !== "message") return;
   this.messageReceived.dispatch(notification);
@@ -1801,8 +2045,9 @@ function receive6(notification) {
 var PubSub = Class(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.messagePublished = new Snorky.Signal();
+    this.messagePublished = new primitives.Signal();
     this._subscriptions = /* @__PURE__ */ new Map();
+    this._turns = new Turns();
     this.notificationReceived.add(receive7, this);
   },
   subscribe(params) {
@@ -1820,13 +2065,13 @@ var PubSub = Class(RPCService, {
   _connectionClosed(error) {
     RPCService.prototype._connectionClosed.call(this, error);
     for (const subscription of this._subscriptions.values()) {
-      subscription.lost = true;
+      if (subscription.state !== "asked") subscription.state = "lost";
       subscription.restoring = null;
     }
   },
   _connectionOpened() {
     for (const [key, subscription] of this._subscriptions) {
-      if (subscription.lost) restore(this, key, subscription);
+      if (subscription.state === "lost") restore(this, key, subscription);
     }
   }
 });
@@ -1844,33 +2089,47 @@ function subscribe(service, command, params) {
     known.restoring = null;
     return answer;
   }
-  if (known?.lost) service._subscriptions.delete(key);
-  return service.rpcCall(command, params).then((value) => {
-    service._subscriptions.set(key, { params: { ...params }, lost: false, restoring: null });
-    return value;
-  });
+  const isThere = known?.state === "there" || known?.state === "asked";
+  const own2 = { params: { ...params }, state: "asked", restoring: null };
+  const subscription = isThere ? known : own2;
+  service._subscriptions.set(key, subscription);
+  const call2 = () => service.rpcCall(command, params);
+  return service._turns.take(key, true, call2).then(
+    (value) => {
+      subscription.state = "there";
+      return value;
+    },
+    (error) => {
+      if (subscription.state === "asked") notMade(service, key, subscription, error);
+      throw error;
+    }
+  );
 }
 function unsubscribe(service, command, params) {
   const key = canonical(params?.channel);
   const known = service._subscriptions.get(key);
   service._subscriptions.delete(key);
-  if (known?.lost) return new Snorky.Promise((resolve) => resolve(null));
-  return service.rpcCall(command, params).then((value) => {
-    service._subscriptions.delete(key);
-    return value;
-  });
+  if (known?.state === "lost") return new primitives.Promise((resolve) => resolve(null));
+  return service._turns.take(key, false, () => service.rpcCall(command, params));
+}
+function notMade(service, key, subscription, error) {
+  if (isDisconnection(error)) subscription.state = "lost";
+  else if (error instanceof ConnectionError) subscription.state = "unknown";
+  else if (service._subscriptions.get(key) === subscription) service._subscriptions.delete(key);
 }
 function restore(service, key, subscription) {
-  subscription.lost = false;
-  const answer = service.rpcCall("subscribe", subscription.params);
+  subscription.state = "asked";
+  const call2 = () => service.rpcCall("subscribe", subscription.params);
+  const answer = service._turns.take(key, true, call2);
   subscription.restoring = answer;
   answer.then(
     () => {
+      subscription.state = "there";
     },
     (error) => {
       if (subscription.restoring === answer) subscription.restoring = null;
-      if (error.reason === "disconnected") return;
-      if (!(error instanceof ConnectionError)) service._subscriptions.delete(key);
+      notMade(service, key, subscription, error);
+      if (subscription.state === "lost") return;
       console.error(
         `Snorky: could not subscribe again to channel ${key} of service "${service.name}":`,
         error
@@ -1878,20 +2137,6 @@ function restore(service, key, subscription) {
     }
   );
 }
-
-// src/classic.ts
-var parts = {
-  Chat,
-  ConnectionError,
-  Cursors,
-  DataSync,
-  Events,
-  Messaging,
-  PubSub,
-  RPCService,
-  Service
-};
-Object.assign(Snorky, parts);
 export {
   ArrayCollection,
   ArrayIterator,

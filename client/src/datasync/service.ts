@@ -4,9 +4,11 @@
  */
 
 import { Class } from "../class.js";
-import { Snorky } from "../connection.js";
 import { RPCService, type RPCServiceClass } from "../rpc.js";
+import { isDisconnection } from "../errors.js";
+import { primitives } from "../primitives.js";
 import type { Signal } from "../signal.js";
+import { Turns } from "../turns.js";
 import { ArrayCollection, ArrayIterator } from "./array_collection.js";
 import { Collection, Iterator } from "./collection.js";
 import { CollectionDeltaProcessor, type Delta } from "./delta_processor.js";
@@ -31,8 +33,12 @@ export interface DataSync extends RPCService {
   resyncNeeded: Signal<[resync: Resync]>;
   acquireSubscription(params: TokenParams): Promise<null>;
   cancelSubscription(params: TokenParams): Promise<null>;
+  /** @internal Asked for, not answered and not cancelled yet. */
+  _askedTokens: Set<string>;
   /** @internal */
   _acquiredTokens: Set<string>;
+  /** @internal */
+  _turns: Turns;
   /** @internal */
   _lostTokens: Set<string>;
 }
@@ -50,24 +56,40 @@ export interface DataSyncClass extends RPCServiceClass<DataSync> {
 export const DataSync = Class<DataSyncClass>(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.deltaReceived = new Snorky.Signal();
-    this.resyncNeeded = new Snorky.Signal();
+    this.deltaReceived = new primitives.Signal();
+    this.resyncNeeded = new primitives.Signal();
+    this._askedTokens = new Set();
     this._acquiredTokens = new Set();
+    this._turns = new Turns();
     this._lostTokens = new Set();
     this.notificationReceived.add(receive, this);
   },
 
   acquireSubscription(params) {
-    return this.rpcCall<null>("acquireSubscription", params).then((value) => {
-      this._acquiredTokens.add(params.token);
-      return value;
-    });
+    const token = params?.token;
+    this._askedTokens.add(token);
+    return this._turns.take(token, true, () =>
+      this.rpcCall<null>("acquireSubscription", params).then(
+        (value) => {
+          if (this._askedTokens.delete(token)) this._acquiredTokens.add(token);
+          return value;
+        },
+        (error) => {
+          const wanted = this._askedTokens.delete(token);
+          // The server may have given it to the connection that has ended.
+          if (wanted && isDisconnection(error)) this._lostTokens.add(token);
+          throw error;
+        },
+      ),
+    );
   },
 
   cancelSubscription(params) {
-    this._acquiredTokens.delete(params?.token);
-    this._lostTokens.delete(params?.token);
-    return this.rpcCall("cancelSubscription", params);
+    const token = params?.token;
+    this._askedTokens.delete(token);
+    this._acquiredTokens.delete(token);
+    this._lostTokens.delete(token);
+    return this._turns.take(token, false, () => this.rpcCall("cancelSubscription", params));
   },
 
   _connectionClosed(error) {

@@ -4,10 +4,16 @@
  */
 
 import { Class } from "../class.js";
-import { Snorky } from "../connection.js";
 import { RPCService, type RPCServiceClass } from "../rpc.js";
+import { canonical } from "../json.js";
+import { primitives } from "../primitives.js";
 import type { Signal } from "../signal.js";
-import type { ChannelParams } from "./pubsub.js";
+import { Turns } from "../turns.js";
+
+/** A channel is any JSON value, usually a string. */
+export interface ChatParams {
+  channel: unknown;
+}
 
 export interface ChatMessage {
   type: "message";
@@ -40,24 +46,34 @@ export interface Chat extends RPCService {
   presenceReceived: Signal<[presence: ChatPresence]>;
   readReceived: Signal<[read: ChatRead]>;
   /** Resolved with the identities that are there, one's own included. */
-  join(params: ChannelParams): Promise<{ members: any[] }>;
-  leave(params: ChannelParams): Promise<null>;
-  send(params: ChannelParams & { body: unknown }): Promise<null>;
+  join(params: ChatParams): Promise<{ members: any[] }>;
+  leave(params: ChatParams): Promise<null>;
+  send(params: ChatParams & { body: unknown }): Promise<null>;
   /** Tell the other windows of the same identity that it has read the channel. */
-  read(params: ChannelParams): Promise<null>;
+  read(params: ChatParams): Promise<null>;
+  /** @internal By channel. */
+  _turns: Turns;
 }
 
 export const Chat = Class<RPCServiceClass<Chat>>(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.messageReceived = new Snorky.Signal();
-    this.presenceReceived = new Snorky.Signal();
-    this.readReceived = new Snorky.Signal();
+    this.messageReceived = new primitives.Signal();
+    this.presenceReceived = new primitives.Signal();
+    this.readReceived = new primitives.Signal();
+    this._turns = new Turns();
     this.notificationReceived.add(receive, this);
+  },
+
+  join(params) {
+    return this._turns.take(canonical(params?.channel), true, () => this.rpcCall("join", params));
+  },
+  leave(params) {
+    return this._turns.take(canonical(params?.channel), false, () => this.rpcCall("leave", params));
   },
 });
 
-Chat.addRPCMethods(["join", "leave", "send", "read"]);
+Chat.addRPCMethods(["send", "read"]);
 
 function receive(this: Chat, notification: any): void {
   switch (notification?.type) {

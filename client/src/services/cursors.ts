@@ -4,28 +4,26 @@
  */
 
 import { Class } from "../class.js";
-import { Snorky } from "../connection.js";
 import { canonical } from "../json.js";
 import { RPCService, type RPCServiceClass } from "../rpc.js";
-import type { Signal } from "../signal.js";
-import { Cursor, discard, Document, ForeignCursor, OwnCursor } from "./cursors_document.js";
+import { primitives } from "../primitives.js";
+import { Turns } from "../turns.js";
+import {
+  Cursor,
+  discard,
+  Document,
+  type DocumentService,
+  ForeignCursor,
+  OwnCursor,
+} from "./cursors_document.js";
 
-/** A document is any JSON value, usually a string. */
-export interface DocumentParams {
-  document: unknown;
-}
-
-export interface Cursors extends RPCService {
-  /** Dispatched with somebody else's cursor, in any document; documents have the same signals. */
-  cursorAdded: Signal<[cursor: ForeignCursor]>;
-  cursorUpdated: Signal<[cursor: ForeignCursor]>;
-  cursorRemoved: Signal<[cursor: ForeignCursor]>;
-  join(params: DocumentParams): Promise<Document>;
-  leave(params: DocumentParams): Promise<null>;
+export interface Cursors extends DocumentService {
   /** @internal Those one is in, by name. */
   _documents: Map<string | undefined, Document>;
   /** @internal Those one is about to be in, by the callId of `join`. */
   _joining: Map<unknown, Document>;
+  /** @internal By document. */
+  _turns: Turns;
 }
 
 export interface CursorsClass extends RPCServiceClass<Cursors> {
@@ -38,11 +36,12 @@ export interface CursorsClass extends RPCServiceClass<Cursors> {
 export const Cursors = Class<CursorsClass>(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.cursorAdded = new Snorky.Signal();
-    this.cursorUpdated = new Snorky.Signal();
-    this.cursorRemoved = new Snorky.Signal();
+    this.cursorAdded = new primitives.Signal();
+    this.cursorUpdated = new primitives.Signal();
+    this.cursorRemoved = new primitives.Signal();
     this._documents = new Map();
     this._joining = new Map();
+    this._turns = new Turns();
     // Before the promise of `join` is resolved: it may call those who wait for it at once, or only
     // when notifications have come.
     this.packetReceived.add(joined, this, 1);
@@ -50,21 +49,27 @@ export const Cursors = Class<CursorsClass>(RPCService, {
   },
 
   join(params) {
-    const callId = this._nextCallId;
-    const document = new Document(this, params?.document);
-    this._joining.set(callId, document);
-    return this.rpcCall("join", params).then(
-      () => document,
-      (error) => {
-        this._joining.delete(callId);
-        throw error;
-      },
-    );
+    return this._turns.take(canonical(params?.document), true, () => {
+      const callId = this._nextCallId;
+      const document = new Document(this, params?.document);
+      this._joining.set(callId, document);
+      return this.rpcCall("join", params).then(
+        () => document,
+        (error) => {
+          this._joining.delete(callId);
+          throw error;
+        },
+      );
+    });
   },
 
   leave(params) {
-    end(this, canonical(params?.document));
-    return this.rpcCall("leave", params);
+    const key = canonical(params?.document);
+    end(this, key);
+    return this._turns.take(key, false, () => {
+      end(this, key); // it may have been joined since
+      return this.rpcCall<null>("leave", params);
+    });
   },
 
   _connectionClosed(error) {

@@ -1,10 +1,25 @@
 /** A document as one of its clients sees it: its own cursors, and everybody else's. */
 
 import { Class, type ES5Class } from "../class.js";
-import { Snorky } from "../connection.js";
 import { canonical } from "../json.js";
+import { primitives } from "../primitives.js";
+import type { RPCService } from "../rpc.js";
 import type { Signal } from "../signal.js";
-import type { Cursors } from "./cursors.js";
+
+/** A document is any JSON value, usually a string. */
+export interface DocumentParams {
+  document: unknown;
+}
+
+/** The service that a document is part of. */
+export interface DocumentService extends RPCService {
+  /** Dispatched with somebody else's cursor, in any document; documents have the same signals. */
+  cursorAdded: Signal<[cursor: ForeignCursor]>;
+  cursorUpdated: Signal<[cursor: ForeignCursor]>;
+  cursorRemoved: Signal<[cursor: ForeignCursor]>;
+  join(params: DocumentParams): Promise<Document>;
+  leave(params: DocumentParams): Promise<null>;
+}
 
 /** Both are any JSON value. */
 export interface CursorPlace {
@@ -47,7 +62,7 @@ export interface OwnCursor extends Cursor {
 type Texts = Record<keyof CursorPlace, string>;
 
 export interface Document {
-  service: Cursors;
+  service: DocumentService;
   name: any;
   /** All that are in it, one's own included. Always the same array. */
   cursors: (ForeignCursor | OwnCursor)[];
@@ -99,7 +114,8 @@ export const OwnCursor = Class<ES5Class<OwnCursor, [Document, number, CursorPlac
       changes[key] = value;
       texts[key] = text(value);
     }
-    if (Object.keys(changes).length === 0) return new Snorky.Promise((resolve) => resolve(null));
+    if (Object.keys(changes).length === 0)
+      return new primitives.Promise((resolve) => resolve(null));
     Object.assign(this, changes);
     Object.assign(this._sent, texts);
     return answered(
@@ -122,12 +138,12 @@ export const OwnCursor = Class<ES5Class<OwnCursor, [Document, number, CursorPlac
 
 let privateHandles = 0;
 
-export const Document = Class<ES5Class<Document, [Cursors, unknown]>>({
+export const Document = Class<ES5Class<Document, [DocumentService, unknown]>>({
   constructor(service, name) {
     Object.assign(this, { service, name, cursors: [] });
-    this.cursorAdded = new Snorky.Signal();
-    this.cursorUpdated = new Snorky.Signal();
-    this.cursorRemoved = new Snorky.Signal();
+    this.cursorAdded = new primitives.Signal();
+    this.cursorUpdated = new primitives.Signal();
+    this.cursorRemoved = new primitives.Signal();
   },
 
   createCursor({ position = null, status = null } = {}) {

@@ -5,8 +5,8 @@
 
 import { reconnectDelay } from "../backoff.js";
 import { Class } from "../class.js";
-import { Snorky } from "../connection.js";
 import { RPCService, type RPCServiceClass } from "../rpc.js";
+import { primitives } from "../primitives.js";
 import type { Signal } from "../signal.js";
 
 /** Called with the message, and the path it came to: of interest where `/jobs/*` was asked for. */
@@ -105,10 +105,10 @@ export const Events = Class<RPCServiceClass<Events>>(RPCService, {
 
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.updateReceived = new Snorky.Signal();
-    this.reconnected = new Snorky.Signal();
-    this.refused = new Snorky.Signal();
-    this.unavailable = new Snorky.Signal();
+    this.updateReceived = new primitives.Signal();
+    this.reconnected = new primitives.Signal();
+    this.refused = new primitives.Signal();
+    this.unavailable = new primitives.Signal();
     this.headers = { ...this.headers };
     this._paths = new Map();
     this._leaving = new Map();
@@ -119,7 +119,7 @@ export const Events = Class<RPCServiceClass<Events>>(RPCService, {
   },
 
   connect(path, callback) {
-    return new Snorky.Promise<null>((resolve, reject) => {
+    return new primitives.Promise<null>((resolve, reject) => {
       if (typeof path !== "string" || typeof callback !== "function") {
         throw new TypeError("Expected a path and a function");
       }
@@ -136,7 +136,7 @@ export const Events = Class<RPCServiceClass<Events>>(RPCService, {
   },
 
   disconnect(path, callback) {
-    return new Snorky.Promise<null>((resolve, reject) => {
+    return new primitives.Promise<null>((resolve, reject) => {
       const connection = this._paths.get(path);
       if (connection) {
         const { callbacks } = connection;

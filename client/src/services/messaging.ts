@@ -4,9 +4,10 @@
  */
 
 import { Class } from "../class.js";
-import { Snorky } from "../connection.js";
 import { RPCService, type RPCServiceClass } from "../rpc.js";
+import { primitives } from "../primitives.js";
 import type { Signal } from "../signal.js";
+import { Turns } from "../turns.js";
 
 export interface ParticipantMessage {
   type: "message";
@@ -26,22 +27,29 @@ export interface Messaging extends RPCService {
   listParticipants(): Promise<string[]>;
   /** `sender` is a name of this page's own. */
   send(params: { sender: string; dest: string; body: unknown }): Promise<null>;
+  /** @internal By name. */
+  _turns: Turns;
 }
 
 export const Messaging = Class<RPCServiceClass<Messaging>>(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.messageReceived = new Snorky.Signal();
+    this.messageReceived = new primitives.Signal();
+    this._turns = new Turns();
     this.notificationReceived.add(receive, this);
+  },
+
+  registerParticipant(params) {
+    return this._turns.take(params?.name, true, () => this.rpcCall("registerParticipant", params));
+  },
+  unregisterParticipant(params) {
+    return this._turns.take(params?.name, false, () =>
+      this.rpcCall("unregisterParticipant", params),
+    );
   },
 });
 
-Messaging.addRPCMethods([
-  "registerParticipant",
-  "unregisterParticipant",
-  "listParticipants",
-  "send",
-]);
+Messaging.addRPCMethods(["listParticipants", "send"]);
 
 function receive(this: Messaging, notification: any): void {
   if (notification?.type !== "message") return;

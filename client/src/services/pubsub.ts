@@ -3,11 +3,12 @@
  */
 
 import { Class } from "../class.js";
-import { Snorky } from "../connection.js";
-import { ConnectionError } from "../errors.js";
+import { ConnectionError, isDisconnection } from "../errors.js";
 import { canonical } from "../json.js";
 import { RPCService, type RPCServiceClass } from "../rpc.js";
+import { primitives } from "../primitives.js";
 import type { Signal } from "../signal.js";
+import { Turns } from "../turns.js";
 
 /** A channel is any JSON value, usually a string. */
 export interface ChannelParams {
@@ -25,21 +26,29 @@ export interface PubSub extends RPCService {
   /** Called beside `messagePublished`. */
   onMessagePublished?: ((message: PublishedMessage) => void) | null;
   publish(params: ChannelParams & { message: unknown }): Promise<null>;
-  /** Lasts until `unsubscribe`, also over reconnections. */
+  /**
+   * Lasts until `unsubscribe`, also over reconnections. Also where the connection ended before
+   * the answer: then this is rejected, but the next connection makes the subscription.
+   */
   subscribe(params: ChannelParams): Promise<null>;
   unsubscribe(params: ChannelParams): Promise<null>;
   /** The same as `subscribe`. */
   join(params: ChannelParams): Promise<null>;
   /** The same as `unsubscribe`. */
   leave(params: ChannelParams): Promise<null>;
-  /** @internal By channel. */
+  /** @internal Those that the page wants, by channel. */
   _subscriptions: Map<string | undefined, Subscription>;
+  /** @internal By channel. */
+  _turns: Turns;
 }
 
 interface Subscription {
   params: ChannelParams;
-  /** It ended with the connection and has not been made again yet. */
-  lost: boolean;
+  /**
+   * `asked`: the page's own call is under way. `there`: the server has said yes. `lost`: it ended
+   * with the connection and has not been made again yet. `unknown`: there was no answer.
+   */
+  state: "asked" | "there" | "lost" | "unknown";
   /** The answer to making it again, until the page asks for the same and gets it. */
   restoring: Promise<null> | null;
 }
@@ -47,8 +56,9 @@ interface Subscription {
 export const PubSub = Class<RPCServiceClass<PubSub>>(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
-    this.messagePublished = new Snorky.Signal();
+    this.messagePublished = new primitives.Signal();
     this._subscriptions = new Map();
+    this._turns = new Turns();
     this.notificationReceived.add(receive, this);
   },
 
@@ -68,14 +78,15 @@ export const PubSub = Class<RPCServiceClass<PubSub>>(RPCService, {
   _connectionClosed(error) {
     RPCService.prototype._connectionClosed.call(this, error);
     for (const subscription of this._subscriptions.values()) {
-      subscription.lost = true;
+      // What was asked is rejected, or waits in the queue for the next connection.
+      if (subscription.state !== "asked") subscription.state = "lost";
       subscription.restoring = null;
     }
   },
 
   _connectionOpened() {
     for (const [key, subscription] of this._subscriptions) {
-      if (subscription.lost) restore(this, key, subscription);
+      if (subscription.state === "lost") restore(this, key, subscription);
     }
   },
 });
@@ -97,37 +108,58 @@ function subscribe(service: PubSub, command: string, params?: ChannelParams): Pr
     known.restoring = null;
     return answer;
   }
-  // The page is quicker than we: its own call decides.
-  if (known?.lost) service._subscriptions.delete(key);
-  // One promise: a refusal that the page does not handle is reported by the browser.
-  return service.rpcCall<null>(command, params).then((value) => {
-    service._subscriptions.set(key, { params: { ...params! }, lost: false, restoring: null });
-    return value;
-  });
+  // Where it was lost the page is quicker than we: its own call decides.
+  const isThere = known?.state === "there" || known?.state === "asked";
+  const own: Subscription = { params: { ...params! }, state: "asked", restoring: null };
+  const subscription = isThere ? known : own;
+  service._subscriptions.set(key, subscription);
+  const call = () => service.rpcCall<null>(command, params);
+  return service._turns.take(key, true, call).then(
+    (value) => {
+      subscription.state = "there";
+      return value;
+    },
+    (error) => {
+      if (subscription.state === "asked") notMade(service, key, subscription, error);
+      throw error;
+    },
+  );
 }
 
 function unsubscribe(service: PubSub, command: string, params?: ChannelParams): Promise<null> {
   const key = canonical(params?.channel);
   const known = service._subscriptions.get(key);
   service._subscriptions.delete(key);
-  if (known?.lost) return new Snorky.Promise((resolve) => resolve(null));
-  return service.rpcCall<null>(command, params).then((value) => {
-    service._subscriptions.delete(key);
-    return value;
-  });
+  if (known?.state === "lost") return new primitives.Promise((resolve) => resolve(null));
+  return service._turns.take(key, false, () => service.rpcCall<null>(command, params));
+}
+
+/** What the page wants holds, until it unsubscribes or the server refuses. */
+function notMade(
+  service: PubSub,
+  key: string | undefined,
+  subscription: Subscription,
+  error: Error,
+): void {
+  if (isDisconnection(error)) subscription.state = "lost";
+  else if (error instanceof ConnectionError) subscription.state = "unknown";
+  else if (service._subscriptions.get(key) === subscription) service._subscriptions.delete(key);
 }
 
 function restore(service: PubSub, key: string | undefined, subscription: Subscription): void {
-  subscription.lost = false;
-  const answer = service.rpcCall<null>("subscribe", subscription.params);
+  subscription.state = "asked";
+  const call = () => service.rpcCall<null>("subscribe", subscription.params);
+  const answer = service._turns.take(key, true, call);
   subscription.restoring = answer;
   answer.then(
-    () => {},
+    () => {
+      subscription.state = "there";
+    },
     (error) => {
       // The page's own subscribe is a new call from now on.
       if (subscription.restoring === answer) subscription.restoring = null;
-      if (error.reason === "disconnected") return; // the next connection tries again
-      if (!(error instanceof ConnectionError)) service._subscriptions.delete(key);
+      notMade(service, key, subscription, error);
+      if (subscription.state === "lost") return; // the next connection tries again
       console.error(
         `Snorky: could not subscribe again to channel ${key} of service "${service.name}":`,
         error,
