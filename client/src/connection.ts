@@ -200,7 +200,7 @@ export class Snorky<S extends ServiceClasses = any> {
 
   private beginAttempt(failure: string, seconds: number): void {
     this.isConnecting = true;
-    this.stopWakes ??= onWake(() => this.wake());
+    this.stopWakes ??= onWake((isRestored) => this.wake(isRestored));
     clearTimeout(this.connectTimer);
     if (seconds === 0) return;
     this.connectTimer = setTimeout(
@@ -413,7 +413,8 @@ export class Snorky<S extends ServiceClasses = any> {
     this.nextAttempt = null;
   }
 
-  private wake(): void {
+  private wake(isRestored: boolean): void {
+    if (isRestored && this.socket) this.dropped(1006, "the page was in the back/forward cache");
     if (this.nextAttempt !== null) this.connect();
     else this.heartbeat?.probe();
   }
