@@ -239,7 +239,7 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
 
   private beginAttempt(failure: string, seconds: number): void {
     this.isConnecting = true;
-    this.stopWakes ??= onWake(() => this.wake());
+    this.stopWakes ??= onWake((isRestored) => this.wake(isRestored));
     this.connectTimer.stop();
     if (seconds === 0) return;
     this.connectTimer.start(seconds * 1000, () =>
@@ -496,7 +496,8 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
     this.nextAttempt = null;
   }
 
-  private wake(): void {
+  private wake(isRestored: boolean): void {
+    if (isRestored && this.socket) this.dropped(1006, "the page was in the back/forward cache");
     if (this.nextAttempt !== null) this.attemptAgain();
     else this.heartbeat?.probe();
   }

@@ -14,6 +14,15 @@ export {
   type Delta,
   type DeltaProcessorOptions,
 } from "./datasync/delta_processor.js";
+export {
+  type LiveKey,
+  type LiveList,
+  type LiveOptions,
+  type LiveOrder,
+  type LiveRequest,
+  type LiveStatus,
+  ResponseError,
+} from "./datasync/live/options.js";
 export { DataSync, type Resync, type TokenParams } from "./datasync/service.js";
 export { SingleItemCollection, SingleItemIterator } from "./datasync/single_item_collection.js";
 export { ConnectionError, type ConnectionErrorReason } from "./errors.js";

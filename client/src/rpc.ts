@@ -15,6 +15,16 @@ export interface RPCService extends Service {
   notificationReceived: Signal<[notification: any]>;
   /** Run a command. Rejected with an Error that carries the server's text. */
   rpcCall<T = any>(command: string, params?: object): Promise<T>;
+  /**
+   * @internal What `rpcCall` does, for those who must have the answer before what follows it: they
+   * are told within the dispatch of the message.
+   */
+  _call(
+    command: string,
+    params: object,
+    resolve: (data: any) => void,
+    reject: (error: Error) => void,
+  ): void;
   /** @internal */
   _calls: Map<unknown, OpenCall>;
   /** @internal */
@@ -42,29 +52,33 @@ export const RPCService = Class<RPCServiceClass>(Service, {
   },
 
   rpcCall(command, params = {}) {
+    return new primitives.Promise((resolve, reject) =>
+      this._call(command, params, resolve, reject),
+    );
+  },
+
+  _call(command, params, resolve, reject) {
     const callId = this._nextCallId++;
     const { callTimeout } = this.snorky.options;
-    return new primitives.Promise((resolve, reject) => {
-      const call: OpenCall = { resolve, reject, outgoing: undefined, timer: undefined };
-      // First, as a socket may answer while it is sending.
-      this._calls.set(callId, call);
-      try {
-        call.outgoing = this.sendMessage({ command, params, callId });
-      } catch (error) {
-        this._calls.delete(callId);
-        reject(error);
-        return;
+    const call: OpenCall = { resolve, reject, outgoing: undefined, timer: undefined };
+    // First, as a socket may answer while it is sending.
+    this._calls.set(callId, call);
+    try {
+      call.outgoing = this.sendMessage({ command, params, callId });
+    } catch (error) {
+      this._calls.delete(callId);
+      reject(error as Error);
+      return;
+    }
+    const startTimeout = () => {
+      if (callTimeout > 0 && this._calls.has(callId)) {
+        call.timer = new Timer();
+        call.timer.start(callTimeout * 1000, () => timeOut(this, callId, command));
       }
-      const startTimeout = () => {
-        if (callTimeout > 0 && this._calls.has(callId)) {
-          call.timer = new Timer();
-          call.timer.start(callTimeout * 1000, () => timeOut(this, callId, command));
-        }
-      };
-      // In the queue it waits for as long as there is no connection.
-      if (call.outgoing?.sent ?? true) startTimeout();
-      else call.outgoing!.onSent = startTimeout;
-    });
+    };
+    // In the queue it waits for as long as there is no connection.
+    if (call.outgoing?.sent ?? true) startTimeout();
+    else call.outgoing!.onSent = startTimeout;
   },
 
   _connectionClosed(error) {

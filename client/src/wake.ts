@@ -1,17 +1,20 @@
 /**
- * Calls `wake` when the page becomes visible or the network returns. Returns what ends that.
+ * Calls `wake` when the page becomes visible, is thawed, or the network returns; with true where it
+ * comes back from the back/forward cache: browsers close the connections of pages that they keep
+ * there, and do not always say so. Returns what ends that.
  *
- * Outside a page (workers, Node.js) there may be neither event: then it is never called.
+ * Outside a page (workers, Node.js) there may be no such event: then it is never called.
  */
-export function onWake(wake: () => void): () => void {
+export function onWake(wake: (isRestored: boolean) => void): () => void {
   const { document } = globalThis;
-  const wakeIfVisible = () => {
-    if (document.visibilityState === "visible") wake();
-  };
-  globalThis.addEventListener?.("online", wake);
-  document?.addEventListener("visibilitychange", wakeIfVisible);
+  const events: [EventTarget | undefined, string, (event: Event) => void][] = [
+    [globalThis, "online", () => wake(false)],
+    [globalThis, "pageshow", (event) => (event as PageTransitionEvent).persisted && wake(true)],
+    [document, "visibilitychange", () => document.visibilityState === "visible" && wake(false)],
+    [document, "resume", () => wake(false)],
+  ];
+  for (const [target, name, listener] of events) target?.addEventListener?.(name, listener);
   return () => {
-    globalThis.removeEventListener?.("online", wake);
-    document?.removeEventListener("visibilitychange", wakeIfVisible);
+    for (const [target, name, listener] of events) target?.removeEventListener?.(name, listener);
   };
 }

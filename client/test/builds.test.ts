@@ -231,6 +231,7 @@ test("snorky.mjs exports the same by name", async () => {
     "OwnCursor",
     "PubSub",
     "RPCService",
+    "ResponseError",
     "Service",
     "Signal",
     "SingleItemCollection",

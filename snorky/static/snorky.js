@@ -697,14 +697,15 @@
   // src/wake.ts
   function onWake(wake) {
     const { document } = globalThis;
-    const wakeIfVisible = () => {
-      if (document.visibilityState === "visible") wake();
-    };
-    globalThis.addEventListener?.("online", wake);
-    document?.addEventListener("visibilitychange", wakeIfVisible);
+    const events = [
+      [globalThis, "online", () => wake(false)],
+      [globalThis, "pageshow", (event) => event.persisted && wake(true)],
+      [document, "visibilitychange", () => document.visibilityState === "visible" && wake(false)],
+      [document, "resume", () => wake(false)]
+    ];
+    for (const [target, name, listener] of events) target?.addEventListener?.(name, listener);
     return () => {
-      globalThis.removeEventListener?.("online", wake);
-      document?.removeEventListener("visibilitychange", wakeIfVisible);
+      for (const [target, name, listener] of events) target?.removeEventListener?.(name, listener);
     };
   }
 
@@ -865,7 +866,7 @@
     }
     beginAttempt(failure, seconds) {
       this.isConnecting = true;
-      this.stopWakes ?? (this.stopWakes = onWake(() => this.wake()));
+      this.stopWakes ?? (this.stopWakes = onWake((isRestored) => this.wake(isRestored)));
       this.connectTimer.stop();
       if (seconds === 0) return;
       this.connectTimer.start(
@@ -1096,7 +1097,8 @@
       this.reconnectTimer.stop();
       this.nextAttempt = null;
     }
-    wake() {
+    wake(isRestored) {
+      if (isRestored && this.socket) this.dropped(1006, "the page was in the back/forward cache");
       if (this.nextAttempt !== null) this.attemptAgain();
       else this.heartbeat?.probe();
     }
@@ -1154,27 +1156,30 @@
       this.packetReceived.add(receive, this);
     },
     rpcCall(command, params = {}) {
+      return new primitives.Promise(
+        (resolve, reject) => this._call(command, params, resolve, reject)
+      );
+    },
+    _call(command, params, resolve, reject) {
       const callId = this._nextCallId++;
       const { callTimeout } = this.snorky.options;
-      return new primitives.Promise((resolve, reject) => {
-        const call2 = { resolve, reject, outgoing: void 0, timer: void 0 };
-        this._calls.set(callId, call2);
-        try {
-          call2.outgoing = this.sendMessage({ command, params, callId });
-        } catch (error) {
-          this._calls.delete(callId);
-          reject(error);
-          return;
+      const call2 = { resolve, reject, outgoing: void 0, timer: void 0 };
+      this._calls.set(callId, call2);
+      try {
+        call2.outgoing = this.sendMessage({ command, params, callId });
+      } catch (error) {
+        this._calls.delete(callId);
+        reject(error);
+        return;
+      }
+      const startTimeout = () => {
+        if (callTimeout > 0 && this._calls.has(callId)) {
+          call2.timer = new Timer();
+          call2.timer.start(callTimeout * 1e3, () => timeOut(this, callId, command));
         }
-        const startTimeout = () => {
-          if (callTimeout > 0 && this._calls.has(callId)) {
-            call2.timer = new Timer();
-            call2.timer.start(callTimeout * 1e3, () => timeOut(this, callId, command));
-          }
-        };
-        if (call2.outgoing?.sent ?? true) startTimeout();
-        else call2.outgoing.onSent = startTimeout;
-      });
+      };
+      if (call2.outgoing?.sent ?? true) startTimeout();
+      else call2.outgoing.onSent = startTimeout;
     },
     _connectionClosed(error) {
       for (const [callId, call2] of this._calls) {
@@ -1248,17 +1253,17 @@
      * Where the connection ends before its turn nothing is asked: what was wanted has failed with
      * it, and what was not wanted has ended with it.
      */
-    take(key, wants, ask3) {
+    take(key, wants, ask4) {
       const line = this.lines.get(key) ?? { wants, underWay: 0, waiting: [] };
       this.lines.set(key, line);
-      if (line.waiting.length === 0 && line.wants === wants) return this.go(key, line, ask3);
+      if (line.waiting.length === 0 && line.wants === wants) return this.go(key, line, ask4);
       return new primitives.Promise((resolve, reject) => {
-        line.waiting.push({ wants, go: ask3, resolve, reject });
+        line.waiting.push({ wants, go: ask4, resolve, reject });
       });
     }
-    go(key, line, ask3) {
+    go(key, line, ask4) {
       line.underWay++;
-      return ask3().then(
+      return ask4().then(
         (value) => {
           this.done(key, line);
           return value;
@@ -1435,6 +1440,979 @@
     return void 0;
   }
 
+  // src/datasync/live/order.ts
+  var namesOf = (key) => [key ?? "id"].flat();
+  var keyText = (key) => JSON.stringify(key);
+  function keyOf(row, names) {
+    const values = names.map((name) => row?.[name]);
+    if (values.some((value) => value == null)) return void 0;
+    return keyText(values.length > 1 ? values : values[0]);
+  }
+  var INSTANT = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)$/;
+  var plain = (field) => field.replace(/^-/, "");
+  function sortable(value) {
+    if (value == null) return [2];
+    if (typeof value !== "string") return [0, +value];
+    const instant = INSTANT.exec(value);
+    return instant ? [1, Date.parse(instant[1] + instant[3]), (instant[2] ?? "").replace(/0+$/, "")] : [1, value];
+  }
+  function comparer(order, names) {
+    if (typeof order === "function") return order;
+    if (!order?.length) return void 0;
+    const fields = [order].flat();
+    fields.push(...names.filter((name) => !fields.some((field) => plain(field) === name)));
+    const known = /* @__PURE__ */ new WeakMap();
+    const valuesOf = (row) => {
+      let values = known.get(row);
+      if (!values) {
+        known.set(row, values = fields.map((field) => sortable(row[plain(field)])));
+      }
+      return values;
+    };
+    return (a, b) => {
+      const [left, right] = [valuesOf(a), valuesOf(b)];
+      for (let index = 0; index < fields.length; index++) {
+        const result = compareParts(left[index], right[index]);
+        if (result) return fields[index][0] === "-" ? -result : result;
+      }
+      return 0;
+    };
+  }
+  function compareParts(a, b) {
+    for (let index = 0; index < Math.max(a.length, b.length); index++) {
+      const [left, right] = [a[index] ?? "", b[index] ?? ""];
+      if (left === right) continue;
+      if (typeof left !== typeof right) return typeof left === "number" ? -1 : 1;
+      return typeof left === "string" ? compareTexts(left, right) : left - +right;
+    }
+    return 0;
+  }
+  function compareTexts(a, b) {
+    let index = 0;
+    while (a[index] === b[index]) index++;
+    return (a.codePointAt(index) ?? -1) - (b.codePointAt(index) ?? -1);
+  }
+
+  // src/datasync/live/options.ts
+  var ResponseError = class extends Error {
+    constructor(response) {
+      super(
+        `Expected a success from ${response.url || "the web application"}, got ${response.status}`
+      );
+      this.response = response;
+      this.name = "ResponseError";
+    }
+    get status() {
+      return this.response.status;
+    }
+  };
+
+  // src/datasync/live/fetcher.ts
+  var limitFor = (size, window) => size + Math.ceil(window / 2);
+  async function ask2(options, signal, size) {
+    const { headers, url, window, single } = options;
+    const limit = window && limitFor(size, window);
+    const request = {
+      headers: {
+        Accept: "application/json",
+        ...typeof headers === "function" ? headers() : headers,
+        "X-Snorky": "Subscribe"
+      },
+      // An answer kept by the browser would be older than its token.
+      cache: "no-store",
+      signal
+    };
+    const response = await (options.fetch ? options.fetch({ ...request, limit }) : fetch(typeof url === "function" ? url(limit) : withLimit(url, limit), request));
+    if (!response.ok) throw new ResponseError(response);
+    const json = await response.json();
+    const names = namesOf(options.key);
+    const rows = /* @__PURE__ */ new Map();
+    const all = options.rows ? options.rows(json) : single ? [json] : json?.results ?? json;
+    for (const row of Array.isArray(all) ? all : [all]) {
+      const key = keyOf(row, names);
+      if (!key) throw new TypeError(`Expected rows with "${names}", got ${JSON.stringify(row)}`);
+      rows.set(key, row);
+    }
+    const { next } = json;
+    const token = (name) => response.headers.get(name);
+    return {
+      rows,
+      token: token("X-Subscription-Token") ?? token("X-Subscription"),
+      // Where it sends a page of its own size instead it tells whether there is a next one.
+      complete: next === null || !next && rows.size < size
+    };
+  }
+  function withLimit(url, limit) {
+    return limit ? `${url}${url.includes("?") ? "&" : "?"}limit=${limit}` : url;
+  }
+
+  // src/datasync/live/asking.ts
+  function createAsking(page2, options, host) {
+    const { callTimeout, minReconnectDelay, maxReconnectDelay } = page2.options;
+    let question = null;
+    let count = 0;
+    let isDue = true;
+    let isUrgent = false;
+    let isStale = false;
+    let dueTimer;
+    let dueAt = 0;
+    let retryTimer;
+    let failures = 0;
+    const begin = (isForToken) => {
+      const controller = new AbortController();
+      const current = { number: ++count, isForToken, position: page2.position(), controller };
+      const timer = callTimeout && setTimeout(() => controller.abort(), callTimeout * 1e3);
+      question = current;
+      isStale = false;
+      if (isForToken) {
+        isDue = isUrgent = false;
+        stopWaiting();
+        page2.asks(1);
+      }
+      const end2 = (action) => {
+        clearTimeout(timer || void 0);
+        page2.step(() => {
+          if (question !== current) return;
+          abandon();
+          action();
+        });
+      };
+      ask2(options, controller.signal, host.size()).then(
+        (answer) => end2(() => host.arrived(answer, current)),
+        (error) => end2(() => host.failed(error, current))
+      );
+    };
+    const stopWaiting = () => {
+      clearTimeout(dueTimer);
+      dueTimer = void 0;
+    };
+    const abandon = () => {
+      if (!question) return;
+      if (question.isForToken) page2.asks(-1);
+      question.controller.abort();
+      question = null;
+    };
+    const wake = () => {
+      clearTimeout(retryTimer);
+      retryTimer = void 0;
+    };
+    const backoffMs = () => reconnectDelay(failures, minReconnectDelay, maxReconnectDelay) * 1e3;
+    return {
+      /** How many questions have begun. */
+      count: () => count,
+      /** Ask, where that is due and nothing is under way. */
+      go() {
+        if (question || retryTimer) return;
+        const shown = host.shown();
+        const isForToken = isDue && !host.waits() && (!shown || isUrgent || page2.isConnected());
+        if (isForToken || isStale && shown?.refetches) begin(isForToken);
+      },
+      due() {
+        isDue = true;
+      },
+      stale() {
+        isStale = true;
+      },
+      /** The page wants it. */
+      now() {
+        isDue = isUrgent = true;
+        wake();
+      },
+      /** Of what was said before, the earlier counts. */
+      dueIn(delayMs) {
+        const at = Date.now() + delayMs;
+        if (dueTimer && dueAt <= at) return;
+        stopWaiting();
+        dueAt = at;
+        dueTimer = setTimeout(() => {
+          dueTimer = void 0;
+          page2.step(() => isDue = true);
+        }, delayMs);
+      },
+      /** Ask the same again, after a time that grows. */
+      retry({ isForToken }) {
+        if (isForToken) isDue = true;
+        else isStale = true;
+        retryTimer = setTimeout(() => page2.step(wake), backoffMs());
+        failures++;
+      },
+      /** How long to wait after an opening that failed: nothing for the first. Counts it. */
+      delayMs(spreadMs) {
+        const delayMs = spreadMs ? Math.random() * spreadMs * 2 ** Math.min(failures, 3) : failures && backoffMs();
+        failures++;
+        return delayMs;
+      },
+      succeeded() {
+        failures = 0;
+      },
+      /** Do not wait for the next attempt. */
+      wake,
+      /** The answer is not wanted any more. */
+      abandon,
+      end() {
+        abandon();
+        stopWaiting();
+        wake();
+      }
+    };
+  }
+
+  // src/datasync/live/classic.ts
+  function effectsOfDelta(delta, names) {
+    const effects = /* @__PURE__ */ new Map();
+    const set = (row, now2) => {
+      const key = keyOf(row, names);
+      if (key) effects.set(key, now2);
+    };
+    if (delta.type === "update") {
+      set(delta.oldData, null);
+      set(delta.newData, delta.newData);
+    } else {
+      set(delta.data, delta.type === "insert" ? delta.data : null);
+    }
+    return effects;
+  }
+
+  // src/datasync/live/subscription.ts
+  var subscribe = (owner, token) => ({
+    owner,
+    token,
+    id: void 0,
+    resumes: false,
+    items: /* @__PURE__ */ new Set(),
+    since: void 0,
+    fetchedAt: void 0,
+    refetches: false,
+    applies: false,
+    held: /* @__PURE__ */ new Map(),
+    late: false,
+    ended: false
+  });
+  function effectsOf(changes, items) {
+    const effects = /* @__PURE__ */ new Map();
+    for (const change of changes) {
+      const key = keyText(change.key);
+      if (change.in.some((item) => items.has(item))) effects.set(key, change.data);
+      else if (change.out.some((item) => items.has(item)) && !effects.has(key)) {
+        effects.set(key, null);
+      }
+    }
+    return effects;
+  }
+
+  // src/datasync/live/equal.ts
+  function equal(a, b) {
+    if (a === b) return true;
+    if (typeof a !== "object" || typeof b !== "object" || !a || !b) return false;
+    const names = Object.keys(a);
+    return Array.isArray(a) === Array.isArray(b) && names.length === Object.keys(b).length && names.every((name) => Object.hasOwn(b, name) && equal(a[name], b[name]));
+  }
+
+  // src/datasync/live/view.ts
+  function createView(options, writes) {
+    const { window = 0 } = options;
+    const compare = comparer(options.order, namesOf(options.key));
+    let rows = /* @__PURE__ */ new Map();
+    let items = [];
+    let size = window;
+    let bound;
+    let fetched = 0;
+    const isKnown = (row) => !bound || compare(row, bound) <= 0;
+    const sorted2 = (all) => compare ? all.sort(compare) : all;
+    const enough = () => limitFor(size, window >> 1);
+    const put = (into, key, row) => {
+      into.set(key, [writes.shown(key), rows.get(key)].find((old) => equal(old, row)) ?? row);
+    };
+    const discard2 = () => {
+      const kept = sorted2([...rows.values()]).slice(0, limitFor(size, window));
+      bound = kept[kept.length - 1];
+      const keep = new Set(kept);
+      for (const [key, row] of rows) if (!keep.has(row)) rows.delete(key);
+    };
+    return {
+      has: (key) => rows.has(key),
+      /** How many rows a window shows, else 0. */
+      size: () => size,
+      /** Take what the web application answered instead of what there is. */
+      replace(answer) {
+        const next = /* @__PURE__ */ new Map();
+        for (const [key, row] of answer.rows) put(next, key, row);
+        rows = next;
+        fetched = rows.size;
+        bound = window && !answer.complete ? sorted2([...rows.values()]).pop() : void 0;
+      },
+      apply(effects) {
+        for (const [key, row] of effects) {
+          if (row && isKnown(row)) put(rows, key, row);
+          else rows.delete(key);
+        }
+      },
+      /** So many rows have left that the next ones must be asked for. */
+      runsOut: () => !!bound && rows.size < Math.min(enough(), fetched),
+      /** Show another window. False: the rows for it must be asked for. */
+      widen() {
+        size += window;
+        return !bound || rows.size >= enough();
+      },
+      hasMore: () => !!window && (!!bound || rows.size > size),
+      /** What is to be shown now: the same array as before where nothing is different. */
+      render() {
+        if (window && rows.size > 2 * limitFor(size, window)) discard2();
+        let next = sorted2([...writes.overlay(rows).values()]);
+        if (window) next = next.filter(isKnown).slice(0, size);
+        if (next.length !== items.length || next.some((row, index) => row !== items[index])) {
+          items = next;
+        }
+        return items;
+      }
+    };
+  }
+
+  // src/datasync/live/writes.ts
+  var MOST_OTHERS = 1e4;
+  var temporaryKeys = 0;
+  var keysIn = (keys) => typeof keys === "string" ? keys.split(/[\s,]+/).filter(Boolean) : keys ?? [];
+  var rowOf = async (answer) => typeof answer?.clone === "function" ? answer.clone().json() : answer;
+  function createWrites(options, host) {
+    const { page: page2 } = host;
+    const names = namesOf(options.key);
+    let writes = [];
+    let isOver = false;
+    let isChanged = false;
+    let overlaid = /* @__PURE__ */ new Map();
+    const add = (write, start) => new primitives.Promise((resolve) => {
+      const added = {
+        change: null,
+        others: /* @__PURE__ */ new Set(),
+        keys: [],
+        after: Infinity,
+        resolve,
+        ...write
+      };
+      if (isOver) return resolve();
+      page2.step(() => {
+        writes.push(added);
+        start(added);
+      });
+    });
+    const fieldsOf = (write) => Object.keys(write.change).filter((each) => !names.includes(each));
+    const collide = (a, b) => a.change && b.change && a.key === b.key && (a.remove || b.remove || fieldsOf(a).some((field) => field in b.change));
+    const fetchOnce = (write) => {
+      if (host.begun() <= write.after) host.fetch();
+    };
+    const awaitKeys = (write) => {
+      write.arrived = false;
+      if (!write.keys.length) fetchOnce(write);
+      else {
+        write.forget = page2.awaitKeys(write.keys, (known) => {
+          write.arrived = known;
+          if (!known || host.refetches()) fetchOnce(write);
+        });
+      }
+    };
+    const fail = (write, error) => {
+      if (!writes.includes(write)) return;
+      writes = writes.filter((each) => each !== write);
+      host.wrote(error instanceof Error ? error : new Error(String(error)));
+      finish(write);
+    };
+    const accepted = async (write, answer) => {
+      if (answer?.ok === false) throw new ResponseError(answer);
+      write.after = host.begun();
+      const row = write.isNew && await rowOf(answer).catch(() => null);
+      page2.step(() => {
+        if (!writes.includes(write)) return;
+        if (keyOf(row, names)) rename(write, row);
+        write.keys = keysIn(answer?.headers?.get?.("X-Snorky-Keys"));
+        awaitKeys(write);
+      });
+    };
+    const rename = (write, row) => {
+      const { key } = write;
+      const own2 = Object.fromEntries(names.map((name) => [name, row[name]]));
+      for (const each of writes) {
+        if (each.key !== key) continue;
+        each.change = { ...each.change, ...own2 };
+        each.key = keyOf(row, names);
+      }
+      write.isNamed = isChanged = true;
+      write.hadIt = write.others.has(write.key);
+    };
+    const notice = (effects) => {
+      for (const write of writes) {
+        if (!write.isNew) continue;
+        if (!write.isNamed) compareWith(write, effects);
+        else if (effects.has(write.key)) write.hadIt = true;
+      }
+    };
+    const compareWith = (write, effects) => {
+      for (const [key, row] of effects) {
+        if (row && host.has(key)) continue;
+        if (write.others.size < MOST_OTHERS) write.others.add(key);
+        const isIt = (field) => equal(row[field], write.change[field]);
+        if (!row || write.hadIt || writes.some((one) => one.twin === key)) continue;
+        if (fieldsOf(write).every(isIt)) {
+          write.hadIt = true;
+          write.twin = key;
+        }
+      }
+    };
+    return {
+      notice,
+      mutate(change, promise, { remove = false } = {}) {
+        const answer = Promise.resolve(promise);
+        answer.catch(() => {
+        });
+        const isNew = keyOf(change, names) === void 0;
+        const missing2 = names.filter((name) => change[name] == null);
+        const temporary = `temporary-${++temporaryKeys}`;
+        const complete = {
+          ...change,
+          ...Object.fromEntries(missing2.map((name) => [name, temporary]))
+        };
+        return add({ change: complete, key: keyOf(complete, names), remove, isNew }, (write) => {
+          host.wrote(null);
+          isChanged = true;
+          answer.then((value) => accepted(write, value)).catch((error) => page2.step(() => fail(write, error)));
+        });
+      },
+      seen: (keys) => add({ after: host.begun(), keys: keysIn(keys) }, awaitKeys),
+      /** Resolves when a fetch is shown that begins after so many. */
+      fetched: (after = host.begun()) => add({ after }, () => {
+      }),
+      /** What had arrived on the old connection, and was not shown yet, must arrive anew. */
+      dropped() {
+        for (const write of writes) if (write.arrived) awaitKeys(write);
+      },
+      /** Let go of those that the list contains. Whether there is something else to show. */
+      settle() {
+        const earlier = [];
+        for (const write of writes) {
+          const isIn = host.fetched() > write.after || write.arrived && host.follows();
+          if (!isIn || earlier.some((one) => collide(one, write))) earlier.push(write);
+          else finish(write);
+        }
+        writes = earlier;
+        const before = isChanged;
+        isChanged = false;
+        return before;
+      },
+      overlay(rows) {
+        if (!writes.length && !overlaid.size) return rows;
+        const all = new Map(rows);
+        const changed = /* @__PURE__ */ new Map();
+        for (const { change, key, remove, isNew, hadIt } of writes) {
+          if (!change) continue;
+          const row = all.get(key);
+          if (remove) all.delete(key);
+          else if (isNew ? !row && !hadIt : row) {
+            const now2 = { ...row, ...change };
+            all.set(key, now2);
+            changed.set(key, now2);
+          }
+        }
+        for (const [key, now2] of changed) {
+          const same = [rows.get(key), overlaid.get(key)].find((old) => equal(old, now2)) ?? now2;
+          changed.set(key, same);
+          if (all.has(key)) all.set(key, same);
+        }
+        overlaid = changed;
+        return all;
+      },
+      /** The object that shows this row, with writes over it. */
+      shown: (key) => overlaid.get(key),
+      /** The list is closed. */
+      end() {
+        isOver = true;
+        for (const write of writes.splice(0)) finish(write);
+      }
+    };
+    function finish(write) {
+      isChanged = true;
+      write.forget?.();
+      write.resolve();
+    }
+  }
+
+  // src/datasync/live/list.ts
+  var REFUSALS2 = [401, 403, 404];
+  var MOST_HELD = 1e4;
+  var EPOCH_SPREAD = 3e3;
+  var CLASSIC_PAUSE = 500;
+  function openList(page2, options) {
+    if (!options.url && !options.fetch) throw new TypeError("live() expects a url, or a fetch");
+    if (options.window && !options.order) {
+      throw new TypeError("live() expects an order where there is a window");
+    }
+    const changed = new primitives.Signal();
+    const listeners = /* @__PURE__ */ new Set();
+    let status = "loading";
+    let error = null;
+    let isLoaded = false;
+    let isClosed = false;
+    let isDirty = false;
+    let requestError = null;
+    let writeError = null;
+    let shown = null;
+    let candidate = null;
+    let fetched = 0;
+    let lastToken;
+    const writes = createWrites(options, {
+      page: page2,
+      begun: () => asking.count(),
+      fetched: () => fetched,
+      follows: () => shown?.id !== void 0 && shown.applies && !shown.refetches,
+      refetches: () => !!shown?.refetches,
+      has: (key) => view.has(key),
+      fetch: () => shown?.refetches ? asking.stale() : asking.due(),
+      wrote(failure) {
+        writeError = failure;
+      }
+    });
+    const view = createView(options, writes);
+    let items = view.render();
+    const asking = createAsking(page2, options, {
+      size: view.size,
+      shown: () => shown,
+      waits: () => !!candidate,
+      arrived(answer, question) {
+        isDirty = true;
+        requestError = null;
+        if (!shown || shown.refetches) show(answer, question.number);
+        if (shown) shown.fetchedAt = question.position ?? shown.fetchedAt;
+        const { token } = answer;
+        if (!question.isForToken) {
+          asking.succeeded();
+        } else if (!token || token === lastToken) {
+          asking.retry(question);
+        } else {
+          lastToken = token;
+          const subscription = subscribe(owner, token);
+          if (shown) candidate = { subscription, answer, number: question.number };
+          else shown = subscription;
+          page2.open(subscription);
+        }
+      },
+      failed(reason, question) {
+        isDirty = true;
+        requestError = reason;
+        if (reason instanceof ResponseError && REFUSALS2.includes(reason.status)) {
+          view.replace({ rows: /* @__PURE__ */ new Map(), complete: true });
+          close2();
+        } else asking.retry(question);
+      }
+    });
+    const show = (answer, number) => {
+      writes.notice(answer.rows);
+      view.replace(answer);
+      fetched = number;
+      isLoaded = true;
+    };
+    const apply = (effects) => {
+      writes.notice(effects);
+      view.apply(effects);
+      isDirty = true;
+    };
+    const close2 = () => {
+      isClosed = true;
+      asking.end();
+      page2.close(shown);
+      page2.close(candidate?.subscription);
+      shown = candidate = null;
+      writes.end();
+    };
+    const statusNow = () => {
+      if (isClosed) return "closed";
+      if (!isLoaded) return "loading";
+      if (shown?.id === void 0) {
+        return page2.isLost() || shown?.resumes ? "reconnecting" : "catching-up";
+      }
+      return shown.applies && !shown.late && !(shown.refetches && requestError) ? "live" : "catching-up";
+    };
+    const owner = {
+      opened(subscription, answer) {
+        if (answer.stale) owner.stale(subscription);
+        else subscription.fetchedAt = answer.position;
+        if (answer.stale === false) subscription.refetches = true;
+        owner.took(subscription, effectsOf(answer.changes, subscription.items));
+        if (answer.refresh !== void 0) asking.dueIn(answer.refresh);
+        if (subscription.applies) subscription.late = !answer.live;
+        else if (answer.live) owner.wentLive(subscription);
+      },
+      ended(subscription, reason, afterMs) {
+        if (subscription === shown) {
+          page2.close(candidate?.subscription);
+          shown = candidate = null;
+          asking.abandon();
+        } else if (subscription === candidate?.subscription) {
+          candidate = null;
+        } else return;
+        const delayMs = asking.delayMs(reason === "epoch" ? EPOCH_SPREAD : 0);
+        asking.dueIn(Math.max(afterMs, delayMs));
+      },
+      took(subscription, effects) {
+        if (subscription === shown && shown.applies) {
+          if (effects.size) apply(effects);
+          return;
+        }
+        const { held } = subscription;
+        for (const [key, row] of effects) held.set(key, row);
+        if (held.size <= MOST_HELD) return;
+        page2.close(subscription);
+        owner.ended(subscription, "held", 0);
+      },
+      wentLive(subscription) {
+        if (subscription === candidate?.subscription) {
+          const { answer, number } = candidate;
+          candidate = null;
+          page2.close(shown);
+          shown = subscription;
+          if (number > fetched) show(answer, number);
+        }
+        if (subscription !== shown) return;
+        shown.applies = true;
+        shown.late = false;
+        asking.succeeded();
+        apply(shown.held);
+        shown.held = /* @__PURE__ */ new Map();
+      },
+      stale(subscription) {
+        subscription.refetches = true;
+        if (shown) shown.refetches = true;
+        asking.stale();
+      },
+      refresh: asking.dueIn,
+      wake: asking.wake,
+      connected() {
+        for (const subscription of [shown, candidate?.subscription]) {
+          if (subscription) page2.open(subscription);
+        }
+      },
+      dropped() {
+        if (candidate) {
+          candidate.subscription.ended = true;
+          candidate = null;
+          asking.due();
+        }
+        writes.dropped();
+      },
+      isOf: (model) => !options.model || options.model === model,
+      classicDelta(delta, isAlone) {
+        if (!isAlone) {
+          asking.dueIn(CLASSIC_PAUSE);
+          return;
+        }
+        const effects = effectsOfDelta(delta, namesOf(options.key));
+        if (shown) owner.took(shown, effects);
+        if (candidate) owner.took(candidate.subscription, effects);
+      },
+      render() {
+        if (writes.settle()) isDirty = true;
+        if (!isClosed) {
+          if (!candidate && view.runsOut()) asking.due();
+          asking.go();
+        }
+        if (!isDirty && status === statusNow()) return false;
+        isDirty = false;
+        const before = [items, status, error];
+        items = view.render();
+        status = statusNow();
+        error = requestError ?? writeError;
+        return [items, status, error].some((now2, index) => now2 !== before[index]);
+      },
+      announce() {
+        if (isClosed) page2.remove(owner);
+        for (const tell of [() => changed.dispatch(list), ...listeners]) {
+          try {
+            tell();
+          } catch (problem) {
+            console.error(problem);
+          }
+        }
+      }
+    };
+    const list = {
+      get items() {
+        return items;
+      },
+      get status() {
+        return status;
+      },
+      get error() {
+        return error;
+      },
+      get hasMore() {
+        return view.hasMore();
+      },
+      changed,
+      subscribe(listener) {
+        const tell = () => listener(items);
+        listeners.add(tell);
+        tell();
+        return () => listeners.delete(tell);
+      },
+      mutate: (change, promise, how) => writes.mutate(change, promise, how),
+      seen: (keys) => writes.seen(keys),
+      refetch: () => fetchNow(),
+      more() {
+        let isEnough = isClosed;
+        page2.step(() => {
+          isEnough = view.widen();
+          isDirty = true;
+        });
+        return isEnough ? writes.fetched(-1) : fetchNow();
+      },
+      close: () => page2.step(close2)
+    };
+    const fetchNow = () => {
+      const shownThen = writes.fetched();
+      page2.step(asking.now);
+      return shownThen;
+    };
+    page2.add(owner);
+    page2.step(() => {
+    });
+    return list;
+  }
+
+  // src/datasync/live/page.ts
+  var MOST_AT_ONCE = 32;
+  var GATHER_MS = 50;
+  var isDisconnected = (error) => error.reason === "disconnected";
+  function createPage(service) {
+    const { snorky } = service;
+    const lists = /* @__PURE__ */ new Set();
+    const byId = /* @__PURE__ */ new Map();
+    const waiting = /* @__PURE__ */ new Set();
+    let queue = [];
+    let gathering;
+    let asking = 0;
+    let position;
+    let isLost = false;
+    let isClassic = false;
+    let depth = 0;
+    let stopWakes;
+    const step2 = (action) => {
+      depth++;
+      try {
+        action();
+      } finally {
+        if (!--depth) {
+          if (queue.length) gather();
+          for (const list of [...lists].filter((each2) => each2.render())) list.announce();
+        }
+      }
+    };
+    const call2 = (command, params, resolve = () => {
+    }, reject = () => {
+    }) => {
+      service._call(
+        command,
+        params,
+        (data) => step2(() => resolve(data)),
+        (error) => step2(() => reject(error))
+      );
+    };
+    const end2 = (subscription, reason, afterMs = 0) => {
+      if (subscription.ended) return;
+      subscription.ended = true;
+      byId.delete(subscription.id);
+      subscription.owner.ended(subscription, reason, afterMs);
+    };
+    const requestOf = ({ token, since, applies }) => ({
+      token,
+      since,
+      live: applies || void 0
+    });
+    const send = (all) => {
+      if (isClassic) {
+        for (const one of all) acquire(one);
+        return;
+      }
+      call2(
+        "openSubscriptions",
+        { subscriptions: all.map(requestOf) },
+        (answers) => all.forEach((each2, index) => answered3(each2, answers[index])),
+        (error) => {
+          if (isDisconnected(error)) return;
+          isClassic = error.message === "Unknown command";
+          if (isClassic) send(all.filter((each2) => !each2.ended));
+          else for (const each2 of all) end2(each2, error.message);
+        }
+      );
+    };
+    const acquire = (subscription) => {
+      const { token } = subscription;
+      call2(
+        "acquireSubscription",
+        { token },
+        () => {
+          if (subscription.ended) {
+            call2("cancelSubscription", { token });
+            return;
+          }
+          subscription.resumes = false;
+          byId.set(subscription.id = token, subscription);
+          subscription.owner.wentLive(subscription);
+        },
+        (error) => {
+          if (!isDisconnected(error)) end2(subscription, error.message);
+        }
+      );
+    };
+    const answered3 = (subscription, answer) => {
+      if (!answer.recovered) {
+        end2(subscription, answer.reason, answer.after_ms);
+        return;
+      }
+      position = answer.position;
+      if (subscription.ended) {
+        call2("closeSubscriptions", { subscriptions: [answer.subscription] });
+        return;
+      }
+      subscription.id = answer.subscription;
+      subscription.resumes = false;
+      subscription.token = answer.token;
+      subscription.items = new Set(answer.items);
+      byId.set(subscription.id, subscription);
+      subscription.owner.opened(subscription, answer);
+    };
+    const flush = () => {
+      clearTimeout(gathering);
+      gathering = void 0;
+      if (!snorky.isConnected) return;
+      const all = new Set(queue.filter((each2) => !each2.ended));
+      queue = [];
+      while (all.size) {
+        const some = [...all].slice(0, MOST_AT_ONCE);
+        for (const each2 of some) all.delete(each2);
+        send(some);
+      }
+    };
+    const gather = () => {
+      if (!asking) flush();
+      else gathering ?? (gathering = setTimeout(flush, GATHER_MS));
+    };
+    const awaitKeys = (one) => {
+      if (isClassic) return settle(one, false);
+      call2(
+        "awaitKeys",
+        { keys: one.keys },
+        () => settle(one, true),
+        (error) => {
+          if (!isDisconnected(error)) settle(one, false);
+        }
+      );
+    };
+    const settle = (one, known) => {
+      if (waiting.delete(one)) one.done(known);
+    };
+    const each = (frame, action) => {
+      for (const id of frame.subscriptions) {
+        const subscription = byId.get(id);
+        if (subscription) action(subscription);
+      }
+    };
+    const frames = {
+      changes(frame) {
+        for (const subscription of byId.values()) {
+          const effects = effectsOf(frame.changes, subscription.items);
+          if (effects.size) subscription.owner.took(subscription, effects);
+        }
+      },
+      live: (frame) => each(frame, (one) => one.owner.wentLive(one)),
+      late: (frame) => each(frame, (one) => one.late = true),
+      stale: (frame) => each(frame, (one) => one.owner.stale(one)),
+      refresh: (frame) => each(frame, (one) => one.owner.refresh(frame.after_ms)),
+      resync: (frame) => frame.subscriptions && each(frame, (one) => end2(one, frame.reason, frame.after_ms)),
+      mark(frame) {
+        for (const [id, subscription] of byId) {
+          subscription.token = frame.tokens?.[String(id)] ?? subscription.token;
+        }
+      },
+      delta(frame) {
+        if (!isClassic) return;
+        const meant = [...lists].filter((list) => list.isOf(frame.delta.model));
+        for (const list of meant) list.classicDelta(frame.delta, meant.length === 1);
+      }
+    };
+    return {
+      options: snorky.options,
+      step: step2,
+      /** The last one that came in a frame or in an answer to an opening on this connection. */
+      position: () => position,
+      /** There was a connection, and it has gone. */
+      isLost: () => isLost,
+      isConnected: () => snorky.isConnected,
+      add(list) {
+        stopWakes ?? (stopWakes = onWake(
+          () => step2(() => {
+            for (const one of lists) one.wake();
+          })
+        ));
+        lists.add(list);
+      },
+      remove(list) {
+        lists.delete(list);
+        if (lists.size) return;
+        stopWakes?.();
+        stopWakes = void 0;
+      },
+      /** A list begins (1), or ends (-1), to ask the web application for a token. */
+      asks(difference) {
+        asking += difference;
+      },
+      /** Open it as soon as there is a connection: each list says so again when there is one. */
+      open(subscription) {
+        queue.push(subscription);
+      },
+      close(subscription) {
+        if (!subscription || subscription.ended) return;
+        subscription.ended = true;
+        if (!byId.delete(subscription.id)) return;
+        if (isClassic) call2("cancelSubscription", { token: subscription.token });
+        else call2("closeSubscriptions", { subscriptions: [subscription.id] });
+      },
+      awaitKeys(keys, done) {
+        const one = { keys, done };
+        waiting.add(one);
+        if (snorky.isConnected) awaitKeys(one);
+        return () => waiting.delete(one);
+      },
+      frame(message) {
+        const { type, position: at } = message ?? {};
+        if (!Object.hasOwn(frames, type)) return;
+        step2(() => {
+          position = at ?? position;
+          frames[type](message);
+        });
+      },
+      connectionOpened() {
+        isLost = isClassic = false;
+        queue = [];
+        step2(() => {
+          for (const list of lists) list.connected();
+          flush();
+          for (const one of waiting) awaitKeys(one);
+        });
+      },
+      connectionClosed() {
+        isLost = true;
+        queue = [];
+        step2(() => {
+          for (const subscription of byId.values()) {
+            subscription.since = subscription.refetches ? subscription.fetchedAt : position;
+            subscription.id = void 0;
+            subscription.resumes = true;
+          }
+          byId.clear();
+          position = void 0;
+          for (const list of lists) list.dropped();
+        });
+      }
+    };
+  }
+
   // src/datasync/single_item_collection.ts
   var SingleItemCollection = Class(
     Collection,
@@ -1511,12 +2489,17 @@
       this._lostTokens.delete(token);
       return this._turns.take(token, false, () => this.rpcCall("cancelSubscription", params));
     },
+    live(options) {
+      return openList(this._page ?? (this._page = createPage(this)), options);
+    },
     _connectionClosed(error) {
       RPCService.prototype._connectionClosed.call(this, error);
+      this._page?.connectionClosed();
       for (const token of this._acquiredTokens) this._lostTokens.add(token);
       this._acquiredTokens.clear();
     },
     _connectionOpened() {
+      this._page?.connectionOpened();
       for (const token of this._lostTokens) {
         this._lostTokens.delete(token);
         this.resyncNeeded.dispatch({ reason: "lost", token });
@@ -1533,9 +2516,14 @@
     }
   });
   function receive2(notification) {
-    if (notification?.type !== "delta") return;
-    this.deltaReceived.dispatch(notification.delta);
-    this.onDelta?.(notification.delta);
+    this._page?.frame(notification);
+    if (notification?.type === "delta") {
+      this.deltaReceived.dispatch(notification.delta);
+      this.onDelta?.(notification.delta);
+    } else if (notification?.type === "resync" && this._acquiredTokens.delete(notification.token)) {
+      const { reason, token, after_ms } = notification;
+      this.resyncNeeded.dispatch({ reason, token, after_ms });
+    }
   }
 
   // src/services/chat.ts
@@ -1899,7 +2887,7 @@
     const asked = someOf(missing2.map(([path]) => path));
     if (asked.length > 0) {
       const id = await service.rpcCall("getId");
-      await ask2(service, epoch, id, asked);
+      await ask3(service, epoch, id, asked);
       return true;
     }
     if (service._returning) {
@@ -1918,15 +2906,15 @@
     }
     return some;
   }
-  async function ask2(service, epoch, id, paths) {
+  async function ask3(service, epoch, id, paths) {
     try {
       await post(service, epoch, service.connectUrl, id, paths);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       if (paths.length > 1) {
         const half = Math.ceil(paths.length / 2);
-        await ask2(service, epoch, id, paths.slice(0, half));
-        await ask2(service, epoch, id, paths.slice(half));
+        await ask3(service, epoch, id, paths.slice(0, half));
+        await ask3(service, epoch, id, paths.slice(half));
       } else {
         giveUp(service, paths[0], error);
       }
@@ -2052,10 +3040,10 @@
       this.notificationReceived.add(receive7, this);
     },
     subscribe(params) {
-      return subscribe(this, "subscribe", params);
+      return subscribe2(this, "subscribe", params);
     },
     join(params) {
-      return subscribe(this, "join", params);
+      return subscribe2(this, "join", params);
     },
     unsubscribe(params) {
       return unsubscribe(this, "unsubscribe", params);
@@ -2082,7 +3070,7 @@
     this.messagePublished.dispatch(notification);
     this.onMessagePublished?.(notification);
   }
-  function subscribe(service, command, params) {
+  function subscribe2(service, command, params) {
     const key = canonical(params?.channel);
     const known = service._subscriptions.get(key);
     if (known?.restoring) {

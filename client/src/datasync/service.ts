@@ -12,6 +12,9 @@ import { Turns } from "../turns.js";
 import { ArrayCollection, ArrayIterator } from "./array_collection.js";
 import { Collection, Iterator } from "./collection.js";
 import { CollectionDeltaProcessor, type Delta } from "./delta_processor.js";
+import { openList } from "./live/list.js";
+import type { LiveList, LiveOptions } from "./live/options.js";
+import { createPage, type Page } from "./live/page.js";
 import { SingleItemCollection, SingleItemIterator } from "./single_item_collection.js";
 
 export interface TokenParams {
@@ -20,21 +23,33 @@ export interface TokenParams {
 
 /** A subscription ended, and changes were missed: fetch the data and a new token. */
 export interface Resync {
-  /** Why it ended. `lost`: with the connection. */
-  reason: "lost";
+  /** Why it ended. `lost`: with the connection, or with the server's memory. Else the server's word. */
+  reason: string;
   token: string;
+  /** How long to wait before that, in milliseconds: many pages may be told the same. */
+  after_ms?: number;
 }
 
 export interface DataSync extends RPCService {
   deltaReceived: Signal<[delta: Delta]>;
   /** Called beside `deltaReceived`. */
   onDelta?: ((delta: Delta) => void) | null;
-  /** Dispatched after a reconnection, for each subscription that ended with the old connection. */
+  /**
+   * Dispatched for each subscription that the server ended, and after a reconnection for each one
+   * that ended with the old connection.
+   */
   resyncNeeded: Signal<[resync: Resync]>;
   acquireSubscription(params: TokenParams): Promise<null>;
   cancelSubscription(params: TokenParams): Promise<null>;
   /** @internal Asked for, not answered and not cancelled yet. */
   _askedTokens: Set<string>;
+  /**
+   * A list that follows a query of the web application, which is asked with the header `X-Snorky:
+   * Subscribe` and gives a token with the rows. Lasts until `close()`.
+   */
+  live<Row = any>(options: LiveOptions<Row>): LiveList<Row>;
+  /** @internal */
+  _page: Page | undefined;
   /** @internal */
   _acquiredTokens: Set<string>;
   /** @internal */
@@ -92,13 +107,19 @@ export const DataSync = Class<DataSyncClass>(RPCService, {
     return this._turns.take(token, false, () => this.rpcCall("cancelSubscription", params));
   },
 
+  live(options) {
+    return openList((this._page ??= createPage(this)), options);
+  },
+
   _connectionClosed(error) {
     RPCService.prototype._connectionClosed.call(this, error);
+    this._page?.connectionClosed();
     for (const token of this._acquiredTokens) this._lostTokens.add(token);
     this._acquiredTokens.clear();
   },
 
   _connectionOpened() {
+    this._page?.connectionOpened();
     // Not at the drop: while the server is away there is nothing to fetch a token from.
     for (const token of this._lostTokens) {
       this._lostTokens.delete(token);
@@ -118,7 +139,12 @@ export const DataSync = Class<DataSyncClass>(RPCService, {
 });
 
 function receive(this: DataSync, notification: any): void {
-  if (notification?.type !== "delta") return;
-  this.deltaReceived.dispatch(notification.delta);
-  this.onDelta?.(notification.delta);
+  this._page?.frame(notification);
+  if (notification?.type === "delta") {
+    this.deltaReceived.dispatch(notification.delta);
+    this.onDelta?.(notification.delta);
+  } else if (notification?.type === "resync" && this._acquiredTokens.delete(notification.token)) {
+    const { reason, token, after_ms } = notification;
+    this.resyncNeeded.dispatch({ reason, token, after_ms });
+  }
 }

@@ -1,0 +1,295 @@
+/**
+ * All lists of one service on one connection: opened in one call, resumed in one call, told of each
+ * frame in one step.
+ *
+ * Knows the wire and positions. What a change means is left to the lists.
+ */
+
+import type { ConnectionError } from "../../errors.js";
+import { onWake } from "../../wake.js";
+import type { DataSync } from "../service.js";
+import { effectsOf, type Opening, type Owner, type Subscription } from "./subscription.js";
+
+/** The server takes no more in one call. */
+const MOST_AT_ONCE = 32;
+/** How long a list that could be opened waits for those that still ask for their rows. */
+const GATHER_MS = 50;
+
+/** Lost with the connection: it is asked again on the next. */
+const isDisconnected = (error: Error): boolean =>
+  (error as Partial<ConnectionError>).reason === "disconnected";
+
+interface Waiting {
+  keys: readonly string[];
+  /** `known`: the frames of everything up to these keys have come. */
+  done: (known: boolean) => void;
+}
+
+export interface Page extends ReturnType<typeof createPage> {}
+
+export function createPage(service: DataSync) {
+  const { snorky } = service;
+  const lists = new Set<Owner>();
+  const byId = new Map<unknown, Subscription>();
+  const waiting = new Set<Waiting>();
+  let queue: Subscription[] = [];
+  let gathering: ReturnType<typeof setTimeout> | undefined;
+  /** Requests for tokens that are under way. */
+  let asking = 0;
+  let position: string | undefined;
+  let isLost = false;
+  /** The server has no `openSubscriptions`. */
+  let isClassic = false;
+  let depth = 0;
+  let stopWakes: (() => void) | undefined;
+
+  /** Do something to the lists. What they tell they tell afterwards, when all of it is done. */
+  const step = (action: () => void) => {
+    depth++;
+    try {
+      action();
+    } finally {
+      if (!--depth) {
+        if (queue.length) gather();
+        for (const list of [...lists].filter((each) => each.render())) list.announce();
+      }
+    }
+  };
+
+  const call = (
+    command: string,
+    params: object,
+    resolve: (data: any) => void = () => {},
+    reject: (error: Error) => void = () => {},
+  ) => {
+    // The answer must be taken at once: frames may follow it in the same turn.
+    service._call(
+      command,
+      params,
+      (data) => step(() => resolve(data)),
+      (error) => step(() => reject(error)),
+    );
+  };
+
+  const end = (subscription: Subscription, reason: string, afterMs = 0) => {
+    if (subscription.ended) return;
+    subscription.ended = true;
+    byId.delete(subscription.id);
+    subscription.owner.ended(subscription, reason, afterMs);
+  };
+
+  const requestOf = ({ token, since, applies }: Subscription) => ({
+    token,
+    since,
+    live: applies || undefined,
+  });
+
+  const send = (all: Subscription[]) => {
+    if (isClassic) {
+      for (const one of all) acquire(one);
+      return;
+    }
+    call(
+      "openSubscriptions",
+      { subscriptions: all.map(requestOf) },
+      (answers: Opening[]) => all.forEach((each, index) => answered(each, answers[index])),
+      (error) => {
+        if (isDisconnected(error)) return; // it is opened on the next connection
+        isClassic = error.message === "Unknown command";
+        if (isClassic) send(all.filter((each) => !each.ended));
+        else for (const each of all) end(each, error.message);
+      },
+    );
+  };
+
+  const acquire = (subscription: Subscription) => {
+    const { token } = subscription;
+    call(
+      "acquireSubscription",
+      { token },
+      () => {
+        if (subscription.ended) {
+          call("cancelSubscription", { token });
+          return;
+        }
+        subscription.resumes = false;
+        byId.set((subscription.id = token), subscription);
+        subscription.owner.wentLive(subscription);
+      },
+      (error) => {
+        if (!isDisconnected(error)) end(subscription, error.message);
+      },
+    );
+  };
+
+  const answered = (subscription: Subscription, answer: Opening) => {
+    if (!answer.recovered) {
+      end(subscription, answer.reason, answer.after_ms);
+      return;
+    }
+    position = answer.position;
+    if (subscription.ended) {
+      call("closeSubscriptions", { subscriptions: [answer.subscription] });
+      return;
+    }
+    subscription.id = answer.subscription;
+    subscription.resumes = false;
+    subscription.token = answer.token;
+    subscription.items = new Set(answer.items);
+    byId.set(subscription.id, subscription);
+    subscription.owner.opened(subscription, answer);
+  };
+
+  const flush = () => {
+    clearTimeout(gathering);
+    gathering = undefined;
+    if (!snorky.isConnected) return;
+    const all = new Set(queue.filter((each) => !each.ended));
+    queue = [];
+    while (all.size) {
+      const some = [...all].slice(0, MOST_AT_ONCE);
+      for (const each of some) all.delete(each);
+      send(some);
+    }
+  };
+
+  const gather = () => {
+    if (!asking) flush();
+    else gathering ??= setTimeout(flush, GATHER_MS);
+  };
+
+  const awaitKeys = (one: Waiting) => {
+    if (isClassic) return settle(one, false);
+    call(
+      "awaitKeys",
+      { keys: one.keys },
+      () => settle(one, true),
+      (error) => {
+        if (!isDisconnected(error)) settle(one, false);
+      },
+    );
+  };
+
+  const settle = (one: Waiting, known: boolean) => {
+    if (waiting.delete(one)) one.done(known);
+  };
+
+  /** Those of the subscriptions concerned that this page knows. */
+  const each = (frame: any, action: (subscription: Subscription) => void) => {
+    for (const id of frame.subscriptions) {
+      const subscription = byId.get(id);
+      if (subscription) action(subscription);
+    }
+  };
+
+  const frames: Record<string, (frame: any) => void> = {
+    changes(frame) {
+      for (const subscription of byId.values()) {
+        const effects = effectsOf(frame.changes, subscription.items);
+        if (effects.size) subscription.owner.took(subscription, effects);
+      }
+    },
+    live: (frame) => each(frame, (one) => one.owner.wentLive(one)),
+    late: (frame) => each(frame, (one) => (one.late = true)),
+    stale: (frame) => each(frame, (one) => one.owner.stale(one)),
+    refresh: (frame) => each(frame, (one) => one.owner.refresh(frame.after_ms)),
+    resync: (frame) =>
+      frame.subscriptions && each(frame, (one) => end(one, frame.reason, frame.after_ms)),
+    mark(frame) {
+      for (const [id, subscription] of byId) {
+        subscription.token = frame.tokens?.[String(id)] ?? subscription.token;
+      }
+    },
+    delta(frame) {
+      if (!isClassic) return;
+      // Only where one list alone can be meant it is known which.
+      const meant = [...lists].filter((list) => list.isOf(frame.delta.model));
+      for (const list of meant) list.classicDelta(frame.delta, meant.length === 1);
+    },
+  };
+
+  return {
+    options: snorky.options,
+    step,
+    /** The last one that came in a frame or in an answer to an opening on this connection. */
+    position: () => position,
+    /** There was a connection, and it has gone. */
+    isLost: () => isLost,
+    isConnected: () => snorky.isConnected,
+
+    add(list: Owner) {
+      stopWakes ??= onWake(() =>
+        step(() => {
+          for (const one of lists) one.wake();
+        }),
+      );
+      lists.add(list);
+    },
+
+    remove(list: Owner) {
+      lists.delete(list);
+      if (lists.size) return;
+      stopWakes?.();
+      stopWakes = undefined;
+    },
+
+    /** A list begins (1), or ends (-1), to ask the web application for a token. */
+    asks(difference: number) {
+      asking += difference;
+    },
+
+    /** Open it as soon as there is a connection: each list says so again when there is one. */
+    open(subscription: Subscription) {
+      queue.push(subscription);
+    },
+
+    close(subscription: Subscription | null | undefined) {
+      if (!subscription || subscription.ended) return;
+      subscription.ended = true;
+      if (!byId.delete(subscription.id)) return;
+      if (isClassic) call("cancelSubscription", { token: subscription.token });
+      else call("closeSubscriptions", { subscriptions: [subscription.id] });
+    },
+
+    awaitKeys(keys: readonly string[], done: (known: boolean) => void): () => void {
+      const one = { keys, done };
+      waiting.add(one);
+      if (snorky.isConnected) awaitKeys(one);
+      return () => waiting.delete(one);
+    },
+
+    frame(message: any) {
+      const { type, position: at } = message ?? {};
+      if (!Object.hasOwn(frames, type)) return;
+      step(() => {
+        position = at ?? position;
+        frames[type](message);
+      });
+    },
+
+    connectionOpened() {
+      isLost = isClassic = false;
+      queue = [];
+      step(() => {
+        for (const list of lists) list.connected();
+        flush();
+        for (const one of waiting) awaitKeys(one);
+      });
+    },
+
+    connectionClosed() {
+      isLost = true;
+      queue = [];
+      step(() => {
+        for (const subscription of byId.values()) {
+          subscription.since = subscription.refetches ? subscription.fetchedAt : position;
+          subscription.id = undefined;
+          subscription.resumes = true;
+        }
+        byId.clear();
+        position = undefined;
+        for (const list of lists) list.dropped();
+      });
+    },
+  };
+}
