@@ -23,11 +23,16 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from snorky.request_handlers.front_door import FrontDoor
+from tests.patience import patient
+from tests.ports import free_port
 
 # The same examples at each run; with FUZZ, others.
 settings.register_profile("repeatable", derandomize=True)
 if "FUZZ" not in os.environ:
     settings.load_profile("repeatable")
+
+# Of one test, by pytest-timeout; a test of its own may say more.
+os.environ.setdefault("PYTEST_TIMEOUT", str(patient(120)))
 
 WATCHED = ("snorky", "tornado", "asyncio")
 
@@ -147,7 +152,7 @@ class Program:
             self._ended = True
             self._printed.notify_all()
 
-    def wait_for(self, pattern: str, timeout: float = 20) -> re.Match[str]:
+    def wait_for(self, pattern: str, timeout: float = patient(20)) -> re.Match[str]:
         """The first line that matches; fails when the program ends or time is up before it."""
         matches: list[re.Match[str]] = []
 
@@ -169,12 +174,12 @@ class Program:
     def end(self) -> int:
         """Wait until it ends by itself and return its exit code."""
         try:
-            code = self.process.wait(20)
+            code = self.process.wait(patient(20))
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
         finally:
-            self._reader.join(20)
+            self._reader.join(patient(20))
             assert self.process.stdout is not None
             self.process.stdout.close()
         return code
@@ -232,13 +237,6 @@ def serve() -> Iterator[Callable[..., Served]]:
     yield run
     for program in programs:
         program.stop()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses now."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
 
 
 @pytest.fixture

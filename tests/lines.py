@@ -18,8 +18,9 @@ from websockets.frames import Frame, Opcode
 
 from snorky.connection import ConnectedClient, Connection
 from snorky.limits import DEFAULT_LIMITS, Limits
+from tests.patience import patient
 
-DEADLINE = 10.0
+DEADLINE = patient(10.0)
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -18,6 +18,7 @@ from snorky.identity import Authenticated
 from snorky.request_handlers.http import BackendHTTPHandler
 from snorky.services.identity import IdentityBackend
 from snorky.testing import FakeClient
+from tests.patience import patient
 
 
 def connected(registry: ServiceRegistry, identity: Any) -> FakeClient:
@@ -75,7 +76,7 @@ def test_one_client_that_cannot_be_closed_does_not_save_the_others(expect_log: A
 async def test_a_time_that_is_over_ends_at_once(expires_at: float) -> None:
     client = connected(ServiceRegistry(), Authenticated("alice", expires_at))
     assert client.identity == "alice"
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while client.closed is None:
             await asyncio.sleep(0)
     assert client.closed == TOKEN_EXPIRED

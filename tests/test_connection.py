@@ -306,6 +306,7 @@ async def test_a_close_code_that_must_not_be_sent_is_refused() -> None:
         (close_frame(4000, "bye"), (4000).to_bytes(2) + b"bye", 4000),
         (masked(Opcode.CLOSE), (1000).to_bytes(2), 1005),
     ],
+    ids=["with a code", "without one"],
 )
 async def test_a_goodbye_is_answered_behind_what_was_sent(
     said: bytes, answer: bytes, code: int
@@ -357,6 +358,7 @@ async def test_who_does_not_finish_closing_is_cut_off(who: str) -> None:
         (masked(Opcode.TEXT, b"x" * 101), 1009),
         (masked(Opcode.TEXT, b"x" * 60, fin=False) + masked(Opcode.CONT, b"x" * 60), 1009),
     ],
+    ids=["unmasked", "no UTF-8", "too long", "too long in parts"],
 )
 async def test_who_breaks_the_protocol_is_told_so_and_heard_no_more(data: bytes, code: int) -> None:
     receiver = Recorder(echo)

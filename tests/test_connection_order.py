@@ -40,6 +40,7 @@ from tests.lines import (
     take_frames,
     turns,
 )
+from tests.patience import patient
 
 CLIENTS = 4
 CHANNELS = 2
@@ -254,7 +255,7 @@ class World:
     async def end(self) -> None:
         for peer in self.peers:
             peer.line.lose()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while not all(peer.gone for peer in self.peers):
                 await asyncio.sleep(0)
         for peer in self.peers:

@@ -19,6 +19,7 @@ from snorky.fanout import write_to_all
 from snorky.limits import Limits
 from tests.conftest import Certificate
 from tests.lines import Recorder, connect_in_memory, turns, until
+from tests.patience import patient
 
 Story = Callable[[], Coroutine[Any, Any, None]]
 
@@ -48,7 +49,7 @@ async def connect(connection: Connection) -> socket.socket:
 async def receive(sock: socket.socket, size: int) -> bytes:
     loop = asyncio.get_running_loop()
     received = b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while len(received) < size:
             piece = await loop.sock_recv(sock, 1 << 16)
             assert piece, "the line ended early"

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.patience import patient
+
 ROOT = Path(__file__).parent.parent
 
 WIRE, CORE, PARTS, EDGES, TOOLS, APART = "wire", "core", "parts", "edges", "tools", "apart"
@@ -250,7 +252,7 @@ def run(program: str) -> str:
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

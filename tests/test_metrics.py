@@ -28,6 +28,7 @@ from snorky.request_handlers.http import BackendHTTPHandler, MetricsHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.services.pubsub import PubSubService
+from tests.patience import patient
 
 NAMES = [field.name for field in fields(Metrics)]
 
@@ -59,7 +60,7 @@ class Site:
         self._calls += 1
         message = {"command": command, "params": params, "callId": self._calls}
         await socket.send(json.dumps({"service": service, "message": message}))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             while json.loads(await socket.recv())["message"].get("callId") != self._calls:
                 pass
 
@@ -86,7 +87,7 @@ class Moved:
         """Wait until they have moved so far, those that are not named not at all."""
         moved: dict[str, float] = {}
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(patient(5)):
                 while moved != expected:
                     now = await self._site.read()
                     moved = {

@@ -172,7 +172,9 @@ async def test_a_silent_client_is_cut_off_after_two_intervals() -> None:
 
 
 @pytest.mark.parametrize(
-    "sign", [masked(Opcode.PONG), masked(Opcode.TEXT, b"hello"), b"\x81"], ids=str
+    "sign",
+    [masked(Opcode.PONG), masked(Opcode.TEXT, b"hello"), b"\x81"],
+    ids=["pong", "message", "half a message"],
 )
 async def test_any_sign_of_life_will_do(sign: bytes) -> None:
     client, line = connect_in_memory(ping_interval=INTERVAL)

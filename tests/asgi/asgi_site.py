@@ -13,7 +13,9 @@ import hypercorn.config
 import uvicorn
 import websockets
 
-DEADLINE = 20.0
+from tests.patience import patient
+
+DEADLINE = patient(20.0)
 
 
 class _Uvicorn(uvicorn.Server):

@@ -12,6 +12,7 @@ from snorky.asgi import SnorkyASGI
 from snorky.asgi.scopes import Headers, handshake_of, path_in
 from snorky.identity import Handshake, Refused
 from snorky.services.pubsub import PubSubService
+from tests.patience import patient
 from tests.request_handlers.websocket_site import Echo
 
 
@@ -36,7 +37,7 @@ CONNECT, DISCONNECT = {"type": "websocket.connect"}, {"type": "websocket.disconn
 
 async def told(app: Any, scope: Any, *events: Any) -> list[Any]:
     exchange = Exchange(*events)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         await app(scope, exchange.receive, exchange.send)
     return exchange.sent
 
@@ -129,7 +130,7 @@ async def test_a_server_that_raises_when_it_is_sent_to_has_lost_its_client() -> 
         if message["type"] == "websocket.send":
             raise RuntimeError("it has left")
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         scope = {"type": "websocket", "path": "/ws"}
         await SnorkyASGI(ServiceRegistry([echo]))(scope, exchange.receive, send)
     assert echo.left.get_nowait().connected is False

@@ -22,8 +22,9 @@ from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.datasync import DataSyncBackend, DataSyncService
 from snorky.services.datasync.dealers import BroadcastDealer, FilterDealer
 from snorky.services.pubsub import PubSubBackend, PubSubService
+from tests.patience import patient
 
-DEADLINE_SECONDS = 10
+DEADLINE_SECONDS = patient(10)
 
 
 @dataclass

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from snorky.backend.aio import NoAnswerError, SnorkyBackend, SnorkyError, SnorkyHTTPTransport
+from tests.patience import patient
 
 KEY = "swordfish-5f1c"
 
@@ -19,7 +20,7 @@ Connect = Callable[..., SnorkyBackend]
 async def connect() -> AsyncIterator[Connect]:
     transports = []
 
-    def connect(url: str, timeout: float = 5) -> SnorkyBackend:
+    def connect(url: str, timeout: float = patient(5)) -> SnorkyBackend:
         transports.append(SnorkyHTTPTransport(url, KEY, timeout=timeout))
         return SnorkyBackend(transports[-1])
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from snorky.backend import NoAnswerError, SnorkyBackend, SnorkyError, SnorkyHTTPTransport
+from tests.patience import patient
 
 KEY = "swordfish-5f1c"
 
@@ -27,7 +28,7 @@ Connect = Callable[..., SnorkyBackend]
 def connect() -> Iterator[Connect]:
     transports = []
 
-    def connect(url: str, timeout: float = 5, **options: Any) -> SnorkyBackend:
+    def connect(url: str, timeout: float = patient(5), **options: Any) -> SnorkyBackend:
         transport = SnorkyHTTPTransport(url, KEY, timeout=timeout)
         transports.append(transport)
         return SnorkyBackend(transport, **options)
@@ -331,7 +332,7 @@ def test_a_forked_process_opens_a_connection_of_its_own(backend, connect):
         target=snorky.call, args=("echo", "say"), kwargs={"text": "child"}
     )
     child.start()
-    child.join(10)
+    child.join(patient(10))
     assert child.exitcode == 0
     snorky.call("echo", "say", text="parent again")
 

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from snorky.backend.turns import Turn
+from tests.patience import patient
 
 
 def test_a_reader_waits_for_who_writes():
@@ -15,7 +16,7 @@ def test_a_reader_waits_for_who_writes():
         reader = threading.Thread(target=lambda: turn.passed() and passed.set())
         reader.start()
         assert not passed.wait(0.05)
-    assert passed.wait(10)
+    assert passed.wait(patient(10))
     reader.join()
 
 
@@ -31,7 +32,7 @@ def test_nobody_waits_for_longer_than_the_patience():
 
     with turn.taken():
         threading.Thread(target=read).start()
-        assert done.wait(10)
+        assert done.wait(patient(10))
     assert results == [False, False]
     assert turn.passed()
 
@@ -49,11 +50,11 @@ def test_a_child_does_not_inherit_the_turn_of_its_parent_s_threads():
     def write() -> None:
         with turn.taken():
             taken.set()
-            release.wait(10)
+            release.wait(patient(10))
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert taken.wait(10)
+    assert taken.wait(patient(10))
     child = os.fork()
     if child == 0:
         os._exit(0 if turn.passed() else 1)

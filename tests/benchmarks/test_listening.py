@@ -16,6 +16,7 @@ from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosed
 
 from benchmarks import harness
+from tests.patience import patient
 
 CLIENTS = 3
 ROWS = 6
@@ -61,7 +62,7 @@ async def listen(tmp_path: Path, texts: Texts, last: Callable[[Texts], Texts] = 
         )
         assert process.stdin
         assert process.stdout
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             assert json.loads(await process.stdout.readline()) == {"subscribers": CLIENTS}
             process.stdin.write(b"measure\n")
             assert json.loads(await process.stdout.readline()) == {"measuring": True}

@@ -14,6 +14,7 @@ from websockets.asyncio.server import serve as serve_websockets
 from websockets.exceptions import ConnectionClosedError
 
 from benchmarks import harness
+from tests.patience import patient
 
 Message = dict[str, Any]
 Deliver = Callable[[list[Message]], list[Message]]
@@ -89,7 +90,7 @@ async def generate(server: FakeServer, *options: str) -> dict[str, Any]:
             *("--port", str(port), "--clients", "3", "--timeout", "1"),
             stdout=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             printed, _ = await process.communicate()
     result: dict[str, Any] = json.loads(printed)
     assert process.returncode == ("error" in result)
@@ -255,7 +256,7 @@ async def test_a_connection_lost_while_it_is_held_is_a_fault() -> None:
             stdout=asyncio.subprocess.PIPE,
         )
         assert process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             assert json.loads(await process.stdout.readline())["connections"] == 3
             await connections[0].close(1001)
             printed, _ = await process.communicate()

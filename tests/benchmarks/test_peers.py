@@ -25,10 +25,12 @@ from harness import BenchmarkError
 from peers import PEERS, Peer
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.patience import patient
+
 SMALL = ("snorky", "snorky-pure", "tornado-door", "asgi", "tornado", "ws", "socketio", "limit")
 ASKED_FOR = os.environ.get("SNORKY_BENCH_PEERS", " ".join(SMALL)).split()
 TESTED = [PEERS[name] for name in (PEERS if ASKED_FOR == ["all"] else ASKED_FOR)]
-DEADLINE = 20.0
+DEADLINE = patient(20.0)
 SAMPLE_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 """Of RFC 6455, section 1.3. `limit` knows the answer to this one alone."""
 

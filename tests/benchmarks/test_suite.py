@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from tests.patience import patient
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SERVERS = ("snorky", "ws", "limit")
 
@@ -24,7 +26,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=BENCHMARKS,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=patient(110),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return directory
@@ -149,7 +151,7 @@ def test_a_server_that_cannot_be_had_is_named_and_the_rest_is_measured(tmp_path:
         env={"PATH": str(tools)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads((tmp_path / "calls.json").read_text())

@@ -20,6 +20,7 @@ from transports import WAYS
 from ways import EventsClient, PollClient, SocketIOWebSocketClient, WebSocketClient
 
 from tests.benchmarks.test_load_generator import Deliver, FakeServer, fifth_changed, listening
+from tests.patience import patient
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 FIGURES = (
@@ -31,7 +32,7 @@ FIGURES = (
     "cpu_us_per_beat",
     "cpu_ms_per_idle_hour",
 )
-DEADLINE = 20.0
+DEADLINE = patient(20.0)
 
 Listen = Callable[..., Any]
 
@@ -45,7 +46,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=BENCHMARKS,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=patient(110),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return directory

@@ -16,7 +16,12 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
+
+from tests.patience import patient
+from tests.ports import free_ports
+
+expect.set_options(timeout=patient(20_000))
 
 ROOT = Path(__file__).resolve().parents[2]
 TODO = ROOT / "demos" / "todo"
@@ -35,8 +40,8 @@ TODO_SCRIPTS = {
     f"{JSDELIVR}/angular@1.8.3/angular.min.js": ANGULARJS / "angular/angular.min.js",
 }
 HOST = "127.0.0.1"
-START_SECONDS = 30
-STOP_SECONDS = 10
+START_SECONDS = patient(30)
+STOP_SECONDS = patient(10)
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM_FLAGS = [
     "--no-sandbox",  # in containers there is but root
@@ -64,17 +69,6 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = START_SE
 def listens(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex((HOST, port)) == 0
-
-
-def free_ports(count: int) -> list[int]:
-    listeners = [socket.socket() for _ in range(count)]
-    try:
-        for listener in listeners:
-            listener.bind((HOST, 0))
-        return [listener.getsockname()[1] for listener in listeners]
-    finally:
-        for listener in listeners:
-            listener.close()
 
 
 class Program:
@@ -146,7 +140,9 @@ class Demo:
         self.snorky = Program(serve, ports, self._env, data / "snorky.log")
 
     def manage(self, *arguments: str) -> None:
-        subprocess.run([*MANAGE, *arguments, "-v", "0"], env=self._env, check=True, timeout=30)
+        subprocess.run(
+            [*MANAGE, *arguments, "-v", "0"], env=self._env, check=True, timeout=patient(30)
+        )
 
     def shell(self, code: str) -> None:
         """Run ``code`` as a person would, in Django's shell."""
@@ -161,7 +157,7 @@ class Demo:
             ("DELETE", "completed/", None),
         ):
             request = Request(address + path, method=method, data=body, headers=headers)
-            urlopen(request, timeout=30).close()
+            urlopen(request, timeout=patient(30)).close()
 
     def take_faults(self) -> list[str]:
         """Lines that the servers should not have written since the last time."""

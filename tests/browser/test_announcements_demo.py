@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Windows, free_ports
+from tests.browser.conftest import Windows
 from tests.browser.one_program import DEMOS, Demo, expect_names, expect_to_fit
+from tests.patience import patient
+from tests.ports import free_ports
 
 PUBLISH = [sys.executable, str(DEMOS / "announcements" / "publish.py")]
 RECOVERY_MS = 40_000
-
-expect.set_options(timeout=20_000)
 
 
 @pytest.fixture
@@ -42,7 +42,9 @@ def publish(demo: Demo, tmp_path: Path) -> Callable[..., None]:
 
     def publish(text: str) -> None:
         settings = json.loads((tmp_path / "data" / "run.json").read_text())
-        subprocess.run([*PUBLISH, text], env={**os.environ, **settings}, check=True, timeout=60)
+        subprocess.run(
+            [*PUBLISH, text], env={**os.environ, **settings}, check=True, timeout=patient(60)
+        )
 
     return publish
 
@@ -95,7 +97,12 @@ def run_publish(**env: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SNORKY_")}
     command = [*PUBLISH, "Hello"]
     return subprocess.run(
-        command, env={**clean, **env}, capture_output=True, text=True, timeout=60, check=False
+        command,
+        env={**clean, **env},
+        capture_output=True,
+        text=True,
+        timeout=patient(60),
+        check=False,
     )
 
 

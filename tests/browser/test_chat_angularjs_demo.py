@@ -15,12 +15,11 @@ from websockets.sync.client import connect
 
 from tests.browser.conftest import Windows
 from tests.browser.one_program import ROOT, Demo, expect_names, expect_to_fit
+from tests.patience import patient
 
 ANGULAR = ROOT / "tests/angularjs/node_modules/angular/angular.min.js"
 SCRIPTS = {"https://cdn.jsdelivr.net/npm/angular@1.8.3/angular.min.js": ANGULAR}
 RECOVERY_MS = 40_000
-
-expect.set_options(timeout=20_000)
 
 
 @pytest.fixture
@@ -168,7 +167,7 @@ def test_after_a_restart_one_logs_in_again(windows: Windows, demo: Demo) -> None
 def request(demo: Demo, method: str, body: bytes | None, **headers: str) -> tuple[int, Any]:
     address = f"{demo.address}visitor"
     try:
-        with urlopen(Request(address, body, headers, method=method), timeout=20) as answer:
+        with urlopen(Request(address, body, headers, method=method), timeout=patient(20)) as answer:
             return answer.status, json.load(answer)
     except HTTPError as error:
         with error:

@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.conftest import Windows, free_ports, listens, wait_for
+from tests.browser.conftest import Windows, listens, wait_for
 from tests.browser.one_program import ADDRESS, DEMOS, ROOT, Demo, expect_names, expect_to_fit
+from tests.ports import free_ports
 
 SOCKJS = ROOT / "tests/sockjs_client/node_modules/sockjs-client/dist/sockjs.min.js"
 SCRIPTS = {"https://cdn.jsdelivr.net/npm/sockjs-client@1.6.1/dist/sockjs.min.js": SOCKJS}
 RECOVERY_MS = 40_000
-
-expect.set_options(timeout=20_000)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import free_ports
+from tests.ports import free_ports
 
 DEMO = Path(__file__).resolve().parents[2] / "demos" / "chatroom_socketio"
 

@@ -16,8 +16,6 @@ RECOVERY_MS = 40_000
 DESK = {"width": 900, "height": 700}
 PHONE = {"width": 360, "height": 640}
 
-expect.set_options(timeout=20_000)
-
 
 @pytest.fixture
 def demo(run_program: Callable[..., Any]) -> Demo:

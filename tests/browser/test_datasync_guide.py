@@ -10,7 +10,7 @@ from typing import Any
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import listens, wait_for
-from tests.conftest import free_port
+from tests.ports import free_port
 
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples" / "datasync"
 SECONDS = 40_000  # in milliseconds: a page that comes back waits a while before it tries

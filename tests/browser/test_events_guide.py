@@ -13,6 +13,8 @@ from typing import Any
 from playwright.sync_api import Browser, expect
 from websockets.sync.client import connect
 
+from tests.patience import patient
+
 EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "examples" / "events"
 ENV = {"SNORKY_API_KEY": "swordfish"}
 
@@ -51,7 +53,7 @@ def test_a_job_in_snorkys_own_program(serve: Callable[..., Any]) -> None:
     with connect(program.url) as socket:
         message = {"command": "make", "params": {"number": 7}, "callId": 1}
         socket.send(json.dumps({"service": "reports", "message": message}))
-        answer = json.loads(socket.recv(timeout=20))["message"]
+        answer = json.loads(socket.recv(timeout=patient(20)))["message"]
     assert answer == {"type": "response", "callId": 1, "data": None}
     program.wait_for("^/reports/7 100$")
     heard = [line for line in program.lines if line.startswith("/reports")]

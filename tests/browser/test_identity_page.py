@@ -12,12 +12,13 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, WebSocket
 
 from tests.browser.conftest import wait_for
+from tests.patience import patient
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "docs" / "examples" / "identity"
 CLIENT = ROOT / "snorky" / "static"
 SECRET = "a secret of the tests, long enough"
-SECONDS = 5
+SECONDS = patient(5)
 GRACE = 4
 SITE = "http://localhost:8000"
 HTML = (

@@ -22,8 +22,6 @@ ANY_PORTS = ["--port", "0", "--snorky-port", "0", "--backend-port", "0"]
 RECOVERY_MS = 40_000
 PAGE_OF_A_REFUSAL = "403 (Forbidden)"  # what Chromium's console says of it
 
-expect.set_options(timeout=20_000)
-
 
 @pytest.fixture
 def demo(run_program: Callable[..., Any], tmp_path: Path) -> Any:

@@ -11,6 +11,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, expect
 
+from tests.patience import patient
+
 QUICK_START = Path(__file__).parent.parent.parent / "docs" / "examples" / "quickstart"
 
 
@@ -51,7 +53,7 @@ def test_the_page_of_the_announcements(
     page.wait_for_function("announcements.snorky.isConnected")
     env = {**os.environ, "SNORKY_BACKEND_URL": server.backend_url, "SNORKY_API_KEY": "swordfish"}
     command = [sys.executable, str(examples / "announce.py"), "Dinner is ready"]
-    subprocess.run(command, env=env, check=True, timeout=30)
+    subprocess.run(command, env=env, check=True, timeout=patient(30))
     expect(page.locator("body")).to_contain_text("Dinner is ready")
 
 

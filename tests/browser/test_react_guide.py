@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import REACT, ROOT, Windows, wait_for
+from tests.patience import patient
 
 EXAMPLES = ROOT / "docs" / "examples"
 ESBUILD = ROOT / "client" / "node_modules" / ".bin" / "esbuild"
@@ -25,8 +26,6 @@ PAGE = (
 )
 ALIASES = {18: ["react=react-18", "react-dom=react-dom-18"], 19: []}
 RECOVERY_MS = 40_000
-
-expect.set_options(timeout=20_000)
 
 
 def bundle(program: Path, version: int, target: Path) -> None:
@@ -40,7 +39,7 @@ def bundle(program: Path, version: int, target: Path) -> None:
         cwd=REACT.parent,
         env={**os.environ, "NODE_PATH": str(REACT)},
         check=True,
-        timeout=60,
+        timeout=patient(60),
     )
 
 

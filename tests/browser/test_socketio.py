@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Route
 
-from tests.browser.conftest import free_ports, wait_for
+from tests.browser.conftest import wait_for
+from tests.ports import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
 SOCKETIO = ROOT / "tests" / "socketio" / "node_modules" / "socket.io-client" / "dist"

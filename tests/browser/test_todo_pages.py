@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import TODO, TODO_PAGES, TODO_SCRIPTS, Demo, Windows, free_ports
+from tests.browser.conftest import TODO, TODO_PAGES, TODO_SCRIPTS, Demo, Windows
 from tests.browser.todo_page import add, expect_live, row, titles
-
-expect.set_options(timeout=20_000)
+from tests.ports import free_ports
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.patience import patient
+
 TODO = Path(__file__).resolve().parents[2] / "demos" / "todo"
 ANY_PORTS = ["--port", "0", "--snorky-port", "0", "--backend-port", "0"]
 ADDRESS = r"Open (http://127\.0\.0\.1:(\d+)/) in two windows"
@@ -54,7 +56,7 @@ def test_it_says_where_the_page_is_and_stops_both_servers(
 ) -> None:
     demo = start()
     address = demo.wait_for(ADDRESS)
-    with urlopen(address[1], timeout=20) as page:
+    with urlopen(address[1], timeout=patient(20)) as page:
         assert b"<title>Todo</title>" in page.read()
     run_file = tmp_path / "data" / "run.json"
     run = json.loads(run_file.read_text())

@@ -17,8 +17,10 @@ import httpx2
 import pytest
 import websockets
 
+from tests.patience import patient
+
 PROGRAMS = Path(__file__).parent / "programs"
-DEADLINE = 10.0
+DEADLINE = patient(10.0)
 
 
 class Running:

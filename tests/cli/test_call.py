@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import free_port
+from tests.ports import free_port
 
 ECHO = """
 from snorky import ServiceRegistry

@@ -15,6 +15,8 @@ import httpx2
 import pytest
 import websockets
 
+from tests.patience import patient
+
 Start = Callable[..., Any]
 ADDRESS = r"Open (http://localhost:(\d+)/)"
 
@@ -35,7 +37,7 @@ def address(start: Start) -> str:
 
 
 def test_the_list_as_an_api(address: str) -> None:
-    with httpx2.Client(base_url=address, timeout=20) as http:
+    with httpx2.Client(base_url=address, timeout=patient(20)) as http:
         added = http.post("api/items", json={"title": " Milk "})
         assert added.status_code == 201
         item = added.json()
@@ -68,12 +70,12 @@ def test_the_list_as_an_api(address: str) -> None:
 def test_what_the_list_does_not_take(
     address: str, method: str, path: str, body: bytes, error: str
 ) -> None:
-    answer = httpx2.request(method, address + path, content=body, timeout=20)
+    answer = httpx2.request(method, address + path, content=body, timeout=patient(20))
     assert (answer.status_code, answer.json()) == (400, {"error": error})
 
 
 def test_the_list_is_bounded(address: str) -> None:
-    with httpx2.Client(base_url=address, timeout=20) as http:
+    with httpx2.Client(base_url=address, timeout=patient(20)) as http:
         while (answer := http.post("api/items", json={"title": "x"})).status_code == 201:
             assert answer.json()["id"] <= 100
         assert answer.json() == {"error": "The list is full: 100 items."}
@@ -84,7 +86,7 @@ def test_the_list_is_bounded(address: str) -> None:
 )
 def test_other_sites_neither_read_nor_change_it(address: str, headers: dict[str, str]) -> None:
     for method in ("GET", "POST"):
-        answer = httpx2.request(method, f"{address}api/items", headers=headers, timeout=20)
+        answer = httpx2.request(method, f"{address}api/items", headers=headers, timeout=patient(20))
         assert answer.status_code in (403, 404)
 
 
@@ -115,7 +117,9 @@ async def test_the_steps_of_a_change_in_their_order(address: str) -> None:
 def test_a_database_file_keeps_the_list(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "list.sqlite3"
     demo = start("--port", "0", "--database", str(file))
-    httpx2.post(f"{demo.wait_for(ADDRESS)[1]}api/items", json={"title": "Milk"}, timeout=20)
+    httpx2.post(
+        f"{demo.wait_for(ADDRESS)[1]}api/items", json={"title": "Milk"}, timeout=patient(20)
+    )
     assert demo.stop(signal.SIGTERM) == 0
     with sqlite3.connect(file) as connection:
         titles = [title for (title,) in connection.execute("SELECT title FROM item")]

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 from snorky import version
 from snorky.cli import main
-from tests.conftest import free_port
+from tests.ports import free_port
 
 PUBSUB = """
 from snorky import ServiceRegistry

@@ -10,6 +10,8 @@ import httpx2
 import pytest
 import websockets
 
+from tests.patience import patient
+
 APP = """
 from snorky import ServiceRegistry
 from snorky.services.pubsub import PubSubService
@@ -32,7 +34,7 @@ def address(server: Any) -> str:
 
 async def test_it_serves_comet_and_says_goodbye(server: Any, address: str) -> None:
     url = f"{address}/comet"
-    async with httpx2.AsyncClient(timeout=10) as http:
+    async with httpx2.AsyncClient(timeout=patient(10)) as http:
         session = {"session": (await http.post(url)).json()["session"], "after": 0}
         async with http.stream("GET", url + "/events", params=session) as response:
             stopped = asyncio.create_task(asyncio.to_thread(server.stop))
@@ -74,7 +76,9 @@ async def test_it_serves_socketio_and_says_goodbye(server: Any) -> None:
 def test_pages_of_other_sites_are_refused_by_each(address: str, method: str, path: str) -> None:
     def status(origin: str) -> int:
         headers = {"Origin": origin}
-        return httpx2.request(method, address + path, headers=headers, timeout=10).status_code
+        return httpx2.request(
+            method, address + path, headers=headers, timeout=patient(10)
+        ).status_code
 
     assert status("https://evil.example") in (400, 403)
     assert status("http://127.0.0.1:8000") == 200

@@ -17,7 +17,8 @@ from click.testing import CliRunner
 
 from snorky.cli import main
 from snorky.cli.tail import as_text
-from tests.conftest import free_port
+from tests.patience import patient
+from tests.ports import free_port
 
 LIVE = Path(__file__).parents[2] / "docs" / "examples" / "events" / "live.py"
 KEY = {"SNORKY_API_KEY": "swordfish"}
@@ -45,7 +46,7 @@ class Events:
 
     def update_until(self, program: Any, path: str, message: str) -> None:
         """Again and again: nobody knows when it has begun to watch."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + patient(20)
         while not any(message in line for line in program.lines):
             assert time.monotonic() < deadline, program.lines
             self.update(path, message)
@@ -152,7 +153,10 @@ def test_another_address_is_told_from_snorkys(events: Events) -> None:
     assert (result.exit_code, "and not as a back end of Snorky does" in result.output) == (1, True)
     for address in ("nowhere", "ftp://127.0.0.1/"):
         result = CliRunner().invoke(main, ["tail", "--url", address], env=KEY)
-        assert (result.exit_code, "The backend's URL must be like http://" in result.output) == (2, True)
+        assert (result.exit_code, "The backend's URL must be like http://" in result.output) == (
+            2,
+            True,
+        )
 
 
 def test_the_key_is_needed_and_help_says_everything() -> None:

@@ -19,8 +19,9 @@ from snorky.brokers import (
     Retention,
 )
 from snorky.brokers.log import KEYS_PER_SOURCE
+from tests.patience import patient
 
-DEADLINE = 5.0
+DEADLINE = patient(5.0)
 
 
 async def done(result: Any) -> Any:

@@ -19,6 +19,7 @@ from snorky.identity import Handshake, Refused
 from snorky.services.datasync import BroadcastDealer, DataSyncBackend, DataSyncService
 from snorky.services.pubsub import PubSubBackend, PubSubService
 from snorky.wheel import wheel_of
+from tests.patience import patient
 
 TEXT = "Content-Type: text/plain"
 UPGRADE = (
@@ -92,7 +93,7 @@ class Site:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while not condition():
             await asyncio.sleep(0.001)
 

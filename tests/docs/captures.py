@@ -29,6 +29,7 @@ from tests.docs.captures_services import protocol, services
 from tests.docs.captures_socketio import socketio
 from tests.docs.captures_sockjs import sockjs
 from tests.docs.transcript import Transcript, wire_to
+from tests.patience import patient
 
 REFERENCE = Path(__file__).parent.parent.parent / "docs" / "reference"
 _CAPTURE = re.compile(
@@ -226,7 +227,7 @@ _FRAMES = {"protocol": "message", "services": "message", "websocket": "hex"}
 async def captured(page: str) -> str:
     """The page of that name, with the bytes of today."""
     transcript = Transcript()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         await CONVERSATIONS[page](transcript)
     shown: set[str] = set()
 

@@ -21,6 +21,7 @@ from snorky.services.datasync import BroadcastDealer, DataSyncBackend, DataSyncS
 from snorky.services.identity import IdentityBackend, IdentityService
 from snorky.services.pubsub import PubSubBackend, PubSubService
 from tests.identity.tokens import AUDIENCE, SECRET
+from tests.patience import patient
 
 KEY = "swordfish"
 
@@ -49,7 +50,7 @@ class Works(RPCService):
         raise ZeroDivisionError
 
     @rpc_command
-    async def wait(self, req: Request, seconds: float = 60) -> str:
+    async def wait(self, req: Request, seconds: float = patient(60)) -> str:
         async with asyncio.timeout(seconds):
             await self.go_on.wait()
         return "waited"
@@ -117,7 +118,7 @@ class Live:
         return await call_back_end(self.backend_url, service, command, **params)
 
     async def until_nobody_is_here(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while self.frontend.clients:
                 await asyncio.sleep(0.01)
 
@@ -125,7 +126,7 @@ class Live:
 async def call_back_end(url: str, service: str, command: str, /, **params: Any) -> Any:
     """The answer of the back end; raises CallError as the client does."""
     body = {"service": service, "message": {"command": command, "params": params}}
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=patient(20)) as http:
         answer = await http.post(url, json=body, headers={"X-Backend-Key": KEY})
     assert answer.status_code == 200, answer.text
     message = answer.json()["message"]
@@ -205,7 +206,7 @@ class TaskView:
         await self.until(lambda: self.loads >= times)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(patient(30)):
             while not condition():
                 self.changed.clear()
                 await self.changed.wait()

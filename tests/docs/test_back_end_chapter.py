@@ -18,7 +18,8 @@ import pytest
 import websockets
 
 from tests.browser.conftest import listens, wait_for
-from tests.conftest import free_port
+from tests.patience import patient
+from tests.ports import free_port
 
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples" / "back_end"
 PYTHON = [sys.executable, "-W", "error"]
@@ -37,7 +38,7 @@ async def listen_at(url: str) -> websockets.ClientConnection:
 
 
 async def received(page: websockets.ClientConnection) -> Any:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         return json.loads(await page.recv())["message"]
 
 

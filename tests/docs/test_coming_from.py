@@ -15,6 +15,7 @@ from typing import Any
 import websockets
 
 from tests.docs.test_examples import Page, connect_when_up
+from tests.patience import patient
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "docs" / "examples" / "coming_from"
@@ -24,7 +25,7 @@ SAID = ["kitchen bob Tea?", "4 letters said", "Not authorized"]
 def announce(url: str, room: str, text: str) -> None:
     env = {**os.environ, "SNORKY_BACKEND_URL": url, "SNORKY_API_KEY": "swordfish"}
     command = [sys.executable, "-W", "error", str(EXAMPLES / "announce.py"), room, text]
-    subprocess.run(command, env=env, check=True, timeout=30)
+    subprocess.run(command, env=env, check=True, timeout=patient(30))
 
 
 async def test_the_page_speaks_in_its_room_and_hears_the_web_application(

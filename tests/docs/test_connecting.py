@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import websockets
 
-from tests.conftest import free_port
+from tests.patience import patient
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "docs" / "examples" / "connecting"
@@ -46,7 +47,7 @@ async def test_the_program_prints_what_the_page_says(
     if bundled:
         options = ["--bundle", "--format=esm", "--external:ws", "--minify", "--log-level=error"]
         options += ["--outfile=bundle.mjs"]
-        subprocess.run([ESBUILD, str(file), *options], cwd=package, check=True, timeout=60)
+        subprocess.run([ESBUILD, str(file), *options], cwd=package, check=True, timeout=patient(60))
         shutil.rmtree(package / "node_modules" / "snorky")
         file = package / "bundle.mjs"
     page = run_program(["node", file.name], cwd=package)
@@ -58,7 +59,7 @@ async def test_the_program_prints_what_the_page_says(
     assert await asyncio.to_thread(server.stop, signal.SIGKILL) == -signal.SIGKILL
     await asyncio.to_thread(page.wait_for, "piano")
     server = serve(EXAMPLES / "live.py", *ports)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while "News: after" not in page.lines:  # published until it has subscribed again
             await publish(server.url, "after")
             await asyncio.sleep(0.05)

@@ -20,7 +20,8 @@ import websockets
 from snorky.backend import SnorkyBackend, SnorkyError, SnorkyHTTPTransport
 from snorky.services.datasync.dealers import BadQuery, filter_matches
 from tests.browser.conftest import listens, wait_for
-from tests.conftest import free_port
+from tests.patience import patient
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "docs" / "examples" / "datasync"
@@ -41,7 +42,7 @@ class Subscriber:
         return await self.receive()
 
     async def receive(self) -> Any:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             return json.loads(await self.socket.recv())["message"]
 
     async def delta(self) -> Any:
@@ -180,7 +181,9 @@ def test_the_sorted_collection_prints_what_the_page_says(tmp_path: Path) -> None
     (folder / "package.json").write_text('{"type": "module", "exports": "./snorky.mjs"}')
     shutil.copy(ROOT / "snorky" / "static" / "snorky.mjs", folder)
     file = shutil.copy(EXAMPLES / "sorted.mjs", tmp_path)
-    done = subprocess.run(["node", file], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        ["node", file], capture_output=True, text=True, timeout=patient(60), check=True
+    )
     lines = done.stdout.splitlines()
     assert lines == ["Cake, Tea", "Afternoon tea, Cake"]
     assert "".join(f"    {line}\n" for line in lines) in PAGE.read_text()

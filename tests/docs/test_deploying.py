@@ -21,12 +21,13 @@ import websockets
 
 from snorky.limits import DEFAULT_LIMITS
 from tests.browser.conftest import listens, wait_for
-from tests.conftest import free_port
 from tests.docs.debian_programs import program
+from tests.patience import patient
+from tests.ports import free_port
 
 FILES = Path(__file__).parent.parent.parent / "docs" / "examples" / "deploying"
 SNORKY = str(Path(sys.executable).with_name("snorky"))
-SECONDS = 20
+SECONDS = patient(20)
 NGINX = """
 worker_processes 1;
 daemon off;

@@ -15,10 +15,12 @@ import httpx2
 import pytest
 import websockets
 
+from tests.patience import patient
+
 EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "examples" / "django"
 ENV = {"SNORKY_API_KEY": "swordfish"}
 DJANGO_AT = r"server at http://127\.0\.0\.1:(\d+)/"
-SECONDS = 10
+SECONDS = patient(10)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ import httpx2
 import pytest
 import websockets
 
+from tests.patience import patient
+
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
 
 
@@ -33,7 +35,7 @@ class Page:
         return answer["data"] if answer["type"] == "response" else answer["message"]
 
     async def receive(self) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(patient(10)):
             return json.loads(await self.socket.recv())["message"]
 
     @property
@@ -63,7 +65,7 @@ async def test_echo_service(
 
 
 async def connect_when_up(url: str) -> websockets.ClientConnection:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while True:
             try:
                 return await websockets.connect(url)
@@ -156,7 +158,7 @@ async def test_one_program(
 def announce(url: str, text: str) -> None:
     env = {**os.environ, "SNORKY_BACKEND_URL": url, "SNORKY_API_KEY": "swordfish"}
     command = [sys.executable, "-W", "error", str(EXAMPLES / "announce.py"), text]
-    subprocess.run(command, env=env, check=True, timeout=30)
+    subprocess.run(command, env=env, check=True, timeout=patient(30))
 
 
 def test_curl_of_the_overview(serve: Callable[..., Any]) -> None:

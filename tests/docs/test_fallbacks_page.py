@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 
 from tests.browser.conftest import listens, wait_for
+from tests.patience import patient
 
 EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "examples" / "fallbacks"
 
@@ -28,7 +29,9 @@ async def test_without_our_client(
     file, ports = on_free_ports(EXAMPLE / "live.py")
     program = run_program([sys.executable, "-W", "error", str(file)])
     await asyncio.to_thread(wait_for, lambda: listens(ports[5001]), "the example listens")
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{ports[5001]}", timeout=10) as http:
+    async with httpx2.AsyncClient(
+        base_url=f"http://127.0.0.1:{ports[5001]}", timeout=patient(10)
+    ) as http:
         session = {"session": (await http.post("/comet")).json()["session"]}
         texts = [
             call("subscribe", 0, channel="news"),

@@ -20,6 +20,7 @@ import websockets
 from tornado.web import Application, RequestHandler
 
 from snorky.close_codes import DISCONNECTED, NOT_AUTHENTICATED
+from tests.patience import patient
 from tests.request_handlers.websocket_site import closed, received
 
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples" / "identity"
@@ -33,7 +34,7 @@ def printed_by(program: str, *arguments: str, **env: str) -> str:
         env={**os.environ, **ENV, **env},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=patient(30),
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
@@ -139,7 +140,7 @@ async def test_the_page_brings_new_tokens(
     await asyncio.to_thread(page.wait_for, "Subscribed")
 
     # The third is asked for because the server took the second.
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(patient(60)):
         while len(given) < 3:
             await asyncio.sleep(0.05)
     protocols = ["snorky", f"snorky.jwt.{printed_by('make_token.py', 'bob')}"]

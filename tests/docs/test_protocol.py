@@ -20,6 +20,7 @@ from tests.conftest import ExpectLog
 from tests.docs.conftest import OpenLive
 from tests.docs.protocol_site import Live, tokens
 from tests.identity.tokens import token
+from tests.patience import patient
 from tests.request_handlers.websocket_site import closed, received
 
 ECHO = {"command": "echo", "params": {"value": 1}}
@@ -100,7 +101,7 @@ async def test_refusals_are_answers_of_http(open_live: OpenLive, expect_log: Exp
         assert refused.value.response.headers["Content-Type"].startswith("text/plain")
     address = live.url.replace("ws:", "http:")
     upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=patient(20)) as http:
         assert (await http.get(address)).status_code == 400
         old = await http.get(address, headers={**upgrade, "Sec-WebSocket-Version": "8"})
         assert (old.status_code, old.headers["Sec-WebSocket-Version"]) == (426, "13")
@@ -230,7 +231,7 @@ async def test_a_sender_hears_its_own_publication_before_the_answer(live: Live) 
 async def test_an_empty_text_is_answered_on_the_subprotocol(live: Live) -> None:
     async with open_socket(live.url, subprotocols=["snorky"]) as socket:
         await socket.send("")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             assert await socket.recv() == ""
 
 

@@ -26,6 +26,7 @@ from snorky.close_codes import CloseCode
 from tests.conftest import ExpectLog, free_port
 from tests.docs.protocol_site import Live, TaskList, TaskView
 from tests.identity.tokens import token
+from tests.patience import patient
 
 EXAMPLES = Path(module.__file__).parent.parent
 
@@ -57,7 +58,7 @@ def test_it_has_as_many_lines_as_its_page_says() -> None:
 
 
 async def next_of(connection: Connection) -> tuple[str, Any]:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         return await anext(connection)
 
 
@@ -151,7 +152,7 @@ async def test_it_comes_back_where_the_code_allows(live: Live, why: CloseCode) -
             pass
         raise AssertionError("the connection has not ended")
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         assert await stay_connected(live.url, use) == "three times"
     await live.until_nobody_is_here()
 
@@ -170,7 +171,7 @@ async def test_it_stays_away_where_the_code_says_so(live: Live, why: CloseCode) 
             pass
 
     with pytest.raises(Disconnected) as ended:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             await stay_connected(live.url, use)
     assert (ended.value.code, ended.value.reason) == why
     await live.until_nobody_is_here()
@@ -189,7 +190,7 @@ async def test_it_brings_a_new_token_each_time(live: Live) -> None:
             client.close(*close_codes.TOKEN_EXPIRED)
             await next_of(connection)
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         await stay_connected(live.url, use, token=lambda: brought.pop(0))
     assert seen == ["alice", "bob"]
 

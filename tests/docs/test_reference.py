@@ -38,6 +38,7 @@ from snorky.services.identity import IdentityBackend, IdentityService
 from snorky.services.messaging import MessagingService
 from snorky.services.pubsub import PubSubBackend, PubSubService
 from tests.docs.reference_tables import PAGES, REFERENCE, page_of, rewritten, shown
+from tests.patience import patient
 
 TAKES_OPTIONS: dict[str, Callable[..., Any]] = {
     "SnorkyWebSocketHandler": SnorkyWebSocketHandler.__init__,
@@ -151,7 +152,7 @@ async def test_the_metrics_on_the_page_are_those_that_a_server_has(
 ) -> None:
     served = Served(ServiceRegistry(), None, (), None)
     port = listen(backend_application(served))
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=patient(20)) as http:
         text = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
     families = text_string_to_metric_families(text)
     expected = [

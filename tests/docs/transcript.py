@@ -13,7 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 
-DEADLINE = 20.0
+from tests.patience import patient
+
+DEADLINE = patient(20.0)
 MASK = bytes.fromhex("37fa213d")
 """A real client picks another one at random for each frame; the pages must stay as they are."""
 

@@ -16,7 +16,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-DEADLINE = 20.0
+from tests.patience import patient
+
+DEADLINE = patient(20.0)
 FOLDER = Path(__file__).parent.parent
 
 

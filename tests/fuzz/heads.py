@@ -15,6 +15,7 @@ from snorky import ServiceRegistry
 from snorky.edges.handshakes import fault_of, handshake_of
 from snorky.request_handlers.front_door import PEEK_BYTES, FrontDoor
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
+from tests.patience import patient
 
 ROUTES = [SnorkyWebSocketHandler.get_route(ServiceRegistry(), path) for path in ("/", "/ws")]
 PROXY = "127.0.0.1"
@@ -38,7 +39,7 @@ async def seen_by_tornado(data: bytes, address: tuple[str, int]) -> list[HTTPSer
     theirs.sendall(data)
     stream = IOStream(ours)
     server.handle_stream(stream, address)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while not requests and not stream.closed():
             await asyncio.sleep(0)
     theirs.close()

@@ -20,6 +20,7 @@ from snorky.services.pubsub import PubSubBackend, PubSubService
 from tests.fuzz.lengths import examples
 from tests.fuzz.logs import no_fault_logged
 from tests.fuzz.values import json_values, levels_of, same, texts
+from tests.patience import patient
 
 KEY = "swordfish"
 COMET = ["/comet", "/comet/events", "/comet/poll", "/comet/messages", "/comet/close"]
@@ -209,7 +210,7 @@ def test_what_goes_back_is_what_asgi_allows(
     app, frontend = application()
 
     async def story() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             try:
                 await app(scope, server.receive, server.send)
             except OSError:
@@ -257,7 +258,7 @@ def test_whatever_is_asked_of_a_comet_session_ends_well(many: list[tuple[Any, ..
         return b"".join(message.get("body", b"") for message in server.sent)
 
     async def story() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             session = json.loads(await ask("/comet", "", b"", 99))["session"]
             for path, position, body, broken in many:
                 await ask(path, f"session={session}&after={position}", body, broken)

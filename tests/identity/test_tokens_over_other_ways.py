@@ -17,6 +17,7 @@ from snorky.request_handlers.socketio import SnorkySocketIOHandler
 from snorky.request_handlers.sockjs import SnorkySockJSHandler
 from snorky.services.identity import IdentityService
 from tests.identity.tokens import AUDIENCE, SECRET, token
+from tests.patience import patient
 from tests.request_handlers.socketio_site import run_pages
 from tests.request_handlers.websocket_site import Echo
 
@@ -59,7 +60,7 @@ async def test_requests_of_a_polling_session_belong_together_though_their_tokens
     port = listen(Application(SnorkySockJSHandler.get_routes(registry, "/sockjs")))
     url = f"http://127.0.0.1:{port}/sockjs/0/abc"
 
-    async with httpx2.AsyncClient(timeout=10) as page:
+    async with httpx2.AsyncClient(timeout=patient(10)) as page:
 
         async def post(what: str, text: str, body: str = "") -> tuple[int, str]:
             answer = await page.post(f"{url}/{what}?token={text}", content=body)

@@ -19,6 +19,7 @@ from snorky.identity import Handshake, Refused
 from snorky.identity.web import MAX_ANSWER_BYTES, WebApplicationAuthenticator
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from tests.identity.conftest import Site
+from tests.patience import patient
 from tests.request_handlers.websocket_site import Echo, closed, said
 
 
@@ -187,7 +188,7 @@ async def test_a_yes_is_remembered_for_its_cookie_for_a_while(
 async def test_what_is_remembered_ends(web: WebApplication, ask: Ask, expect_log: Any) -> None:
     assert await ask({"session": "s1"}, cache_seconds=0.05) == "alice"
     web.answer = (401, {})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while len(web.asked) == 1:
             with suppress(Refused):
                 assert await ask({"session": "s1"}) == "alice"

@@ -17,8 +17,9 @@ from snorky.asgi import SnorkyASGI
 from snorky.edges.comet.sessions import CometOptions, Endpoint
 from snorky.request_handlers.comet import SnorkyCometHandler
 from tests.asgi.asgi_site import Site
+from tests.patience import patient
 
-DEADLINE = 20.0
+DEADLINE = patient(20.0)
 
 DOORS = ["tornado", "uvicorn-auto", "hypercorn"]
 

@@ -19,8 +19,10 @@ import httpx2
 import pytest
 import websockets
 
+from tests.patience import patient
+
 FOLDER = Path(__file__).parent.parent / "socketio"
-DEADLINE = 10.0
+DEADLINE = patient(10.0)
 
 
 class Pages:

@@ -16,8 +16,9 @@ from tornado.web import Application
 from snorky import ServiceRegistry
 from snorky.request_handlers.sockjs import SnorkySockJSHandler
 from tests.lines import until
+from tests.patience import patient
 
-DEADLINE = 5.0
+DEADLINE = patient(5.0)
 
 
 class SockJSEcho(SnorkySockJSHandler):

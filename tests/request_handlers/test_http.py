@@ -14,12 +14,13 @@ from snorky.request_handlers.http import HTTPClient, LiveHandler
 from snorky.services.base import Service
 from snorky.services.pubsub import PubSubBackend, PubSubService
 from snorky.testing import FakeClient, call
+from tests.patience import patient
 from tests.request_handlers.http_backend import KEY, Backend, refused
 
 
 @pytest.fixture
 async def backend(listen: Callable[..., int]) -> AsyncIterator[Backend]:
-    async with httpx2.AsyncClient(timeout=10, trust_env=False) as client:
+    async with httpx2.AsyncClient(timeout=patient(10), trust_env=False) as client:
         yield Backend(listen, client)
 
 
@@ -119,7 +120,7 @@ async def test_the_first_message_is_the_answer_and_later_ones_are_dropped(
 async def test_a_request_that_was_answered_can_be_sent_nothing_more(backend: Backend) -> None:
     await backend.post({"service": "echo", "message": 1})
     (client,) = backend.echo.clients
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while client.connected:
             await asyncio.sleep(0)
 

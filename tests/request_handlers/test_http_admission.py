@@ -16,6 +16,7 @@ from tornado.web import HTTPError
 from snorky.limits import Limits
 from snorky.request_handlers.http import BackendHTTPHandler, HTTPClient
 from snorky.services.base import Request, RPCService, rpc_asynchronous, rpc_command
+from tests.patience import patient
 from tests.request_handlers.http_backend import KEY, Backend, refused
 
 ECHO = {"service": "echo", "message": 1}
@@ -43,7 +44,7 @@ class Slow(RPCService):
 
 @pytest.fixture
 async def backend(listen: Callable[..., int]) -> AsyncIterator[Backend]:
-    async with httpx2.AsyncClient(timeout=10, trust_env=False) as client:
+    async with httpx2.AsyncClient(timeout=patient(10), trust_env=False) as client:
         yield Backend(listen, client)
 
 
@@ -59,7 +60,7 @@ def cook(command: str = "cook") -> dict[str, Any]:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -87,7 +88,7 @@ class Raw:
         self.writer.write(b"\r\n".join(head) + body)
 
     async def answer(self) -> tuple[int, Any]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             length = next(
                 int(line.partition(":")[2])
@@ -331,7 +332,7 @@ async def test_a_body_longer_than_all_reason_is_not_read_to_its_end(
 ) -> None:
     async with Raw(backend.port) as raw:
         raw.send(f"X-Backend-Key: {KEY}", "Content-Length: 16001")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             assert b" 400 " in await raw.reader.readline()
             await raw.reader.read()
     expect_log.all("POST /backend")
@@ -352,7 +353,7 @@ async def test_a_body_that_does_not_come_ends_the_connection(backend: Backend) -
     backend.start(limits=Limits(backend_timeout=0.1))
     async with Raw(backend.port) as raw:
         raw.send(f"X-Backend-Key: {KEY}", "Content-Length: 20", body=b"{")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             assert await raw.reader.read() == b""
     assert backend.echo.clients == []
 

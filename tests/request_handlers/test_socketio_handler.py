@@ -16,8 +16,9 @@ from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError
 
 from snorky.request_handlers.socketio import SocketIOHandler, SocketIOServer
-from tests.conftest import free_port
 from tests.lines import until
+from tests.patience import patient
+from tests.ports import free_port
 from tests.request_handlers.socketio_site import HandPeer, Pages, run_pages
 
 POLLING = {"transports": ["polling"]}
@@ -375,7 +376,7 @@ except KeyboardInterrupt:
 
 async def connected(port: int) -> HandPeer:
     """A peer of a program that is being started."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         while True:
             try:
                 return await HandPeer.connect(port, "/echo/")

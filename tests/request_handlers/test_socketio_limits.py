@@ -23,6 +23,7 @@ from snorky.metrics import metrics
 from snorky.request_handlers.socketio import SnorkySocketIOHandler
 from snorky.services.base import RPCService, rpc_command
 from tests.lines import turns, until
+from tests.patience import patient
 from tests.request_handlers.socketio_site import HandPeer, PollingPeer
 from tests.request_handlers.websocket_site import Echo
 
@@ -57,7 +58,7 @@ class Site:
         self.port = listen(Application([self.route]))
 
     async def gone(self) -> Any:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             return await self.echo.left.get()
 
 
@@ -389,7 +390,7 @@ async def test_a_session_that_is_over_takes_its_waiting_requests_and_sockets_wit
         await socket.send("2probe")
         assert await socket.recv() == "3probe"
         site.echo.clients[0].close(3000)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             await socket.wait_closed()
     await site.gone()
 

@@ -20,6 +20,7 @@ from snorky.request_handlers.socketio import (
 from snorky.services.base import RPCError, RPCService, rpc_command
 from snorky.services.pubsub import PubSubService
 from tests.lines import until
+from tests.patience import patient
 from tests.request_handlers.socketio_site import Pages, run_pages
 from tests.request_handlers.websocket_site import Echo
 
@@ -235,7 +236,7 @@ async def test_services_are_told_who_comes_and_who_goes(
     assert client.remote_address == "127.0.0.1"
     assert site.registry.clients == {client}
     await pages.do("close", "alice")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         assert await site.echo.left.get() is client
     assert site.registry.clients == set()
     assert not client.connected
@@ -246,7 +247,7 @@ async def test_a_page_that_was_cut_off_comes_back_by_itself(site: Site, pages: P
     await pages.open("alice", site.serve(), reconnectionDelay=10)
     await pages.do("drop", "alice")
     assert await pages.event("alice", "disconnect") == ["forced close"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         await site.echo.left.get()
 
 
@@ -295,7 +296,7 @@ async def test_namespaces_have_registries_of_their_own(site: Site, pages: Pages)
     assert [client.identity for client in site.echo.clients] == [None]
 
     await pages.do("close", "root")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         await admin.left.get()
     await pages.emit("alice", "echo", "still here")
     assert await pages.event("alice", "echo") == ["still here"]

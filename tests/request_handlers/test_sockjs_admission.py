@@ -15,6 +15,7 @@ from snorky.identity import Handshake, Refused
 from snorky.limits import Limits
 from snorky.metrics import metrics
 from snorky.request_handlers.sockjs import SnorkySockJSHandler
+from tests.patience import patient
 from tests.request_handlers.sockjs_site import DEADLINE, SockJSSite
 from tests.request_handlers.websocket_site import Echo
 
@@ -291,7 +292,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(site: SockJSSite) -> 
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     head = f"POST {session}/xhr_send HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n["
     writer.write(head.encode())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         assert await reader.read() == b""
     writer.close()
     await writer.wait_closed()

@@ -9,6 +9,7 @@ from typing import Any
 from tornado.iostream import IOStream
 
 from snorky.request_handlers.stream_transport import StreamTransport
+from tests.patience import patient
 
 
 class CutAndPaused:
@@ -34,6 +35,6 @@ async def test_the_end_is_told_also_where_reading_is_paused_after_it() -> None:
     connection: Any = CutAndPaused()
     StreamTransport(IOStream(ours)).start(connection)
     theirs.send(b"hello")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         await connection.lost.wait()
     theirs.close()

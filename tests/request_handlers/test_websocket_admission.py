@@ -11,6 +11,7 @@ from snorky.identity import Handshake, Refused
 from snorky.limits import Limits
 from snorky.metrics import metrics
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
+from tests.patience import patient
 from tests.request_handlers.websocket_site import Echo, Site, received, said
 
 
@@ -63,7 +64,7 @@ class Hosted:
             *(f"{name}: {value}" for name, value in headers.raw_items()),
         ]
         writer.write("\r\n".join([*lines, "", ""]).encode())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(patient(5)):
             status = int((await reader.readline()).split()[1])
         writer.close()
         await writer.wait_closed()
@@ -334,7 +335,7 @@ async def test_who_hangs_up_while_being_authenticated_leaves_nothing_behind(
     decided.set()
     assert await identity_at(site) is None
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while metrics.clients != before:
             await asyncio.sleep(0.005)
         while echo.left.qsize() != len(echo.clients):

@@ -13,6 +13,7 @@ from snorky.limits import Limits
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler, WebSocketClient
 from snorky.services.base import Service
 from snorky.services.pubsub import PubSubService
+from tests.patience import patient
 from tests.request_handlers.websocket_site import DEADLINE, Echo, Site, closed, received, said
 
 
@@ -255,7 +256,7 @@ async def test_who_is_cut_off_while_a_service_sends_leaves_the_set_later(site: S
         await alice.send('{"service": "crowd", "message": "hello"}')
         await received(alice)
         assert len(crowd.clients) == 2
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while len(crowd.clients) == 2:
                 await alice.send(text)
                 await received(alice)

@@ -13,8 +13,9 @@ from tornado.web import Application
 
 from snorky.client import Client
 from snorky.services.base import Service
+from tests.patience import patient
 
-DEADLINE = 5.0
+DEADLINE = patient(5.0)
 
 
 def log_request(request: HTTPServerRequest, status: int) -> None:

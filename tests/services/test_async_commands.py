@@ -12,6 +12,7 @@ from snorky.limits import Limits
 from snorky.metrics import metrics
 from snorky.services.base import Request, RPCError, RPCService, rpc_asynchronous, rpc_command
 from snorky.testing import FakeClient, async_call
+from tests.patience import patient
 
 
 class Kitchen(RPCService):
@@ -98,7 +99,7 @@ def send(service: RPCService, client: FakeClient, command: str, **params: Any) -
 
 
 async def finished(service: RPCService) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         await asyncio.gather(*service.tasks)
 
 
@@ -226,7 +227,7 @@ async def test_commands_start_in_order_and_may_finish_out_of_order(
 ) -> None:
     for number, command in enumerate(("cook", "serve", "cook", "serve")):
         send(kitchen, alice, command, dish=number)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         while len(kitchen.log) < 4:
             await asyncio.sleep(0)
     assert kitchen.log == ["begin 0", "serve 1", "begin 2", "serve 3"]

@@ -15,6 +15,7 @@ from snorky.metrics import metrics
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.chat import ChatService
 from snorky.testing import FakeClient, async_call, call
+from tests.patience import patient
 from tests.services.chat_room import (
     NOON,
     NoonChat,
@@ -201,7 +202,7 @@ async def test_pages_hear_each_other_over_real_connections(listen: Any) -> None:
         await socket.send(json.dumps({"service": "chat", "message": call}))
 
     async def heard(socket: Any, count: int) -> list[Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             return [json.loads(await socket.recv())["message"] for _ in range(count)]
 
     def answer(data: Any) -> dict[str, Any]:

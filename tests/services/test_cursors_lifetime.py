@@ -14,6 +14,7 @@ from snorky.metrics import metrics
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.cursors import CursorsService
 from snorky.testing import FakeClient, call
+from tests.patience import patient
 from tests.services.cursor_calls import (
     create,
     cursor,
@@ -196,7 +197,7 @@ async def test_pages_see_each_others_cursors_over_real_connections(listen: Any) 
         await socket.send(json.dumps({"service": "cursors", "message": call}))
 
     async def came(socket: Any, count: int) -> list[Any]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             return [json.loads(await socket.recv())["message"] for _ in range(count)]
 
     def answer(data: Any) -> dict[str, Any]:

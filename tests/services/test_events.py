@@ -16,6 +16,7 @@ from snorky.services.events import BadPath, EventsBackend, EventsService
 from snorky.services.events import backend as backend_module
 from snorky.testing import FakeClient, async_call, call
 from snorky.wire import Envelope
+from tests.patience import patient
 
 TRUSTED = FakeClient("the web application")
 
@@ -485,7 +486,7 @@ async def test_nothing_is_kept_for_a_tap_that_nobody_asks_for(
     tap = call(backend, TRUSTED, "watch", paths=["/n"])["tap"]
     ended = asyncio.Event()
     backend.frontend.connect(lambda *_: ended.set(), "::disconnect")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(patient(20)):
         await ended.wait()
     with pytest.raises(RPCError, match=r"^Unknown tap$"):
         call(backend, TRUSTED, "watch", tap=tap)

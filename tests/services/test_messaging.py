@@ -14,6 +14,7 @@ from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import RPCError
 from snorky.services.messaging import MessagingService
 from snorky.testing import FakeClient, async_call, call
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -330,7 +331,7 @@ async def test_two_pages_write_to_each_other(listen: Any) -> None:
         call = {"command": command, "params": params, "callId": 0}
         await socket.send(json.dumps({"service": "messaging", "message": call}))
         came: list[Any] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while not came or came[-1]["type"] not in ("response", "error"):
                 came.append(json.loads(await socket.recv())["message"])
         return came
@@ -349,6 +350,6 @@ async def test_two_pages_write_to_each_other(listen: Any) -> None:
             *answered,
         ]
         await two.close()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while participants(messaging) != ["one"]:
                 await asyncio.sleep(0.01)

@@ -33,6 +33,7 @@ from taskapp.models import (
 
 from snorky.backend.django import changes, registry, subscribable
 from snorky.backend.django.registry import wire_name
+from tests.patience import patient
 
 
 def task_row(task: Task, **changes: Any) -> dict[str, Any]:
@@ -561,7 +562,7 @@ def test_concurrent_deletions_on_sqlite_wait_for_each_other(published):
     together = threading.Barrier(2)
 
     def create_and_delete() -> None:
-        together.wait(10)
+        together.wait(patient(10))
         try:
             for _ in range(10):
                 Task.objects.create(title="a").delete()

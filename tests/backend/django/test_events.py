@@ -15,6 +15,7 @@ from websockets.sync.client import connect
 
 from snorky.backend.django import failures
 from snorky.backend.django.events import connect_view, disconnect_view, event_urls, update
+from tests.patience import patient
 
 LIVE = Path(__file__).parents[3] / "docs" / "examples" / "events" / "live.py"
 
@@ -229,7 +230,7 @@ def test_from_the_project_to_the_page(serve, alice):
     with override_settings(**settings), connect(server.url) as page:
 
         def received() -> Any:
-            return json.loads(page.recv(timeout=20))["message"]
+            return json.loads(page.recv(timeout=patient(20)))["message"]
 
         page.send(json.dumps(call("getId", "events")))
         client_id = received()["data"]

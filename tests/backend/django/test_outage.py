@@ -12,6 +12,7 @@ from taskapp.models import Task
 from snorky.backend import NoAnswerError
 from snorky.backend.django import authorize_subscription, failures
 from snorky.backend.django.connector import RestingHTTPTransport
+from tests.patience import patient
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_after_its_rest_a_server_is_asked_again_by_one_request(backend):
 
     def reply_when_told(handler, request):
         arrived.set()
-        assert reply.wait(10)
+        assert reply.wait(patient(10))
         handler.reply(request, {"type": "response", "data": None})
 
     transport = RestingHTTPTransport(backend.url, "swordfish", rest=10, clock=lambda: now)
@@ -117,7 +118,7 @@ def test_after_its_rest_a_server_is_asked_again_by_one_request(backend):
     backend.answer = reply_when_told
     asking = threading.Thread(target=transport.send, args=(envelope,))
     asking.start()
-    assert arrived.wait(10)
+    assert arrived.wait(patient(10))
     with pytest.raises(NoAnswerError, match="is asked again in"):
         transport.send(envelope)
     reply.set()

@@ -9,6 +9,8 @@ from django.db import connections, transaction
 from rest_framework.test import APIClient
 from taskapp.models import City, Country, Task
 
+from tests.patience import patient
+
 
 @pytest.fixture
 def task(published, postgres) -> Task:
@@ -51,13 +53,13 @@ def test_two_transactions_on_one_row_each_publish_what_they_really_changed(
         with transaction.atomic(postgres):
             mine = Task.objects.using(postgres).get(pk=task.pk)  # before the first commits
             loaded.set()
-            assert saved.wait(10)
+            assert saved.wait(patient(10))
             mine.votes = 2
             mine.save()
 
     loaded, saved = threading.Event(), threading.Event()
     thread = in_another_thread(second)
-    assert loaded.wait(10)
+    assert loaded.wait(patient(10))
     with transaction.atomic(postgres):
         task.votes = 1
         task.save()

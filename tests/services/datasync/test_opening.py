@@ -15,6 +15,7 @@ from snorky.services.base import RPCError
 from snorky.services.datasync import openings
 from snorky.testing import async_call, call
 from snorky.wire import encode
+from tests.patience import patient
 from tests.services.datasync.wire import (
     ALL,
     Site,
@@ -428,7 +429,7 @@ async def test_a_position_that_this_process_reaches_in_time_is_waited_for() -> N
 
     assert isinstance(log, MemoryLog)
     log.push(Entry(reached, encode({"deltas": [insert(task(1))]}), 0.0))  # as an engine does
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while not page.received:
             await asyncio.sleep(0)
     assert page.received[0]["message"]["data"][0]["recovered"]

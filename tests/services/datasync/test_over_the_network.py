@@ -14,9 +14,10 @@ from snorky import ServiceRegistry
 from snorky.request_handlers.http import BackendHTTPHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.datasync import DataSyncBackend, DataSyncService, FilterDealer
+from tests.patience import patient
 
 BLUE = ["==", "color", "blue"]
-DEADLINE = 10
+DEADLINE = patient(10)
 
 
 class Players(FilterDealer):

@@ -9,6 +9,7 @@ import pytest
 
 from snorky.services.base import RPCError
 from snorky.services.datasync import DataSyncService
+from tests.patience import patient
 from tests.services.datasync.wire import Site, WirePage, delete, insert, is_in, task
 
 LEASE = 0.4
@@ -58,7 +59,7 @@ def site() -> Site:
 
 async def frame(page: WirePage) -> Any:
     """The next frame, once it has come."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while not page.received:
             await asyncio.sleep(0.005)
     return page.frame
@@ -206,7 +207,7 @@ async def test_a_list_that_comes_back_while_its_source_is_late_is_late(site: Sit
 
 
 async def lapsed(site: Site) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while site.service.changes.log.leases():
             await asyncio.sleep(0.01)
 
@@ -241,7 +242,7 @@ async def test_a_source_that_stops_while_others_are_waited_for_is_waited_for_too
     page = site.page()
     answer = page.open_one(site.token())
     await shop.pass_once()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while "shop" in site.service.changes.log.leases():
             await staff.asked()
             await asyncio.sleep(0.02)
@@ -415,7 +416,7 @@ async def test_a_relay_waits_for_who_asks_next(site: Site) -> None:
     await asyncio.sleep(0.02)
     assert not waiting.done()
     site.page().open_one(site.token())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         assert await waiting == 1
 
 
@@ -423,7 +424,7 @@ async def test_a_relay_is_answered_at_once_while_somebody_waits(site: Site) -> N
     relay = await ScriptedRelay(site).take()
     assert await relay.asked(0.01) == 0
     site.page().open_one(site.token())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         assert await relay.asked(60) == 1
         assert await relay.asked(60) == 1
     await relay.end(1)

@@ -10,6 +10,7 @@ import pytest
 from snorky.brokers.memory import MemoryBroker
 from snorky.services.base import RPCError
 from snorky.testing import call
+from tests.patience import patient
 from tests.services.datasync.wire import ALL, Site, WirePage, having, insert, task
 
 OPEN, DONE = having("done", False), having("done", True)
@@ -262,7 +263,7 @@ async def test_rows_are_checked_again() -> None:
     site = Site(recheck=0.01, resume_ttl=0.5)
     page, answer = open_page(site)
     frames: list[Any] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while not frames:
             await asyncio.sleep(0.02)
             frames = [frame for frame in page.frames if frame["type"] != "mark"]

@@ -10,6 +10,7 @@ import pytest
 from snorky.services.base import RPCError
 from snorky.services.datasync import RefetchDealer, notices
 from snorky.testing import call
+from tests.patience import patient
 from tests.services.datasync.wire import Site, Tasks, WirePage, delete, insert, reset, task, update
 
 
@@ -34,7 +35,7 @@ def stale(site: Site, answer: Any) -> dict[str, Any]:
 
 
 async def next_frame(page: WirePage) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while not page.received:
             await asyncio.sleep(0.005)
     return page.frame

@@ -6,6 +6,7 @@ from typing import Any
 
 from snorky.services.datasync import DataSyncBackend, DataSyncService, FilterDealer
 from snorky.testing import FakeClient, async_call, call
+from tests.patience import patient
 
 ALL = ["and"]
 
@@ -65,7 +66,7 @@ class WirePage(FakeClient):
 class Site:
     """A service with its back end, as a web application uses it."""
 
-    def __init__(self, *dealers: Any, interval: float = 120, **options: Any) -> None:
+    def __init__(self, *dealers: Any, interval: float = patient(120), **options: Any) -> None:
         self.service = DataSyncService("datasync", dealers or [Tasks, People], **options)
         self.backend = DataSyncBackend("backend", self.service, timeout_interval=interval)
         self.client = FakeClient()
