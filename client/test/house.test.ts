@@ -61,6 +61,7 @@ async function gzipped(contents: string): Promise<number> {
     stdin: { contents, resolveDir: folder },
     bundle: true,
     minify: true,
+    logLevel: "error",
     write: false,
     format: "esm",
     target: "es2022",
