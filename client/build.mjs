@@ -1,20 +1,24 @@
 /**
  * Builds the client: dist/ for npm, ../snorky/static/ for Python users, who need no Node.js.
  *
- * With --check nothing is written: it fails if ../snorky/static/ is not what the sources give.
+ * dist/es/ has the modules one by one, so that bundlers take what a page imports.
+ *
+ * With --check nothing is written: it fails if ../snorky/static/ is not what the sources give, or
+ * the version not that of the Python package. With --dist=FOLDER only that folder is written.
  */
 
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 const staticFolder = join(here, "../snorky/static");
-const dist = join(here, "dist");
-const { version } = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
+const option = process.argv.find((each) => each.startsWith("--dist="));
+const dist = option ? resolve(option.slice("--dist=".length)) : join(here, "dist");
+const version = versionForNpm();
 
 /** [file, entry point, esbuild options] */
 const builds = [
@@ -33,6 +37,7 @@ async function compile([file, entryPoint, options]) {
     absWorkingDir: here,
     entryPoints: [`src/${entryPoint}`],
     bundle: true,
+    ignoreAnnotations: true, // package.json speaks of what is published, not of our sources
     write: false,
     target: "es2020",
     charset: "utf8",
@@ -45,25 +50,67 @@ const outputs = await Promise.all(builds.map(compile));
 
 if (process.argv.includes("--check")) {
   const stale = outputs.filter(({ file, bytes }) => !isCurrent(join(staticFolder, file), bytes));
-  if (stale.length > 0) {
-    const names = stale.map(({ file }) => `snorky/static/${file}`).join(", ");
-    console.error(`Not what client/src gives: ${names}. Run "npm run build" and commit it.`);
+  const problems = stale.map(({ file }) => `snorky/static/${file} is not what client/src gives.`);
+  if (packageJson().version !== version) problems.push(`client/package.json is not ${version}.`);
+  if (problems.length > 0) {
+    console.error(`${problems.join("\n")}\nRun "npm run build" and commit it.`);
     process.exit(1);
   }
 } else {
   rmSync(dist, { recursive: true, force: true });
-  for (const folder of [dist, staticFolder]) {
+  for (const folder of option ? [dist] : [dist, staticFolder]) {
     mkdirSync(folder, { recursive: true });
     for (const { file, bytes } of outputs) writeFileSync(join(folder, file), bytes);
   }
+  await writeModules(join(dist, "es"));
+  if (!option) {
+    setVersion();
+    for (const { file, bytes } of outputs) {
+      const sizes = `${bytes.length} bytes, ${gzipSync(bytes, { level: 9 }).length} gzipped`;
+      console.log(`${file.padEnd(22)} ${sizes}`);
+    }
+  }
+}
+
+/** The modules apart, with their types beside them. */
+async function writeModules(folder) {
+  const scripts = ["angular.ts", "bundle.ts", "classic.ts", "globals.ts", "script.ts"];
+  const files = readdirSync(join(here, "src"), { recursive: true });
+  await build({
+    absWorkingDir: here,
+    entryPoints: files
+      .filter((file) => file.endsWith(".ts") && !scripts.includes(file))
+      .map((file) => join("src", file)),
+    outbase: "src",
+    outdir: folder,
+    format: "esm",
+    target: "es2022",
+    charset: "utf8",
+  });
   const tsc = join(here, "node_modules/typescript/bin/tsc");
   const project = join(here, "tsconfig.declarations.json");
-  execFileSync(process.execPath, [tsc, "-p", project, "--outDir", join(dist, "types")], {
-    stdio: "inherit",
-  });
-  for (const { file, bytes } of outputs) {
-    const sizes = `${bytes.length} bytes, ${gzipSync(bytes, { level: 9 }).length} gzipped`;
-    console.log(`${basename(file).padEnd(22)} ${sizes}`);
+  execFileSync(process.execPath, [tsc, "-p", project, "--outDir", folder], { stdio: "inherit" });
+}
+
+/** The Python package's version, as npm writes versions: 1.0.0.dev0 is 1.0.0-dev.0. */
+function versionForNpm() {
+  const pyproject = readFileSync(join(here, "../pyproject.toml"), "utf8");
+  const [, numbers, kind, number] = pyproject.match(
+    /^version = "(\d+\.\d+\.\d+)(?:\.?(dev|a|b|rc)(\d+))?"$/m,
+  );
+  return kind ? `${numbers}-${kind}.${number}` : numbers;
+}
+
+function packageJson() {
+  return JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
+}
+
+function setVersion() {
+  for (const name of ["package.json", "package-lock.json"]) {
+    const content = JSON.parse(readFileSync(join(here, name), "utf8"));
+    content.version = version;
+    if (content.packages) content.packages[""].version = version;
+    writeFileSync(join(here, name), `${JSON.stringify(content, null, 2)}\n`);
   }
 }
 

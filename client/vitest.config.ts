@@ -5,5 +5,14 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     setupFiles: ["test/setup.ts"],
     testTimeout: 10_000,
+    coverage: {
+      enabled: true,
+      provider: "v8",
+      include: ["src/**/*.ts"],
+      // Loaded as scripts, built, by the tests of the builds and of the add-on.
+      exclude: ["src/angular.ts", "src/bundle.ts", "src/globals.ts", "src/script.ts"],
+      reporter: ["text-summary"],
+      thresholds: { statements: 95, branches: 90, functions: 95, lines: 95 },
+    },
   },
 });

@@ -190,9 +190,9 @@ async def test_what_came_behind_the_handshake_is_handled_once_the_client_is_know
 async def test_a_heartbeat_is_answered_and_is_no_message() -> None:
     receiver = Recorder()
     _client, line = connect_in_memory(receiver, heartbeats=True)
-    line.feed(text("") + text("hello"))
+    line.feed(text("") + text(" ") + text("hello"))
     await turns()
-    assert frames(line) == [(1, b"")]
+    assert frames(line) == [(1, b""), (1, b" ")]
     assert receiver.messages == ["hello"]
 
 

@@ -30,5 +30,5 @@ export function reconnectDelay(
  * "come back", as does everything below 3000, which belongs to the WebSocket protocol.
  */
 export function isTerminal(code: number): boolean {
-  return (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000);
+  return code >= 3500 && code < 5000 && code % 1000 >= 500;
 }

@@ -6,6 +6,7 @@
  * seen from outside; the connection ends when the server has forgotten us, or cannot be reached.
  */
 
+import { textOf } from "./errors.js";
 import type { SocketLike } from "./socket.js";
 import { now, Timer } from "./timer.js";
 import { TOKEN_EXPIRED } from "./token.js";
@@ -21,18 +22,9 @@ const MAX_PAUSE_MS = 2000;
  * have six to a host, for all windows together. In milliseconds.
  */
 const WAITING_POST_MS = 1000;
-/** Answers to the first request that will be the same the next time. */
-const REFUSALS = [401, 403, 404];
 
 /** The server has understood, and said no. */
-class Rejected extends Error {
-  constructor(
-    readonly status: number,
-    text: string,
-  ) {
-    super(`${status} ${text}`);
-  }
-}
+class Rejected extends Error {}
 
 /** Tells that something came: the attempt is no failure so far. */
 type Progress = () => void;
@@ -125,15 +117,15 @@ export class CometSocket implements SocketLike {
   }
 
   private failed(error: unknown): void {
-    const reason = `${error instanceof Error ? error.message : error}`;
-    const status = error instanceof Rejected ? error.status : 0;
+    const reason = textOf(error);
     const isExpired = this.token && reason === "401 Token expired";
-    const isRefusal = !this.session && !isExpired && REFUSALS.includes(status);
-    this.ended(isExpired ? TOKEN_EXPIRED : 1006, reason, isRefusal ? status : undefined);
+    // What will be the same the next time.
+    const refused = !isExpired && !this.session && /^40[134] /.test(reason) && parseInt(reason);
+    this.ended(isExpired ? TOKEN_EXPIRED : 1006, reason, refused || 0);
   }
 
   /** `refused`: the status with which we were not let in. */
-  private ended(code: number, reason: string, refused?: number): void {
+  private ended(code: number, reason: string, refused = 0): void {
     if (this.closing.signal.aborted) return;
     this.close();
     this.onclose?.({ code, reason, refused });
@@ -285,10 +277,9 @@ export class CometSocket implements SocketLike {
         signal: giveUp.signal,
       });
       if (!answer.ok) {
-        const text = await answer.text();
+        const text = `${answer.status} ${await answer.text()}`;
         // What stands between us and the server says 5xx while it cannot reach it.
-        if (answer.status < 500) throw new Rejected(answer.status, text);
-        throw new Error(`${answer.status} ${text}`);
+        throw answer.status < 500 ? new Rejected(text) : new Error(text);
       }
       return await read(answer, alive);
     } finally {

@@ -7,7 +7,7 @@
 import { isTerminal, reconnectDelay } from "./backoff.js";
 import type { Class } from "./class.js";
 import { CometSocket } from "./comet.js";
-import { ConnectionError } from "./errors.js";
+import { ConnectionError, textOf } from "./errors.js";
 import { EMPTY, Heartbeat, isHeartbeat, SPACE, SUBPROTOCOL } from "./heartbeat.js";
 import type { Disconnection, Host } from "./host.js";
 import { defaultOptions, type SnorkyOptions, type Transport } from "./options.js";
@@ -25,17 +25,8 @@ import { onWake } from "./wake.js";
 export type ServiceConstructor = new (name: string, snorky: Snorky<any>) => Service;
 export type ServiceClasses = Record<string, ServiceConstructor>;
 
-/** The server has answered an attempt by plain HTTP with 401, 403 or 404. */
-interface Refusal {
-  status: number;
-  /** That it came with. */
-  token: string;
-}
-
 /** Of the calls that bring new tokens; those of the page's services are numbers. */
 const RENEWAL = "renewal";
-/** After which a first frame is asked for in another way, in milliseconds. */
-const SECOND_PROOF_MS = 1000;
 /** The server does not know the page's user: the code that its own handler closes with. */
 const NOT_AUTHENTICATED = 3501;
 
@@ -73,7 +64,6 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
   private heartbeat: Heartbeat | null = null;
   private readonly connectTimer = new Timer();
   private readonly reconnectTimer = new Timer();
-  private readonly proofTimer = new Timer();
   private stopWakes: (() => void) | null = null;
   private openedAt = 0;
   /** Reconnections since the last connection that lasted. */
@@ -88,8 +78,6 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
   private websocketWorks = false;
   /** Those that the server has refused for good, until the page connects again. */
   private readonly refused = new Set<Transport>();
-  /** The last one that the server did not take. */
-  private refusedToken: string | null = null;
   private ignoresConnect = false;
   /** The attempt for which the page is asked for a token. */
   private asking: object | null = null;
@@ -144,7 +132,6 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
     // The delay, or the wish of the server or of the page that we stay away, holds for them too.
     if (this.ignoresConnect) return;
     this.refused.clear();
-    this.refusedToken = null;
     this.attemptAgain();
   }
 
@@ -154,7 +141,7 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
     this.ignoreWakes();
     if (!this.isConnecting && !this.isConnected) return;
     this.retries = 0;
-    this.release("The page disconnected");
+    this.release("disconnect()");
     // Later, so that it reaches those who listen only after they called this.
     Promise.resolve().then(() => this.announceDisconnected(1000, "", true));
   }
@@ -173,8 +160,7 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
     if (unsent > this.options.maxQueuedBytes) {
       throw new ConnectionError(
         "overflow",
-        `The connection is too slow: ${unsent} bytes wait to be sent ` +
-          `(at most ${this.options.maxQueuedBytes})`,
+        `Too slow: ${unsent} bytes not sent yet ` + `(at most ${this.options.maxQueuedBytes})`,
       );
     }
     const outgoing: Outgoing = { text, sent: false };
@@ -200,7 +186,7 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
       attempt();
     } catch (error) {
       this.isConnecting = true; // it has been tried
-      this.dropped(1006, `${error instanceof Error ? error.message : error}`);
+      this.dropped(1006, textOf(error));
     }
   }
 
@@ -226,50 +212,36 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
     this.beginAttempt("no connection", this.timeLimit());
 
     socket.onopen = () => {
-      if (this.mustProve(socket)) this.prove(socket, token);
-      else this.opened(token);
+      if (socket.protocol !== SUBPROTOCOL || this.isLast) return this.opened(token);
+      // Some networks let the handshake pass and nothing after it. Where something else is left to
+      // try, connected is what has brought a first message. Of these two one may be lost.
+      this.beat(EMPTY);
+      this.beat(SPACE);
     };
-    socket.onmessage = (event) => this.received(event.data);
+    socket.onmessage = ({ data }) => {
+      if (!this.isConnected) this.opened(token);
+      if (this.socket === socket) this.received(data);
+    };
     socket.onclose = (event) => {
       const { code = 1006, reason = "", refused } = event ?? {};
-      this.dropped(code, reason, refused && { status: refused, token });
+      this.dropped(code, reason, refused);
     };
-    socket.onerror = (event) => this.logDebug("Socket error", event?.message ?? "");
+    socket.onerror = (event) => this.logDebug("Error", event?.message);
   }
 
   private beginAttempt(failure: string, seconds: number): void {
     this.isConnecting = true;
     this.stopWakes ??= onWake((isRestored) => this.wake(isRestored));
-    this.connectTimer.stop();
-    if (seconds === 0) return;
-    this.connectTimer.start(seconds * 1000, () =>
+    this.connectTimer.start((seconds || Infinity) * 1000, () =>
       this.dropped(1006, `${failure} within ${seconds} s`),
     );
   }
 
-  /** Some networks let the handshake pass and nothing after it. */
-  private mustProve(socket: SocketLike): boolean {
-    return socket.protocol === SUBPROTOCOL && !this.isLast;
-  }
-
-  /** Connected is what has brought a first message, where something else is left to try. */
-  private prove(socket: SocketLike, token: string): void {
-    socket.onmessage = (event) => {
-      this.proofTimer.stop();
-      socket.onmessage = ({ data }) => this.received(data);
-      this.opened(token);
-      if (this.socket === socket) this.received(event.data);
-    };
-    this.beat(EMPTY);
-    this.proofTimer.start(SECOND_PROOF_MS, () => this.beat(SPACE));
-  }
-
   private beat(text: string): void {
-    const { socket } = this;
     try {
-      socket?.send(text);
-    } catch (error) {
-      if (this.socket === socket) this.dropped(1006, `could not send: ${error}`);
+      if (this.socket) this.transmit({ text, sent: false });
+    } catch {
+      // The socket has been given up.
     }
   }
 
@@ -283,8 +255,8 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
   private makeSocket(token: string): SocketLike {
     const { socketClass, address, options } = this;
     const transport = this.candidate;
-    if (!transport) throw new TypeError("Expected a socket class, or a transport without one");
-    this.logDebug("Connecting to", address, "by", transport);
+    if (!transport) throw new TypeError("Expected a socket class");
+    this.logDebug("Tries", address, "by", transport);
     if (transport !== "websocket" || !socketClass) {
       return cometSocket(options.cometAddress, address, transport === "sse", token);
     }
@@ -300,13 +272,12 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
     const { socket } = this;
     this.worked = this.candidate;
     this.websocketWorks ||= this.worked === "websocket";
-    this.logDebug("Connected to", this.address);
+    this.logDebug("Connected");
     this.connectTimer.stop();
     this.isConnecting = false;
     this.isConnected = true;
     this.openedAt = now();
     this.failures = 0;
-    this.refusedToken = null;
     const { heartbeatInterval } = this.options;
     if (socket!.protocol === SUBPROTOCOL && heartbeatInterval > 0) {
       this.subprotocolWorks = true;
@@ -362,7 +333,7 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
   }
 
   private received(data: any): void {
-    this.heartbeat?.heard(data);
+    this.heartbeat?.heard();
     if (isHeartbeat(data)) return;
     this.logDebug("Received", data);
     let envelope: any;
@@ -385,19 +356,20 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
   }
 
   /** The connection, or the attempt to make one, has ended without `disconnect`. */
-  private dropped(code: number, reason: string, refusal?: Refusal): void {
+  private dropped(code: number, reason: string, refused?: number): void {
     if (this.isConnected && now() - this.openedAt >= this.options.maxReconnectDelay * 1000) {
       this.retries = 0;
     }
     const tries = this.isConnecting && !this.asking;
     this.release(`The connection was lost (${code}${reason && `: ${reason}`})`);
 
-    const fallsBack = tries && this.fallBack(refusal);
-    if (refusal && this.isRefused(refusal)) code = NOT_AUTHENTICATED;
-    const isFinal = this.isFinal(code);
+    const fallsBack = tries && this.fallBack(refused);
+    if (refused && this.staysAway(refused)) code = NOT_AUTHENTICATED;
+    const { token } = this.options;
+    const needsToken = code === TOKEN_EXPIRED && token && typeof token === "string";
+    const isFinal = isTerminal(code) || !!needsToken;
     const comesBack = !isFinal && (fallsBack || this.options.reconnect);
-    if (comesBack && fallsBack) this.scheduleConnect(0);
-    else if (comesBack) this.scheduleReconnect();
+    if (comesBack) this.scheduleConnect(fallsBack ? 0 : this.delayAfter(this.retries++) * 1000);
     else this.ignoreWakes();
     if (isFinal) {
       console.error(`Snorky: the server closed the connection for good (${code}: ${reason})`);
@@ -405,23 +377,15 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
     this.announceDisconnected(code, reason, comesBack || isFinal);
   }
 
-  /** Whether the close code tells us not to come back by ourselves, or only with a new token. */
-  private isFinal(code: number): boolean {
-    const { token } = this.options;
-    return isTerminal(code) || (code === TOKEN_EXPIRED && !!token && typeof token === "string");
-  }
-
   /**
-   * Whether to stay away. Not while a WebSocket may get through that did so before: then a proxy
-   * may have answered. 401 may pass with the next token, where the page gives another.
+   * Whether to stay away after this answer to an attempt by plain HTTP. Not while a WebSocket may get through
+   * that did so before: then a proxy may have answered. Nor where the page gives another token.
    */
-  private isRefused({ status, token }: Refusal): boolean {
-    if (this.transports.length === 0) return true;
-    if (status === 404) return false;
-    if (this.websocketWorks && this.transports.includes("websocket")) return false;
-    const isNew = token !== this.refusedToken && typeof this.options.token === "function";
-    this.refusedToken = token;
-    return status === 403 || !isNew;
+  private staysAway(status: number): boolean {
+    const { transports } = this;
+    if (transports.length === 0) return true;
+    if (status === 404 || (this.websocketWorks && transports.includes("websocket"))) return false;
+    return status === 403 || typeof this.options.token !== "function";
   }
 
   /** Let go of the socket: nothing it does from now on concerns us. */
@@ -435,7 +399,6 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
       socket.close();
     }
     this.connectTimer.stop();
-    this.proofTimer.stop();
     this.renewal.stop();
     this.heartbeat?.stop();
     this.heartbeat = null;
@@ -463,9 +426,9 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
    * all are again. When a connection ends, a WebSocket is tried first if one has ever worked,
    * else what worked.
    */
-  private fallBack(refusal?: Refusal): boolean {
+  private fallBack(refused?: number): boolean {
     const { isLast } = this;
-    const isGone = refusal && (refusal.status === 404 || this.websocketWorks);
+    const isGone = refused && (refused === 404 || this.websocketWorks);
     if (isGone) this.refused.add(this.candidate!);
     if (isLast) this.transportIndex = 0;
     else if (!isGone) this.transportIndex++;
@@ -475,10 +438,6 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
   /** No other transport is left to try in this round. */
   private get isLast(): boolean {
     return this.transportIndex + 1 >= this.transports.length;
-  }
-
-  private scheduleReconnect(): void {
-    this.scheduleConnect(this.delayAfter(this.retries++) * 1000);
   }
 
   private delayAfter(failures: number): number {
@@ -497,7 +456,7 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
   }
 
   private wake(isRestored: boolean): void {
-    if (isRestored && this.socket) this.dropped(1006, "the page was in the back/forward cache");
+    if (isRestored && this.socket) this.dropped(1006, "the page was away");
     if (this.nextAttempt !== null) this.attemptAgain();
     else this.heartbeat?.probe();
   }

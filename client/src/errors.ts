@@ -23,3 +23,8 @@ export class ConnectionError extends Error {
 export function isDisconnection(error: unknown): boolean {
   return error instanceof ConnectionError && error.reason === "disconnected";
 }
+
+/** What somebody else's error says. They may throw anything. */
+export function textOf(error: any): string {
+  return `${error?.message ?? error}`;
+}

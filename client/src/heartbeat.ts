@@ -20,7 +20,7 @@ export const EMPTY = "";
 export const SPACE = " ";
 
 /** Whether a message is one. */
-export function isHeartbeat(data: unknown): data is string {
+export function isHeartbeat(data: unknown): boolean {
   return data === EMPTY || data === SPACE;
 }
 
@@ -28,8 +28,6 @@ export class Heartbeat {
   private lastHeard = now();
   private unanswered = 0;
   private readonly timer = new Timer();
-  /** What is known to be answered; undefined: nothing yet. */
-  private text: string | undefined;
 
   /** `beat` sends a heartbeat; `dead` is called once, when too many remain unanswered. */
   constructor(
@@ -41,18 +39,17 @@ export class Heartbeat {
   }
 
   /** Something came from the server. Called for every message: it starts no timer. */
-  heard(data: unknown): void {
+  heard(): void {
     this.lastHeard = now();
     this.unanswered = 0;
-    if (isHeartbeat(data)) this.text = data;
   }
 
   /** Ask now: the machine may have slept, or changed networks. */
   probe(): void {
     this.unanswered = MAX_UNANSWERED;
-    const texts = this.text === undefined ? [EMPTY, SPACE] : [this.text];
     this.timer.start(Math.min(this.intervalMs, PROBE_TIMEOUT_MS), this.tick);
-    for (const text of texts) this.beat(text);
+    this.beat(EMPTY);
+    this.beat(SPACE);
   }
 
   stop(): void {
@@ -68,10 +65,9 @@ export class Heartbeat {
     } else if (silenceMs < this.intervalMs) {
       this.timer.start(this.intervalMs - silenceMs, this.tick);
     } else {
-      const text = this.text ?? (this.unanswered > 0 ? SPACE : EMPTY);
-      this.unanswered++;
       this.timer.start(this.intervalMs, this.tick);
-      this.beat(text); // last, as it may find the connection broken and stop us
+      // Last, as it may find the connection broken and stop us.
+      this.beat(this.unanswered++ ? SPACE : EMPTY);
     }
   };
 }

@@ -29,8 +29,8 @@ export class Outbox {
     if (this.messages.length >= maxMessages || this.bytes + bytes > maxBytes) {
       throw new ConnectionError(
         "overflow",
-        `Not connected, and no room to queue the message: ${this.messages.length} messages ` +
-          `(at most ${maxMessages}) and ${this.bytes} + ${bytes} bytes (at most ${maxBytes})`,
+        `Not connected, and no room: ${this.messages.length} messages (at most ${maxMessages}) ` +
+          `and ${this.bytes} + ${bytes} bytes (at most ${maxBytes})`,
       );
     }
     const outgoing: Outgoing = { text, sent: false };
@@ -53,11 +53,5 @@ export class Outbox {
 
 /** In UTF-8. Not every place where pages are tested has a TextEncoder. */
 function byteLength(text: string): number {
-  let bytes = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    // Surrogates come in pairs, JSON escapes others: two units, four bytes.
-    if (unit > 0x7f) bytes += unit < 0x800 || (unit & 0xf800) === 0xd800 ? 1 : 2;
-  }
-  return bytes;
+  return encodeURIComponent(text).replace(/%../g, "x").length;
 }

@@ -71,10 +71,9 @@ export const RPCService = Class<RPCServiceClass>(Service, {
       return;
     }
     const startTimeout = () => {
-      if (callTimeout > 0 && this._calls.has(callId)) {
-        call.timer = new Timer();
-        call.timer.start(callTimeout * 1000, () => timeOut(this, callId, command));
-      }
+      if (!this._calls.has(callId)) return;
+      call.timer = new Timer();
+      call.timer.start((callTimeout || Infinity) * 1000, () => timeOut(this, callId, command));
     };
     // In the queue it waits for as long as there is no connection.
     if (call.outgoing?.sent ?? true) startTimeout();
@@ -96,38 +95,28 @@ export const RPCService = Class<RPCServiceClass>(Service, {
             `Method "${name}" already exists in the class. Refusing to overwrite it.`,
           );
         }
-        Object.defineProperty(this.prototype, name, {
-          value(this: RPCService, params?: object) {
-            return this.rpcCall(name, params);
-          },
-          enumerable: true,
-          configurable: true,
-          writable: true,
-        });
+        (this.prototype as any)[name] = function (this: RPCService, params?: object) {
+          return this.rpcCall(name, params);
+        };
       }
     },
   },
 });
 
 function receive(this: RPCService, message: any): void {
-  switch (message?.type) {
-    case "response":
-      answered(this, message)?.resolve(message.data);
-      break;
-    case "error":
-      answered(this, message)?.reject(new Error(message.message));
-      break;
-    default:
-      this.notificationReceived.dispatch(message);
+  const type = message?.type;
+  if (type !== "response" && type !== "error") {
+    this.notificationReceived.dispatch(message);
+    return;
   }
-}
-
-function answered(service: RPCService, answer: any): OpenCall | undefined {
-  const call = close(service, answer.callId);
+  const call = close(this, message.callId);
   if (!call) {
-    console.error(`Snorky: an answer with unknown callId in service "${service.name}":`, answer);
+    console.error(`Snorky: an answer with unknown callId in service "${this.name}":`, message);
+  } else if (type === "response") {
+    call.resolve(message.data);
+  } else {
+    call.reject(new Error(message.message));
   }
-  return call;
 }
 
 /** Take a call from the open ones. Who closes it settles its promise. */

@@ -5,6 +5,7 @@
  * How a token travels is the connection's business. Tokens are never logged, nor part of an error.
  */
 
+import { textOf } from "./errors.js";
 import { Timer } from "./timer.js";
 
 /** A text, or a function that is asked before each attempt to connect. */
@@ -15,7 +16,7 @@ export const TOKEN_EXPIRED = 3002;
 
 /** The part of its time after which a token is replaced, so that pages do not all ask at once. */
 const RENEW_FROM = 0.5;
-const RENEW_UNTIL = 0.7;
+const RENEW_SPREAD = 0.2;
 /** A clock that is wrong must not make us ask all the time. */
 const MIN_DELAY_MS = 1000;
 
@@ -31,7 +32,7 @@ export async function ask(give: () => string | Promise<string>): Promise<string>
   try {
     return checked(await give());
   } catch (error) {
-    throw new Error(`no token: ${error instanceof Error ? error.message : error}`);
+    throw new Error(`no token: ${textOf(error)}`);
   }
 }
 
@@ -96,7 +97,7 @@ export class Renewal {
   private renewWithin(seconds: unknown): void {
     this.timer.stop();
     if (typeof seconds !== "number" || this.offered === false) return;
-    const part = RENEW_FROM + Math.random() * (RENEW_UNTIL - RENEW_FROM);
+    const part = RENEW_FROM + Math.random() * RENEW_SPREAD;
     this.renewIn(Math.max(seconds * 1000 * part, MIN_DELAY_MS));
   }
 
@@ -116,10 +117,8 @@ export class Renewal {
       if (!send || this.send !== send) return; // for another connection
       if (token === this.token) throw new Error("the page gave the old one again");
       this.token = token;
-      const { answerTimeout } = this.options;
-      if (answerTimeout > 0) {
-        this.timer.start(answerTimeout * 1000, () => this.unanswered());
-      }
+      const seconds = this.options.answerTimeout || Infinity;
+      this.timer.start(seconds * 1000, () => this.unanswered());
       send(token);
     } catch (error) {
       if (this.send === send) this.failed((error as Error).message);

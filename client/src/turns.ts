@@ -65,11 +65,8 @@ export class Turns {
         else resolve(null);
       }
     }
-    if (line.waiting.length === 0) {
-      this.lines.delete(key);
-      return;
-    }
-    line.wants = line.waiting[0].wants;
+    if (line.waiting.length === 0) this.lines.delete(key);
+    else line.wants = line.waiting[0].wants;
     while (line.waiting[0]?.wants === line.wants) {
       const { go, resolve, reject } = line.waiting.shift()!;
       this.go(key, line, go).then(resolve, reject);

@@ -378,7 +378,7 @@ test("debug logs what happens to the console", async () => {
     const snorky = connect(server.url, { calculator: Calculator }, { debug: true });
     await snorky.services.calculator.sum({ number1: 1, number2: 2 });
     const lines = log.mock.calls.map((args) => args.join(" "));
-    expect(lines).toContainEqual(`Snorky: Connected to ${server.url}`);
+    expect(lines).toContainEqual("Snorky: Connected");
     expect(lines.some((line) => line.startsWith('Snorky: Sent {"service":"calculator"'))).toBe(
       true,
     );
@@ -412,10 +412,11 @@ test("connections that never last are made ever more rarely, until one does", as
       bounds.push(nextAttempt! - Date.now());
     }
     await next(snorky.connected);
-    const inAnHour = Date.now() + 3_600_000;
-    const now = vi.spyOn(Date, "now").mockReturnValue(inAnHour);
-    expect((await drop(server, snorky)).nextAttempt).toBe(inAnHour + 10);
-    now.mockRestore();
+    const inAnHour = performance.now() + 3_600_000;
+    const clock = vi.spyOn(performance, "now").mockReturnValue(inAnHour);
+    const { nextAttempt } = await drop(server, snorky);
+    clock.mockRestore();
+    expect(nextAttempt! - Date.now()).toBeLessThanOrEqual(10);
   } finally {
     random.mockRestore();
   }

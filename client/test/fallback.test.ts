@@ -16,7 +16,7 @@ const LONG = { timeout: 30_000 };
 /** Passes everything on, but never answers on connections that begin with what it swallows. */
 async function line() {
   const open = new Set<Socket>();
-  const state = { swallows: /^$/, swallowed: 0 };
+  const state = { swallows: /^$/, swallowed: 0, handshakesOnly: /^$/ };
   const listener = createServer((near) => {
     open.add(near);
     near.on("error", () => {});
@@ -29,7 +29,12 @@ async function line() {
       const far = connectTo(Number(new URL(server.url).port), "127.0.0.1");
       far.on("error", () => {});
       far.write(head);
-      near.pipe(far).pipe(near);
+      if (state.handshakesOnly.test(head.toString("latin1"))) {
+        far.once("data", (answer) => near.write(answer));
+        near.resume();
+      } else {
+        near.pipe(far).pipe(near);
+      }
       near.on("close", () => far.destroy());
     });
   });
@@ -64,6 +69,19 @@ test("where a WebSocket neither opens nor fails the next transport is tried soon
   const history = historyOf(snorky);
   expect(await snorky.services.calculator.sum({ number1: 1, number2: 2 })).toBe(3);
   expect(swallowing.swallowed).toBe(1);
+  expect(history).toEqual([
+    "tries websocket",
+    "null: no connection within 1 s",
+    "connected by sse",
+  ]);
+});
+
+test("where handshakes pass but nothing after them the next transport is tried", async () => {
+  const deaf = Object.assign(await line(), { handshakesOnly: WEBSOCKET });
+  const options = { transports: TRANSPORTS, connectTimeout: 1000, fallbackTimeout: 1 };
+  const snorky = connect(deaf.url, { calculator: Calculator }, options);
+  const history = historyOf(snorky);
+  expect(await snorky.services.calculator.sum({ number1: 1, number2: 2 })).toBe(3);
   expect(history).toEqual([
     "tries websocket",
     "null: no connection within 1 s",

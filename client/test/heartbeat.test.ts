@@ -14,9 +14,9 @@ beforeEach(() => {
   const note = (event: string) => log.push([Date.now() / 1000, event]);
   heartbeat = new Heartbeat(
     25_000,
-    () => {
-      note("beat");
-      if (answers) heartbeat.heard("");
+    (text) => {
+      note(text ? "beat again" : "beat");
+      if (answers) heartbeat.heard();
     },
     () => note("dead"),
   );
@@ -40,7 +40,7 @@ test("it beats once per interval of silence", () => {
 test("it says nothing while the server does", () => {
   for (let i = 0; i < 10; i++) {
     sleep(20);
-    heartbeat.heard("");
+    heartbeat.heard();
   }
   expect(log).toEqual([]);
   sleep(25);
@@ -52,7 +52,7 @@ test("after two unanswered beats the connection is dead, once", () => {
   sleep(1000);
   expect(log).toEqual([
     [25, "beat"],
-    [50, "beat"],
+    [50, "beat again"],
     [75, "dead"],
   ]);
 });
@@ -60,7 +60,7 @@ test("after two unanswered beats the connection is dead, once", () => {
 test("anything heard in time saves it", () => {
   answers = false;
   sleep(74);
-  heartbeat.heard("");
+  heartbeat.heard();
   answers = true;
   sleep(51);
   expect(log.map(([, event]) => event)).not.toContain("dead");
@@ -76,14 +76,30 @@ test("a page that slept asks before it judges", () => {
 test("a probe is answered within five seconds, or the connection is dead", () => {
   heartbeat.probe();
   sleep(10);
-  expect(log).toEqual([[0, "beat"]]);
+  expect(log).toEqual([
+    [0, "beat"],
+    [0, "beat again"],
+  ]);
   answers = false;
   heartbeat.probe();
   sleep(5);
-  expect(log.slice(1)).toEqual([
+  expect(log.slice(2)).toEqual([
     [10, "beat"],
+    [10, "beat again"],
     [15, "dead"],
   ]);
+});
+
+test.each([-3_600_000, 3_600_000])("a clock that is set by %i ms is none of its business", (by) => {
+  sleep(10);
+  vi.setSystemTime(Date.now() + by);
+  heartbeat.heard();
+  vi.setSystemTime(Date.now() + by);
+  log = [];
+  sleep(24.9);
+  expect(log).toEqual([]);
+  sleep(0.1);
+  expect(log).toHaveLength(1);
 });
 
 test("it ends when it is stopped", () => {

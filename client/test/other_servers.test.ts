@@ -64,19 +64,96 @@ describe("a server that selects no subprotocol", () => {
   });
 });
 
-test("socket classes of the page's own get the address alone", async () => {
+describe("a socket class of the page's own", () => {
   const seen: unknown[][] = [];
-  class Own extends WebSocket {
+  class Derived extends WebSocket {
     constructor(...args: [string]) {
       super(...args);
       seen.push(args);
     }
   }
+  const Instrumented = new Proxy(WebSocket, {
+    construct(target, args: [string]) {
+      seen.push(args);
+      return new target(...args);
+    },
+  });
+  /** As SockJS does. */
+  class Other {
+    constructor(...args: [string]) {
+      seen.push(args);
+      const socket = new WebSocket(args[0]);
+      return new Proxy(socket, { set: (target, key, value) => Reflect.set(target, key, value) });
+    }
+  }
+
+  afterEach(() => seen.splice(0));
+
+  async function argumentsOf(SocketClass: any, token = ""): Promise<unknown[]> {
+    const url = await serve();
+    const snorky = new Snorky(SocketClass, url, {}, { token });
+    onTestFinished(() => snorky.disconnect());
+    await next(snorky.connected);
+    expect(seen).toHaveLength(1);
+    return seen[0].map((each) => (typeof each === "string" ? each.replace(url, "") : each));
+  }
+
+  test.each([
+    ["derived from WebSocket", Derived],
+    ["put around it", Instrumented],
+  ])("%s takes subprotocols: heartbeats, and the token where servers look", async (_name, Own) => {
+    expect(await argumentsOf(Own)).toEqual(["", "snorky"]);
+    seen.splice(0);
+    expect(await argumentsOf(Own, "abc")).toEqual(["", ["snorky", "snorky.jwt.abc"]]);
+  });
+
+  test("of another kind gets the address alone", async () => {
+    expect(await argumentsOf(Other)).toEqual([""]);
+    seen.splice(0);
+    expect(await argumentsOf(Other, "abc")).toEqual(["?token=abc"]);
+  });
+
+  test("that throws later is tried again like a network that fails", async () => {
+    let broken = false;
+    class Moody extends WebSocket {
+      constructor(...args: [string]) {
+        if (broken) throw new Error("no more sockets");
+        super(...args);
+      }
+    }
+    const url = await serve();
+    const options = { minReconnectDelay: 0.01, maxReconnectDelay: 0.02 };
+    const snorky = new Snorky(Moody as any, url, {}, options);
+    onTestFinished(() => snorky.disconnect());
+    await next(snorky.connected);
+    broken = true;
+    sockets[0].close(3000);
+    await next(snorky.disconnected);
+    for (let i = 0; i < 3; i++) {
+      const [{ reason, nextAttempt }] = await next(snorky.disconnected);
+      expect(reason).toBe("no more sockets");
+      expect(nextAttempt).not.toBeNull();
+    }
+    broken = false;
+    await next(snorky.connected);
+  });
+});
+
+test("an idle page stays connected where empty texts are lost on their way", async () => {
   const url = await serve();
-  const snorky = new Snorky(Own as any, url, {});
+  server.on("connection", (socket) => {
+    socket.on("message", (data) => {
+      if (String(data) === " ") socket.send(" "); // an empty answer would not come through
+    });
+  });
+  const snorky = connect(url, {}, { heartbeatInterval: 0.05 });
   await next(snorky.connected);
-  snorky.disconnect();
-  expect(seen).toEqual([[url]]);
+  const lost = vi.fn();
+  snorky.disconnected.add(lost);
+  let spaces = 0;
+  sockets[0].on("message", (data) => (spaces += String(data) === " " ? 1 : 0));
+  await vi.waitUntil(() => spaces >= 4, { timeout: 5000 });
+  expect(lost).not.toHaveBeenCalled();
 });
 
 describe("a socket that throws while it sends", () => {

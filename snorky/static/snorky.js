@@ -9,7 +9,22 @@
     return shortest + random() * (bound - shortest);
   }
   function isTerminal(code) {
-    return code >= 3500 && code < 4e3 || code >= 4500 && code < 5e3;
+    return code >= 3500 && code < 5e3 && code % 1e3 >= 500;
+  }
+
+  // src/errors.ts
+  var ConnectionError = class extends Error {
+    constructor(reason, message) {
+      super(message);
+      this.reason = reason;
+      this.name = "ConnectionError";
+    }
+  };
+  function isDisconnection(error) {
+    return error instanceof ConnectionError && error.reason === "disconnected";
+  }
+  function textOf(error) {
+    return `${error?.message ?? error}`;
   }
 
   // src/timer.ts
@@ -35,7 +50,7 @@
   // src/token.ts
   var TOKEN_EXPIRED = 3002;
   var RENEW_FROM = 0.5;
-  var RENEW_UNTIL = 0.7;
+  var RENEW_SPREAD = 0.2;
   var MIN_DELAY_MS = 1e3;
   function checked(token) {
     if (typeof token === "string" && /^[\w.~-]+$/.test(token)) return token;
@@ -46,7 +61,7 @@
     try {
       return checked(await give());
     } catch (error) {
-      throw new Error(`no token: ${error instanceof Error ? error.message : error}`);
+      throw new Error(`no token: ${textOf(error)}`);
     }
   }
   function secondsLeft(token) {
@@ -92,7 +107,7 @@
     renewWithin(seconds) {
       this.timer.stop();
       if (typeof seconds !== "number" || this.offered === false) return;
-      const part = RENEW_FROM + Math.random() * (RENEW_UNTIL - RENEW_FROM);
+      const part = RENEW_FROM + Math.random() * RENEW_SPREAD;
       this.renewIn(Math.max(seconds * 1e3 * part, MIN_DELAY_MS));
     }
     renewIn(delayMs) {
@@ -109,10 +124,8 @@
         if (!send || this.send !== send) return;
         if (token === this.token) throw new Error("the page gave the old one again");
         this.token = token;
-        const { answerTimeout } = this.options;
-        if (answerTimeout > 0) {
-          this.timer.start(answerTimeout * 1e3, () => this.unanswered());
-        }
+        const seconds = this.options.answerTimeout || Infinity;
+        this.timer.start(seconds * 1e3, () => this.unanswered());
         send(token);
       } catch (error) {
         if (this.send === send) this.failed(error.message);
@@ -131,12 +144,7 @@
   var MIN_PAUSE_MS = 100;
   var MAX_PAUSE_MS = 2e3;
   var WAITING_POST_MS = 1e3;
-  var REFUSALS = [401, 403, 404];
   var Rejected = class extends Error {
-    constructor(status, text2) {
-      super(`${status} ${text2}`);
-      this.status = status;
-    }
   };
   var CometSocket = class {
     /**
@@ -214,14 +222,13 @@
       this.onopen?.({});
     }
     failed(error) {
-      const reason = `${error instanceof Error ? error.message : error}`;
-      const status = error instanceof Rejected ? error.status : 0;
+      const reason = textOf(error);
       const isExpired = this.token && reason === "401 Token expired";
-      const isRefusal = !this.session && !isExpired && REFUSALS.includes(status);
-      this.ended(isExpired ? TOKEN_EXPIRED : 1006, reason, isRefusal ? status : void 0);
+      const refused = !isExpired && !this.session && /^40[134] /.test(reason) && parseInt(reason);
+      this.ended(isExpired ? TOKEN_EXPIRED : 1006, reason, refused || 0);
     }
     /** `refused`: the status with which we were not let in. */
-    ended(code, reason, refused) {
+    ended(code, reason, refused = 0) {
       if (this.closing.signal.aborted) return;
       this.close();
       this.onclose?.({ code, reason, refused });
@@ -358,9 +365,8 @@
           signal: giveUp2.signal
         });
         if (!answer.ok) {
-          const text2 = await answer.text();
-          if (answer.status < 500) throw new Rejected(answer.status, text2);
-          throw new Error(`${answer.status} ${text2}`);
+          const text2 = `${answer.status} ${await answer.text()}`;
+          throw answer.status < 500 ? new Rejected(text2) : new Error(text2);
         }
         return await read(answer, alive);
       } finally {
@@ -382,18 +388,6 @@
       return url;
     }
   };
-
-  // src/errors.ts
-  var ConnectionError = class extends Error {
-    constructor(reason, message) {
-      super(message);
-      this.reason = reason;
-      this.name = "ConnectionError";
-    }
-  };
-  function isDisconnection(error) {
-    return error instanceof ConnectionError && error.reason === "disconnected";
-  }
 
   // src/heartbeat.ts
   var SUBPROTOCOL = "snorky";
@@ -422,26 +416,23 @@
         } else if (silenceMs < this.intervalMs) {
           this.timer.start(this.intervalMs - silenceMs, this.tick);
         } else {
-          const text2 = this.text ?? (this.unanswered > 0 ? SPACE : EMPTY);
-          this.unanswered++;
           this.timer.start(this.intervalMs, this.tick);
-          this.beat(text2);
+          this.beat(this.unanswered++ ? SPACE : EMPTY);
         }
       };
       this.timer.start(intervalMs, this.tick);
     }
     /** Something came from the server. Called for every message: it starts no timer. */
-    heard(data) {
+    heard() {
       this.lastHeard = now();
       this.unanswered = 0;
-      if (isHeartbeat(data)) this.text = data;
     }
     /** Ask now: the machine may have slept, or changed networks. */
     probe() {
       this.unanswered = MAX_UNANSWERED;
-      const texts = this.text === void 0 ? [EMPTY, SPACE] : [this.text];
       this.timer.start(Math.min(this.intervalMs, PROBE_TIMEOUT_MS), this.tick);
-      for (const text2 of texts) this.beat(text2);
+      this.beat(EMPTY);
+      this.beat(SPACE);
     }
     stop() {
       this.timer.stop();
@@ -481,7 +472,7 @@
       if (this.messages.length >= maxMessages || this.bytes + bytes > maxBytes) {
         throw new ConnectionError(
           "overflow",
-          `Not connected, and no room to queue the message: ${this.messages.length} messages (at most ${maxMessages}) and ${this.bytes} + ${bytes} bytes (at most ${maxBytes})`
+          `Not connected, and no room: ${this.messages.length} messages (at most ${maxMessages}) and ${this.bytes} + ${bytes} bytes (at most ${maxBytes})`
         );
       }
       const outgoing = { text: text2, sent: false };
@@ -500,12 +491,7 @@
     }
   };
   function byteLength(text2) {
-    let bytes = text2.length;
-    for (let i = 0; i < text2.length; i++) {
-      const unit = text2.charCodeAt(i);
-      if (unit > 127) bytes += unit < 2048 || (unit & 63488) === 55296 ? 1 : 2;
-    }
-    return bytes;
+    return encodeURIComponent(text2).replace(/%../g, "x").length;
   }
 
   // src/class.ts
@@ -711,7 +697,6 @@
 
   // src/connection.ts
   var RENEWAL = "renewal";
-  var SECOND_PROOF_MS = 1e3;
   var NOT_AUTHENTICATED = 3501;
   var Snorky = class {
     constructor(SocketClass, address, services = {}, options = {}) {
@@ -729,7 +714,6 @@
       this.heartbeat = null;
       this.connectTimer = new Timer();
       this.reconnectTimer = new Timer();
-      this.proofTimer = new Timer();
       this.stopWakes = null;
       this.openedAt = 0;
       /** Reconnections since the last connection that lasted. */
@@ -742,8 +726,6 @@
       this.websocketWorks = false;
       /** Those that the server has refused for good, until the page connects again. */
       this.refused = /* @__PURE__ */ new Set();
-      /** The last one that the server did not take. */
-      this.refusedToken = null;
       this.ignoresConnect = false;
       /** The attempt for which the page is asked for a token. */
       this.asking = null;
@@ -784,7 +766,6 @@
       if (this.isConnected || this.isConnecting) return;
       if (this.ignoresConnect) return;
       this.refused.clear();
-      this.refusedToken = null;
       this.attemptAgain();
     }
     /** Close the connection, or stop trying to make one. Is not followed by a reconnect. */
@@ -793,7 +774,7 @@
       this.ignoreWakes();
       if (!this.isConnecting && !this.isConnected) return;
       this.retries = 0;
-      this.release("The page disconnected");
+      this.release("disconnect()");
       Promise.resolve().then(() => this.announceDisconnected(1e3, "", true));
     }
     /** Write to the console if `debug` is set. */
@@ -808,7 +789,7 @@
       if (unsent > this.options.maxQueuedBytes) {
         throw new ConnectionError(
           "overflow",
-          `The connection is too slow: ${unsent} bytes wait to be sent (at most ${this.options.maxQueuedBytes})`
+          `Too slow: ${unsent} bytes not sent yet (at most ${this.options.maxQueuedBytes})`
         );
       }
       const outgoing = { text: text2, sent: false };
@@ -831,7 +812,7 @@
         attempt();
       } catch (error) {
         this.isConnecting = true;
-        this.dropped(1006, `${error instanceof Error ? error.message : error}`);
+        this.dropped(1006, textOf(error));
       }
     }
     askAndOpen(give) {
@@ -854,47 +835,32 @@
       this.failures++;
       this.beginAttempt("no connection", this.timeLimit());
       socket.onopen = () => {
-        if (this.mustProve(socket)) this.prove(socket, token);
-        else this.opened(token);
+        if (socket.protocol !== SUBPROTOCOL || this.isLast) return this.opened(token);
+        this.beat(EMPTY);
+        this.beat(SPACE);
       };
-      socket.onmessage = (event) => this.received(event.data);
+      socket.onmessage = ({ data }) => {
+        if (!this.isConnected) this.opened(token);
+        if (this.socket === socket) this.received(data);
+      };
       socket.onclose = (event) => {
         const { code = 1006, reason = "", refused } = event ?? {};
-        this.dropped(code, reason, refused && { status: refused, token });
+        this.dropped(code, reason, refused);
       };
-      socket.onerror = (event) => this.logDebug("Socket error", event?.message ?? "");
+      socket.onerror = (event) => this.logDebug("Error", event?.message);
     }
     beginAttempt(failure, seconds) {
       this.isConnecting = true;
       this.stopWakes ?? (this.stopWakes = onWake((isRestored) => this.wake(isRestored)));
-      this.connectTimer.stop();
-      if (seconds === 0) return;
       this.connectTimer.start(
-        seconds * 1e3,
+        (seconds || Infinity) * 1e3,
         () => this.dropped(1006, `${failure} within ${seconds} s`)
       );
     }
-    /** Some networks let the handshake pass and nothing after it. */
-    mustProve(socket) {
-      return socket.protocol === SUBPROTOCOL && !this.isLast;
-    }
-    /** Connected is what has brought a first message, where something else is left to try. */
-    prove(socket, token) {
-      socket.onmessage = (event) => {
-        this.proofTimer.stop();
-        socket.onmessage = ({ data }) => this.received(data);
-        this.opened(token);
-        if (this.socket === socket) this.received(event.data);
-      };
-      this.beat(EMPTY);
-      this.proofTimer.start(SECOND_PROOF_MS, () => this.beat(SPACE));
-    }
     beat(text2) {
-      const { socket } = this;
       try {
-        socket?.send(text2);
-      } catch (error) {
-        if (this.socket === socket) this.dropped(1006, `could not send: ${error}`);
+        if (this.socket) this.transmit({ text: text2, sent: false });
+      } catch {
       }
     }
     /** For the transport that is tried now; 0 = any time. */
@@ -906,8 +872,8 @@
     makeSocket(token) {
       const { socketClass, address, options } = this;
       const transport = this.candidate;
-      if (!transport) throw new TypeError("Expected a socket class, or a transport without one");
-      this.logDebug("Connecting to", address, "by", transport);
+      if (!transport) throw new TypeError("Expected a socket class");
+      this.logDebug("Tries", address, "by", transport);
       if (transport !== "websocket" || !socketClass) {
         return cometSocket(options.cometAddress, address, transport === "sse", token);
       }
@@ -919,13 +885,12 @@
       const { socket } = this;
       this.worked = this.candidate;
       this.websocketWorks || (this.websocketWorks = this.worked === "websocket");
-      this.logDebug("Connected to", this.address);
+      this.logDebug("Connected");
       this.connectTimer.stop();
       this.isConnecting = false;
       this.isConnected = true;
       this.openedAt = now();
       this.failures = 0;
-      this.refusedToken = null;
       const { heartbeatInterval } = this.options;
       if (socket.protocol === SUBPROTOCOL && heartbeatInterval > 0) {
         this.subprotocolWorks = true;
@@ -976,7 +941,7 @@
       outgoing.onSent?.();
     }
     received(data) {
-      this.heartbeat?.heard(data);
+      this.heartbeat?.heard();
       if (isHeartbeat(data)) return;
       this.logDebug("Received", data);
       let envelope;
@@ -998,40 +963,34 @@
       }
     }
     /** The connection, or the attempt to make one, has ended without `disconnect`. */
-    dropped(code, reason, refusal) {
+    dropped(code, reason, refused) {
       if (this.isConnected && now() - this.openedAt >= this.options.maxReconnectDelay * 1e3) {
         this.retries = 0;
       }
       const tries = this.isConnecting && !this.asking;
       this.release(`The connection was lost (${code}${reason && `: ${reason}`})`);
-      const fallsBack = tries && this.fallBack(refusal);
-      if (refusal && this.isRefused(refusal)) code = NOT_AUTHENTICATED;
-      const isFinal = this.isFinal(code);
+      const fallsBack = tries && this.fallBack(refused);
+      if (refused && this.staysAway(refused)) code = NOT_AUTHENTICATED;
+      const { token } = this.options;
+      const needsToken = code === TOKEN_EXPIRED && token && typeof token === "string";
+      const isFinal = isTerminal(code) || !!needsToken;
       const comesBack = !isFinal && (fallsBack || this.options.reconnect);
-      if (comesBack && fallsBack) this.scheduleConnect(0);
-      else if (comesBack) this.scheduleReconnect();
+      if (comesBack) this.scheduleConnect(fallsBack ? 0 : this.delayAfter(this.retries++) * 1e3);
       else this.ignoreWakes();
       if (isFinal) {
         console.error(`Snorky: the server closed the connection for good (${code}: ${reason})`);
       }
       this.announceDisconnected(code, reason, comesBack || isFinal);
     }
-    /** Whether the close code tells us not to come back by ourselves, or only with a new token. */
-    isFinal(code) {
-      const { token } = this.options;
-      return isTerminal(code) || code === TOKEN_EXPIRED && !!token && typeof token === "string";
-    }
     /**
-     * Whether to stay away. Not while a WebSocket may get through that did so before: then a proxy
-     * may have answered. 401 may pass with the next token, where the page gives another.
+     * Whether to stay away after this answer to an attempt by plain HTTP. Not while a WebSocket may get through
+     * that did so before: then a proxy may have answered. Nor where the page gives another token.
      */
-    isRefused({ status, token }) {
-      if (this.transports.length === 0) return true;
-      if (status === 404) return false;
-      if (this.websocketWorks && this.transports.includes("websocket")) return false;
-      const isNew = token !== this.refusedToken && typeof this.options.token === "function";
-      this.refusedToken = token;
-      return status === 403 || !isNew;
+    staysAway(status) {
+      const { transports } = this;
+      if (transports.length === 0) return true;
+      if (status === 404 || this.websocketWorks && transports.includes("websocket")) return false;
+      return status === 403 || typeof this.options.token !== "function";
     }
     /** Let go of the socket: nothing it does from now on concerns us. */
     release(why) {
@@ -1045,7 +1004,6 @@
         socket.close();
       }
       this.connectTimer.stop();
-      this.proofTimer.stop();
       this.renewal.stop();
       this.heartbeat?.stop();
       this.heartbeat = null;
@@ -1070,9 +1028,9 @@
      * all are again. When a connection ends, a WebSocket is tried first if one has ever worked,
      * else what worked.
      */
-    fallBack(refusal) {
+    fallBack(refused) {
       const { isLast } = this;
-      const isGone = refusal && (refusal.status === 404 || this.websocketWorks);
+      const isGone = refused && (refused === 404 || this.websocketWorks);
       if (isGone) this.refused.add(this.candidate);
       if (isLast) this.transportIndex = 0;
       else if (!isGone) this.transportIndex++;
@@ -1081,9 +1039,6 @@
     /** No other transport is left to try in this round. */
     get isLast() {
       return this.transportIndex + 1 >= this.transports.length;
-    }
-    scheduleReconnect() {
-      this.scheduleConnect(this.delayAfter(this.retries++) * 1e3);
     }
     delayAfter(failures) {
       const { minReconnectDelay, maxReconnectDelay } = this.options;
@@ -1098,7 +1053,7 @@
       this.nextAttempt = null;
     }
     wake(isRestored) {
-      if (isRestored && this.socket) this.dropped(1006, "the page was in the back/forward cache");
+      if (isRestored && this.socket) this.dropped(1006, "the page was away");
       if (this.nextAttempt !== null) this.attemptAgain();
       else this.heartbeat?.probe();
     }
@@ -1173,10 +1128,9 @@
         return;
       }
       const startTimeout = () => {
-        if (callTimeout > 0 && this._calls.has(callId)) {
-          call2.timer = new Timer();
-          call2.timer.start(callTimeout * 1e3, () => timeOut(this, callId, command));
-        }
+        if (!this._calls.has(callId)) return;
+        call2.timer = new Timer();
+        call2.timer.start((callTimeout || Infinity) * 1e3, () => timeOut(this, callId, command));
       };
       if (call2.outgoing?.sent ?? true) startTimeout();
       else call2.outgoing.onSent = startTimeout;
@@ -1194,36 +1148,27 @@
               `Method "${name}" already exists in the class. Refusing to overwrite it.`
             );
           }
-          Object.defineProperty(this.prototype, name, {
-            value(params) {
-              return this.rpcCall(name, params);
-            },
-            enumerable: true,
-            configurable: true,
-            writable: true
-          });
+          this.prototype[name] = function(params) {
+            return this.rpcCall(name, params);
+          };
         }
       }
     }
   });
   function receive(message) {
-    switch (message?.type) {
-      case "response":
-        answered(this, message)?.resolve(message.data);
-        break;
-      case "error":
-        answered(this, message)?.reject(new Error(message.message));
-        break;
-      default:
-        this.notificationReceived.dispatch(message);
+    const type = message?.type;
+    if (type !== "response" && type !== "error") {
+      this.notificationReceived.dispatch(message);
+      return;
     }
-  }
-  function answered(service, answer) {
-    const call2 = close(service, answer.callId);
+    const call2 = close(this, message.callId);
     if (!call2) {
-      console.error(`Snorky: an answer with unknown callId in service "${service.name}":`, answer);
+      console.error(`Snorky: an answer with unknown callId in service "${this.name}":`, message);
+    } else if (type === "response") {
+      call2.resolve(message.data);
+    } else {
+      call2.reject(new Error(message.message));
     }
-    return call2;
   }
   function close(service, callId) {
     const call2 = service._calls.get(callId);
@@ -1282,11 +1227,8 @@
           else resolve(null);
         }
       }
-      if (line.waiting.length === 0) {
-        this.lines.delete(key);
-        return;
-      }
-      line.wants = line.waiting[0].wants;
+      if (line.waiting.length === 0) this.lines.delete(key);
+      else line.wants = line.waiting[0].wants;
       while (line.waiting[0]?.wants === line.wants) {
         const { go, resolve, reject } = line.waiting.shift();
         this.go(key, line, go).then(resolve, reject);
@@ -1377,13 +1319,10 @@
 
   // src/json.ts
   function canonical(value) {
-    return JSON.stringify(value, (_key, inner) => isPlain(inner) ? sorted(inner) : inner);
-  }
-  function isPlain(value) {
-    return typeof value === "object" && value !== null && !Array.isArray(value);
-  }
-  function sorted(value) {
-    return Object.fromEntries(Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1));
+    return JSON.stringify(
+      value,
+      (_key, inner) => typeof inner === "object" && inner !== null && !Array.isArray(inner) ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => a < b ? -1 : 1)) : inner
+    );
   }
 
   // src/datasync/delta_processor.ts
@@ -1718,13 +1657,13 @@
     let bound;
     let fetched = 0;
     const isKnown = (row) => !bound || compare(row, bound) <= 0;
-    const sorted2 = (all) => compare ? all.sort(compare) : all;
+    const sorted = (all) => compare ? all.sort(compare) : all;
     const enough = () => limitFor(size, window >> 1);
     const put = (into, key, row) => {
       into.set(key, [writes.shown(key), rows.get(key)].find((old) => equal(old, row)) ?? row);
     };
     const discard2 = () => {
-      const kept = sorted2([...rows.values()]).slice(0, limitFor(size, window));
+      const kept = sorted([...rows.values()]).slice(0, limitFor(size, window));
       bound = kept[kept.length - 1];
       const keep = new Set(kept);
       for (const [key, row] of rows) if (!keep.has(row)) rows.delete(key);
@@ -1739,7 +1678,7 @@
         for (const [key, row] of answer.rows) put(next, key, row);
         rows = next;
         fetched = rows.size;
-        bound = window && !answer.complete ? sorted2([...rows.values()]).pop() : void 0;
+        bound = window && !answer.complete ? sorted([...rows.values()]).pop() : void 0;
       },
       apply(effects) {
         for (const [key, row] of effects) {
@@ -1758,7 +1697,7 @@
       /** What is to be shown now: the same array as before where nothing is different. */
       render() {
         if (window && rows.size > 2 * limitFor(size, window)) discard2();
-        let next = sorted2([...writes.overlay(rows).values()]);
+        let next = sorted([...writes.overlay(rows).values()]);
         if (window) next = next.filter(isKnown).slice(0, size);
         if (next.length !== items.length || next.some((row, index) => row !== items[index])) {
           items = next;
@@ -1935,7 +1874,7 @@
   }
 
   // src/datasync/live/list.ts
-  var REFUSALS2 = [401, 403, 404];
+  var REFUSALS = [401, 403, 404];
   var MOST_HELD = 1e4;
   var EPOCH_SPREAD = 3e3;
   var CLASSIC_PAUSE = 500;
@@ -1996,7 +1935,7 @@
       failed(reason, question) {
         isDirty = true;
         requestError = reason;
-        if (reason instanceof ResponseError && REFUSALS2.includes(reason.status)) {
+        if (reason instanceof ResponseError && REFUSALS.includes(reason.status)) {
           view.replace({ rows: /* @__PURE__ */ new Map(), complete: true });
           close2();
         } else asking.retry(question);
@@ -2232,7 +2171,7 @@
       call2(
         "openSubscriptions",
         { subscriptions: all.map(requestOf) },
-        (answers) => all.forEach((each2, index) => answered3(each2, answers[index])),
+        (answers) => all.forEach((each2, index) => answered2(each2, answers[index])),
         (error) => {
           if (isDisconnected(error)) return;
           isClassic = error.message === "Unknown command";
@@ -2260,7 +2199,7 @@
         }
       );
     };
-    const answered3 = (subscription, answer) => {
+    const answered2 = (subscription, answer) => {
       if (!answer.recovered) {
         end2(subscription, answer.reason, answer.after_ms);
         return;
@@ -2598,7 +2537,7 @@
         return new primitives.Promise((resolve) => resolve(null));
       Object.assign(this, changes);
       Object.assign(this._sent, texts);
-      return answered2(
+      return answered(
         this,
         call(this, "updateCursor", { newData: changes }),
         () => Object.assign(this._accepted, texts),
@@ -2607,7 +2546,7 @@
     },
     remove() {
       discard(this);
-      return answered2(this, call(this, "removeCursor"));
+      return answered(this, call(this, "removeCursor"));
     },
     isSynchronized() {
       return this.pendingPromiseCount === 0;
@@ -2624,7 +2563,7 @@
     createCursor({ position = null, status = null } = {}) {
       const cursor = new OwnCursor(this, privateHandles++, { position, status });
       this.cursors.push(cursor);
-      const answer = answered2(
+      const answer = answered(
         cursor,
         call(cursor, "createCursor", { document: this.name, position, status }),
         (publicHandle) => {
@@ -2645,7 +2584,7 @@
     const { privateHandle, document } = cursor;
     return document.service.rpcCall(command, { privateHandle, ...params });
   }
-  function answered2(cursor, answer, accepted = () => {
+  function answered(cursor, answer, accepted = () => {
   }, refused = () => {
   }) {
     cursor.pendingPromiseCount++;
@@ -2929,7 +2868,7 @@
   }
   function giveUp(service, path, error) {
     const connection = service._paths.get(path);
-    if (!connection) return;
+    if (!connection || service._leaving.has(path)) return;
     service._paths.delete(path);
     for (const { reject } of connection.waiting) reject(error);
     if (connection.wasConnected) {
@@ -2955,7 +2894,8 @@
   async function post(service, epoch, template, id, paths) {
     if (service._epoch !== epoch) throw new Outdated("The connection was lost");
     const giveUp2 = new AbortController();
-    const timer = setTimeout(() => giveUp2.abort(), service.requestTimeout * 1e3);
+    const timer = new Timer();
+    timer.start((service.requestTimeout || Infinity) * 1e3, () => giveUp2.abort());
     try {
       const answer = await fetch(addressOf(template, id), {
         method: "POST",
@@ -2975,7 +2915,7 @@
       const passes = answer.status >= 500 || [408, 410, 425, 429].includes(answer.status);
       throw passes ? new Error(text2) : new Refused(`Refused by the web application: ${text2}`);
     } finally {
-      clearTimeout(timer);
+      timer.stop();
     }
   }
   function announce2(signal, ...args) {
@@ -3072,24 +3012,24 @@
   }
   function subscribe2(service, command, params) {
     const key = canonical(params?.channel);
-    const known = service._subscriptions.get(key);
-    if (known?.restoring) {
-      const answer = known.restoring;
-      known.restoring = null;
+    let subscription = service._subscriptions.get(key);
+    if (subscription?.restoring) {
+      const answer = subscription.restoring;
+      subscription.restoring = null;
       return answer;
     }
-    const isThere = known?.state === "there" || known?.state === "asked";
-    const own2 = { params: { ...params }, state: "asked", restoring: null };
-    const subscription = isThere ? known : own2;
-    service._subscriptions.set(key, subscription);
-    const call2 = () => service.rpcCall(command, params);
-    return service._turns.take(key, true, call2).then(
+    if (!subscription || subscription.state === "lost" || subscription.state === "unknown") {
+      subscription = { params: { ...params }, state: "asked", restoring: null };
+      service._subscriptions.set(key, subscription);
+    }
+    const own2 = subscription;
+    return service._turns.take(key, true, () => service.rpcCall(command, params)).then(
       (value) => {
-        subscription.state = "there";
+        own2.state = "there";
         return value;
       },
       (error) => {
-        if (subscription.state === "asked") notMade(service, key, subscription, error);
+        if (own2.state === "asked") notMade(service, key, own2, error);
         throw error;
       }
     );
@@ -3106,19 +3046,16 @@
     else if (error instanceof ConnectionError) subscription.state = "unknown";
     else if (service._subscriptions.get(key) === subscription) service._subscriptions.delete(key);
   }
-  function restore(service, key, subscription) {
-    subscription.state = "asked";
-    const call2 = () => service.rpcCall("subscribe", subscription.params);
-    const answer = service._turns.take(key, true, call2);
+  function restore(service, key, { params }) {
+    const answer = subscribe2(service, "subscribe", params);
+    const subscription = service._subscriptions.get(key);
     subscription.restoring = answer;
     answer.then(
       () => {
-        subscription.state = "there";
       },
       (error) => {
         if (subscription.restoring === answer) subscription.restoring = null;
-        notMade(service, key, subscription, error);
-        if (subscription.state === "lost") return;
+        if (isDisconnection(error)) return;
         console.error(
           `Snorky: could not subscribe again to channel ${key} of service "${service.name}":`,
           error

@@ -181,9 +181,10 @@ async def test_heartbeats_are_answered_where_the_subprotocol_was_offered(site: S
     await site.start(SnorkyASGI(ServiceRegistry([Echo()])))
     async with site.connect(subprotocols=["other", "snorky"]) as socket:
         assert socket.subprotocol == "snorky"
-        await socket.send("")
-        async with asyncio.timeout(DEADLINE):
-            assert await socket.recv() == ""
+        for heartbeat in ("", " "):  # some servers lose empty texts
+            await socket.send(heartbeat)
+            async with asyncio.timeout(DEADLINE):
+                assert await socket.recv() == heartbeat
 
 
 async def test_deltas_reach_whom_they_concern(site: Site) -> None:

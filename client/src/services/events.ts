@@ -8,6 +8,7 @@ import { Class } from "../class.js";
 import { RPCService, type RPCServiceClass } from "../rpc.js";
 import { primitives } from "../primitives.js";
 import type { Signal } from "../signal.js";
+import { Timer } from "../timer.js";
 
 /** Called with the message, and the path it came to: of interest where `/jobs/*` was asked for. */
 export type UpdateCallback = (message: any, path: string) => void;
@@ -40,7 +41,7 @@ export interface Events extends RPCService {
   /** Where Django keeps its CSRF token. The hidden field of `{% csrf_token %}` will do too. */
   csrfCookie: string;
   csrfHeader: string;
-  /** How long the web application may take to answer, in seconds. */
+  /** How long the web application may take to answer, in seconds; 0 = any time. */
   requestTimeout: number;
 
   /** Dispatched with each update, before the callbacks of its path are called. */
@@ -275,7 +276,8 @@ async function ask(service: Events, epoch: number, id: string, paths: string[]):
 
 function giveUp(service: Events, path: string, error: Error): void {
   const connection = service._paths.get(path);
-  if (!connection) return;
+  // Left and connected anew meanwhile: that is to be asked yet.
+  if (!connection || service._leaving.has(path)) return;
   service._paths.delete(path);
   for (const { reject } of connection.waiting) reject(error);
   if (connection.wasConnected) {
@@ -310,7 +312,8 @@ async function post(
 ): Promise<void> {
   if (service._epoch !== epoch) throw new Outdated("The connection was lost");
   const giveUp = new AbortController();
-  const timer = setTimeout(() => giveUp.abort(), service.requestTimeout * 1000);
+  const timer = new Timer();
+  timer.start((service.requestTimeout || Infinity) * 1000, () => giveUp.abort());
   try {
     const answer = await fetch(addressOf(template, id), {
       method: "POST",
@@ -332,7 +335,7 @@ async function post(
     const passes = answer.status >= 500 || [408, 410, 425, 429].includes(answer.status);
     throw passes ? new Error(text) : new Refused(`Refused by the web application: ${text}`);
   } finally {
-    clearTimeout(timer);
+    timer.stop();
   }
 }
 

@@ -101,29 +101,30 @@ function receive(this: PubSub, notification: any): void {
 
 function subscribe(service: PubSub, command: string, params?: ChannelParams): Promise<null> {
   const key = canonical(params?.channel);
-  const known = service._subscriptions.get(key);
-  if (known?.restoring) {
+  let subscription = service._subscriptions.get(key);
+  if (subscription?.restoring) {
     // Pages that subscribe whenever they are connected must not hear "Already subscribed".
-    const answer = known.restoring;
-    known.restoring = null;
+    const answer = subscription.restoring;
+    subscription.restoring = null;
     return answer;
   }
-  // Where it was lost the page is quicker than we: its own call decides.
-  const isThere = known?.state === "there" || known?.state === "asked";
-  const own: Subscription = { params: { ...params! }, state: "asked", restoring: null };
-  const subscription = isThere ? known : own;
-  service._subscriptions.set(key, subscription);
-  const call = () => service.rpcCall<null>(command, params);
-  return service._turns.take(key, true, call).then(
-    (value) => {
-      subscription.state = "there";
-      return value;
-    },
-    (error) => {
-      if (subscription.state === "asked") notMade(service, key, subscription, error);
-      throw error;
-    },
-  );
+  if (!subscription || subscription.state === "lost" || subscription.state === "unknown") {
+    subscription = { params: { ...params! }, state: "asked", restoring: null };
+    service._subscriptions.set(key, subscription);
+  }
+  const own = subscription;
+  return service._turns
+    .take(key, true, () => service.rpcCall<null>(command, params))
+    .then(
+      (value) => {
+        own.state = "there";
+        return value;
+      },
+      (error) => {
+        if (own.state === "asked") notMade(service, key, own, error);
+        throw error;
+      },
+    );
 }
 
 function unsubscribe(service: PubSub, command: string, params?: ChannelParams): Promise<null> {
@@ -146,20 +147,16 @@ function notMade(
   else if (service._subscriptions.get(key) === subscription) service._subscriptions.delete(key);
 }
 
-function restore(service: PubSub, key: string | undefined, subscription: Subscription): void {
-  subscription.state = "asked";
-  const call = () => service.rpcCall<null>("subscribe", subscription.params);
-  const answer = service._turns.take(key, true, call);
+function restore(service: PubSub, key: string | undefined, { params }: Subscription): void {
+  const answer = subscribe(service, "subscribe", params);
+  const subscription = service._subscriptions.get(key)!;
   subscription.restoring = answer;
   answer.then(
-    () => {
-      subscription.state = "there";
-    },
+    () => {},
     (error) => {
       // The page's own subscribe is a new call from now on.
       if (subscription.restoring === answer) subscription.restoring = null;
-      notMade(service, key, subscription, error);
-      if (subscription.state === "lost") return; // the next connection tries again
+      if (isDisconnection(error)) return; // the next connection tries again
       console.error(
         `Snorky: could not subscribe again to channel ${key} of service "${service.name}":`,
         error,

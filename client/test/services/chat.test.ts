@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { Chat, Snorky } from "../../src/index.js";
+import "../../src/classic.js";
 import { connect, drop, next, TestServer } from "../server.js";
 
 const server = new TestServer();

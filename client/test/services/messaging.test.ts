@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { Messaging, type ParticipantMessage, Snorky } from "../../src/index.js";
+import "../../src/classic.js";
 import { connect, drop, next, TestServer } from "../server.js";
 
 const server = new TestServer();

@@ -7,7 +7,7 @@
 
 import type { ConnectionError } from "../../errors.js";
 import { onWake } from "../../wake.js";
-import type { DataSync } from "../service.js";
+import type { RPCService } from "../../rpc.js";
 import { effectsOf, type Opening, type Owner, type Subscription } from "./subscription.js";
 
 /** The server takes no more in one call. */
@@ -27,7 +27,7 @@ interface Waiting {
 
 export interface Page extends ReturnType<typeof createPage> {}
 
-export function createPage(service: DataSync) {
+export function createPage(service: RPCService) {
   const { snorky } = service;
   const lists = new Set<Owner>();
   const byId = new Map<unknown, Subscription>();
