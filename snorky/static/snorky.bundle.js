@@ -1629,7 +1629,7 @@
       },
       /** Of what was said before, the earlier counts. */
       dueIn(delayMs) {
-        const at = Date.now() + delayMs;
+        const at = now() + delayMs;
         if (dueTimer && dueAt <= at) return;
         stopWaiting();
         dueAt = at;
@@ -2187,7 +2187,6 @@
   // src/datasync/live/page.ts
   var MOST_AT_ONCE = 32;
   var GATHER_MS = 50;
-  var isDisconnected = (error) => error.reason === "disconnected";
   function createPage(service) {
     const { snorky } = service;
     const lists = /* @__PURE__ */ new Set();
@@ -2243,7 +2242,7 @@
         { subscriptions: all.map(requestOf) },
         (answers) => all.forEach((each2, index) => answered3(each2, answers[index])),
         (error) => {
-          if (isDisconnected(error)) return;
+          if (isDisconnection(error)) return;
           isClassic = error.message === "Unknown command";
           if (isClassic) send(all.filter((each2) => !each2.ended));
           else for (const each2 of all) end2(each2, error.message);
@@ -2265,7 +2264,7 @@
           subscription.owner.wentLive(subscription);
         },
         (error) => {
-          if (!isDisconnected(error)) end2(subscription, error.message);
+          if (!isDisconnection(error)) end2(subscription, error.message);
         }
       );
     };
@@ -2309,7 +2308,7 @@
         { keys: one.keys },
         () => settle(one, true),
         (error) => {
-          if (!isDisconnected(error)) settle(one, false);
+          if (!isDisconnection(error)) settle(one, false);
         }
       );
     };

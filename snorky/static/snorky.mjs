@@ -1619,7 +1619,7 @@ function createAsking(page, options, host) {
     },
     /** Of what was said before, the earlier counts. */
     dueIn(delayMs) {
-      const at = Date.now() + delayMs;
+      const at = now() + delayMs;
       if (dueTimer && dueAt <= at) return;
       stopWaiting();
       dueAt = at;
@@ -2177,7 +2177,6 @@ function openList(page, options) {
 // src/datasync/live/page.ts
 var MOST_AT_ONCE = 32;
 var GATHER_MS = 50;
-var isDisconnected = (error) => error.reason === "disconnected";
 function createPage(service) {
   const { snorky } = service;
   const lists = /* @__PURE__ */ new Set();
@@ -2233,7 +2232,7 @@ function createPage(service) {
       { subscriptions: all.map(requestOf) },
       (answers) => all.forEach((each2, index) => answered3(each2, answers[index])),
       (error) => {
-        if (isDisconnected(error)) return;
+        if (isDisconnection(error)) return;
         isClassic = error.message === "Unknown command";
         if (isClassic) send(all.filter((each2) => !each2.ended));
         else for (const each2 of all) end2(each2, error.message);
@@ -2255,7 +2254,7 @@ function createPage(service) {
         subscription.owner.wentLive(subscription);
       },
       (error) => {
-        if (!isDisconnected(error)) end2(subscription, error.message);
+        if (!isDisconnection(error)) end2(subscription, error.message);
       }
     );
   };
@@ -2299,7 +2298,7 @@ function createPage(service) {
       { keys: one.keys },
       () => settle(one, true),
       (error) => {
-        if (!isDisconnected(error)) settle(one, false);
+        if (!isDisconnection(error)) settle(one, false);
       }
     );
   };

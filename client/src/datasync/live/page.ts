@@ -5,7 +5,7 @@
  * Knows the wire and positions. What a change means is left to the lists.
  */
 
-import type { ConnectionError } from "../../errors.js";
+import { isDisconnection } from "../../errors.js";
 import { onWake } from "../../wake.js";
 import type { DataSync } from "../service.js";
 import { effectsOf, type Opening, type Owner, type Subscription } from "./subscription.js";
@@ -14,10 +14,6 @@ import { effectsOf, type Opening, type Owner, type Subscription } from "./subscr
 const MOST_AT_ONCE = 32;
 /** How long a list that could be opened waits for those that still ask for their rows. */
 const GATHER_MS = 50;
-
-/** Lost with the connection: it is asked again on the next. */
-const isDisconnected = (error: Error): boolean =>
-  (error as Partial<ConnectionError>).reason === "disconnected";
 
 interface Waiting {
   keys: readonly string[];
@@ -94,7 +90,7 @@ export function createPage(service: DataSync) {
       { subscriptions: all.map(requestOf) },
       (answers: Opening[]) => all.forEach((each, index) => answered(each, answers[index])),
       (error) => {
-        if (isDisconnected(error)) return; // it is opened on the next connection
+        if (isDisconnection(error)) return; // it is opened on the next connection
         isClassic = error.message === "Unknown command";
         if (isClassic) send(all.filter((each) => !each.ended));
         else for (const each of all) end(each, error.message);
@@ -117,7 +113,7 @@ export function createPage(service: DataSync) {
         subscription.owner.wentLive(subscription);
       },
       (error) => {
-        if (!isDisconnected(error)) end(subscription, error.message);
+        if (!isDisconnection(error)) end(subscription, error.message);
       },
     );
   };
@@ -165,7 +161,7 @@ export function createPage(service: DataSync) {
       { keys: one.keys },
       () => settle(one, true),
       (error) => {
-        if (!isDisconnected(error)) settle(one, false);
+        if (!isDisconnection(error)) settle(one, false);
       },
     );
   };
