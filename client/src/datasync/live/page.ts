@@ -15,6 +15,9 @@ const MOST_AT_ONCE = 32;
 /** How long a list that could be opened waits for those that still ask for their rows. */
 const GATHER_MS = 50;
 
+/** What an older server would say of a subscription that is acquired: it follows from now on. */
+const ACQUIRED = { recovered: true, items: [], position: "", live: true, changes: [] } as const;
+
 interface Waiting {
   keys: readonly string[];
   /** `known`: the frames of everything up to these keys have come. */
@@ -103,15 +106,7 @@ export function createPage(service: DataSync) {
     call(
       "acquireSubscription",
       { token },
-      () => {
-        if (subscription.ended) {
-          call("cancelSubscription", { token });
-          return;
-        }
-        subscription.resumes = false;
-        byId.set((subscription.id = token), subscription);
-        subscription.owner.wentLive(subscription);
-      },
+      () => answered(subscription, { ...ACQUIRED, subscription: token, token }),
       (error) => {
         if (!isDisconnection(error)) end(subscription, error.message);
       },
@@ -125,7 +120,7 @@ export function createPage(service: DataSync) {
     }
     position = answer.position;
     if (subscription.ended) {
-      call("closeSubscriptions", { subscriptions: [answer.subscription] });
+      close(answer.subscription);
       return;
     }
     subscription.id = answer.subscription;
@@ -134,6 +129,11 @@ export function createPage(service: DataSync) {
     subscription.items = new Set(answer.items);
     byId.set(subscription.id, subscription);
     subscription.owner.opened(subscription, answer);
+  };
+
+  const close = (id: unknown) => {
+    if (isClassic) call("cancelSubscription", { token: id });
+    else call("closeSubscriptions", { subscriptions: [id] });
   };
 
   const flush = () => {
@@ -242,9 +242,7 @@ export function createPage(service: DataSync) {
     close(subscription: Subscription | null | undefined) {
       if (!subscription || subscription.ended) return;
       subscription.ended = true;
-      if (!byId.delete(subscription.id)) return;
-      if (isClassic) call("cancelSubscription", { token: subscription.token });
-      else call("closeSubscriptions", { subscriptions: [subscription.id] });
+      if (byId.delete(subscription.id)) close(subscription.id);
     },
 
     awaitKeys(keys: readonly string[], done: (known: boolean) => void): () => void {
