@@ -21,7 +21,12 @@ from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Request, RPCError, RPCService, rpc_asynchronous, rpc_command
 from snorky.services.chat import ChatService
 from snorky.services.cursors import CursorsService
-from snorky.services.datasync import BroadcastDealer, DataSyncBackend, DataSyncService
+from snorky.services.datasync import (
+    BroadcastDealer,
+    DataSyncBackend,
+    DataSyncService,
+    FilterDealer,
+)
 from snorky.services.messaging import MessagingService
 from snorky.services.pubsub import PubSubService
 
@@ -75,6 +80,11 @@ class TaskDealer(BroadcastDealer):
     model = "Task"
 
 
+class RowDealer(FilterDealer):
+    name = "rows"
+    model = "Row"
+
+
 class Control(RPCService):
     def __init__(self, name: str, registry: ServiceRegistry, pubsub: MoodyPubSub) -> None:
         super().__init__(name)
@@ -111,7 +121,8 @@ class Control(RPCService):
 
 def make_registry() -> ServiceRegistry:
     pubsub = MoodyPubSub("pubsub")
-    datasync = DataSyncService("datasync", [TaskDealer])
+    datasync = DataSyncService("datasync", [TaskDealer, RowDealer])
+    relayed = DataSyncService("relayed", [RowDealer], relay=True, lease=1)
     registry = ServiceRegistry(
         [
             Calculator("calculator"),
@@ -119,6 +130,8 @@ def make_registry() -> ServiceRegistry:
             pubsub,
             datasync,
             DataSyncBackend("datasync_backend", datasync),
+            relayed,
+            DataSyncBackend("relayed_backend", relayed),
             MessagingService("messaging"),
             ChatService("chat"),
             CursorsService("cursors"),

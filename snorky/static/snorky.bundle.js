@@ -1399,10 +1399,10 @@
   var INSTANT = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)$/;
   var plain = (field) => field.replace(/^-/, "");
   function sortable(value) {
-    if (value == null) return [2];
-    if (typeof value !== "string") return [0, +value];
-    const instant = INSTANT.exec(value);
-    return instant ? [1, Date.parse(instant[1] + instant[3]), (instant[2] ?? "").replace(/0+$/, "")] : [1, value];
+    if (value == null) return [2, 0, ""];
+    if (typeof value !== "string") return [0, +value, ""];
+    const [, second, fraction = "", zone] = INSTANT.exec(value) ?? [];
+    return second ? [1, Date.parse(second + zone), fraction.replace(/0+$/, "")] : [1, 0, value];
   }
   function comparer(order, names) {
     if (typeof order === "function") return order;
@@ -1426,16 +1426,9 @@
       return 0;
     };
   }
-  function compareParts(a, b) {
-    for (let index = 0; index < Math.max(a.length, b.length); index++) {
-      const [left, right] = [a[index] ?? "", b[index] ?? ""];
-      if (left === right) continue;
-      if (typeof left !== typeof right) return typeof left === "number" ? -1 : 1;
-      return typeof left === "string" ? compareTexts(left, right) : left - +right;
-    }
-    return 0;
-  }
+  var compareParts = (a, b) => a[0] - b[0] || a[1] - b[1] || compareTexts(a[2], b[2]);
   function compareTexts(a, b) {
+    if (a === b) return 0;
     let index = 0;
     while (a[index] === b[index]) index++;
     return (a.codePointAt(index) ?? -1) - (b.codePointAt(index) ?? -1);
@@ -1568,7 +1561,7 @@
       },
       /** Of what was said before, the earlier counts. */
       dueIn(delayMs) {
-        const at = Date.now() + delayMs;
+        const at = now() + delayMs;
         if (dueTimer && dueAt <= at) return;
         stopWaiting();
         dueAt = at;
@@ -2126,7 +2119,7 @@
   // src/datasync/live/page.ts
   var MOST_AT_ONCE = 32;
   var GATHER_MS = 50;
-  var isDisconnected = (error) => error.reason === "disconnected";
+  var ACQUIRED = { recovered: true, items: [], position: "", live: true, changes: [] };
   function createPage(service) {
     const { snorky } = service;
     const lists = /* @__PURE__ */ new Set();
@@ -2182,7 +2175,7 @@
         { subscriptions: all.map(requestOf) },
         (answers) => all.forEach((each2, index) => answered2(each2, answers[index])),
         (error) => {
-          if (isDisconnected(error)) return;
+          if (isDisconnection(error)) return;
           isClassic = error.message === "Unknown command";
           if (isClassic) send(all.filter((each2) => !each2.ended));
           else for (const each2 of all) end2(each2, error.message);
@@ -2194,17 +2187,9 @@
       call2(
         "acquireSubscription",
         { token },
-        () => {
-          if (subscription.ended) {
-            call2("cancelSubscription", { token });
-            return;
-          }
-          subscription.resumes = false;
-          byId.set(subscription.id = token, subscription);
-          subscription.owner.wentLive(subscription);
-        },
+        () => answered2(subscription, { ...ACQUIRED, subscription: token, token }),
         (error) => {
-          if (!isDisconnected(error)) end2(subscription, error.message);
+          if (!isDisconnection(error)) end2(subscription, error.message);
         }
       );
     };
@@ -2215,7 +2200,7 @@
       }
       position = answer.position;
       if (subscription.ended) {
-        call2("closeSubscriptions", { subscriptions: [answer.subscription] });
+        close2(answer.subscription);
         return;
       }
       subscription.id = answer.subscription;
@@ -2224,6 +2209,10 @@
       subscription.items = new Set(answer.items);
       byId.set(subscription.id, subscription);
       subscription.owner.opened(subscription, answer);
+    };
+    const close2 = (id) => {
+      if (isClassic) call2("cancelSubscription", { token: id });
+      else call2("closeSubscriptions", { subscriptions: [id] });
     };
     const flush = () => {
       clearTimeout(gathering);
@@ -2248,7 +2237,7 @@
         { keys: one.keys },
         () => settle(one, true),
         (error) => {
-          if (!isDisconnected(error)) settle(one, false);
+          if (!isDisconnection(error)) settle(one, false);
         }
       );
     };
@@ -2317,9 +2306,7 @@
       close(subscription) {
         if (!subscription || subscription.ended) return;
         subscription.ended = true;
-        if (!byId.delete(subscription.id)) return;
-        if (isClassic) call2("cancelSubscription", { token: subscription.token });
-        else call2("closeSubscriptions", { subscriptions: [subscription.id] });
+        if (byId.delete(subscription.id)) close2(subscription.id);
       },
       awaitKeys(keys, done) {
         const one = { keys, done };

@@ -41,8 +41,6 @@ export interface DataSync extends RPCService {
   resyncNeeded: Signal<[resync: Resync]>;
   acquireSubscription(params: TokenParams): Promise<null>;
   cancelSubscription(params: TokenParams): Promise<null>;
-  /** @internal Asked for, not answered and not cancelled yet. */
-  _askedTokens: Set<string>;
   /**
    * A list that follows a query of the web application, which is asked with the header `X-Snorky:
    * Subscribe` and gives a token with the rows. Lasts until `close()`.
@@ -50,6 +48,8 @@ export interface DataSync extends RPCService {
   live<Row = any>(options: LiveOptions<Row>): LiveList<Row>;
   /** @internal */
   _page: Page | undefined;
+  /** @internal Asked for, not answered and not cancelled yet. */
+  _askedTokens: Set<string>;
   /** @internal */
   _acquiredTokens: Set<string>;
   /** @internal */

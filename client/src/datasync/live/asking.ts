@@ -4,6 +4,7 @@
  */
 
 import { reconnectDelay } from "../../backoff.js";
+import { now } from "../../timer.js";
 import { type Answer, ask } from "./fetcher.js";
 import type { LiveOptions } from "./options.js";
 import type { Page } from "./page.js";
@@ -120,7 +121,7 @@ export function createAsking<Row>(page: Page, options: LiveOptions<Row>, host: H
 
     /** Of what was said before, the earlier counts. */
     dueIn(delayMs: number) {
-      const at = Date.now() + delayMs;
+      const at = now() + delayMs;
       if (dueTimer && dueAt <= at) return;
       stopWaiting();
       dueAt = at;

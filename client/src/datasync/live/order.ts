@@ -21,16 +21,15 @@ const INSTANT = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)
 
 const plain = (field: string): string => field.replace(/^-/, "");
 
-type Sortable = readonly (number | string)[];
+/** Kinds are apart; within one, numbers come before texts. */
+type Sortable = readonly [kind: number, number: number, text: string];
 
 /** Values of one type are compared; what is missing comes after all. */
 function sortable(value: any): Sortable {
-  if (value == null) return [2];
-  if (typeof value !== "string") return [0, +value];
-  const instant = INSTANT.exec(value);
-  return instant
-    ? [1, Date.parse(instant[1] + instant[3]), (instant[2] ?? "").replace(/0+$/, "")]
-    : [1, value];
+  if (value == null) return [2, 0, ""];
+  if (typeof value !== "string") return [0, +value, ""];
+  const [, second, fraction = "", zone] = INSTANT.exec(value) ?? [];
+  return second ? [1, Date.parse(second + zone), fraction.replace(/0+$/, "")] : [1, 0, value];
 }
 
 export function comparer<Row>(
@@ -60,19 +59,13 @@ export function comparer<Row>(
   };
 }
 
-function compareParts(a: Sortable, b: Sortable): number {
-  for (let index = 0; index < Math.max(a.length, b.length); index++) {
-    const [left, right] = [a[index] ?? "", b[index] ?? ""];
-    if (left === right) continue;
-    if (typeof left !== typeof right) return typeof left === "number" ? -1 : 1;
-    return typeof left === "string" ? compareTexts(left, right as string) : left - +right;
-  }
-  return 0;
-}
+const compareParts = (a: Sortable, b: Sortable): number =>
+  a[0] - b[0] || a[1] - b[1] || compareTexts(a[2], b[2]);
 
 /** By code point, as databases compare bytes of UTF-8: `<` compares halves of surrogate pairs. */
 function compareTexts(a: string, b: string): number {
+  if (a === b) return 0;
   let index = 0;
-  while (a[index] === b[index]) index++; // they differ somewhere
+  while (a[index] === b[index]) index++;
   return (a.codePointAt(index) ?? -1) - (b.codePointAt(index) ?? -1);
 }

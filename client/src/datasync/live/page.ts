@@ -5,7 +5,7 @@
  * Knows the wire and positions. What a change means is left to the lists.
  */
 
-import type { ConnectionError } from "../../errors.js";
+import { isDisconnection } from "../../errors.js";
 import { onWake } from "../../wake.js";
 import type { RPCService } from "../../rpc.js";
 import { effectsOf, type Opening, type Owner, type Subscription } from "./subscription.js";
@@ -15,9 +15,8 @@ const MOST_AT_ONCE = 32;
 /** How long a list that could be opened waits for those that still ask for their rows. */
 const GATHER_MS = 50;
 
-/** Lost with the connection: it is asked again on the next. */
-const isDisconnected = (error: Error): boolean =>
-  (error as Partial<ConnectionError>).reason === "disconnected";
+/** What an older server would say of a subscription that is acquired: it follows from now on. */
+const ACQUIRED = { recovered: true, items: [], position: "", live: true, changes: [] } as const;
 
 interface Waiting {
   keys: readonly string[];
@@ -94,7 +93,7 @@ export function createPage(service: RPCService) {
       { subscriptions: all.map(requestOf) },
       (answers: Opening[]) => all.forEach((each, index) => answered(each, answers[index])),
       (error) => {
-        if (isDisconnected(error)) return; // it is opened on the next connection
+        if (isDisconnection(error)) return; // it is opened on the next connection
         isClassic = error.message === "Unknown command";
         if (isClassic) send(all.filter((each) => !each.ended));
         else for (const each of all) end(each, error.message);
@@ -107,17 +106,9 @@ export function createPage(service: RPCService) {
     call(
       "acquireSubscription",
       { token },
-      () => {
-        if (subscription.ended) {
-          call("cancelSubscription", { token });
-          return;
-        }
-        subscription.resumes = false;
-        byId.set((subscription.id = token), subscription);
-        subscription.owner.wentLive(subscription);
-      },
+      () => answered(subscription, { ...ACQUIRED, subscription: token, token }),
       (error) => {
-        if (!isDisconnected(error)) end(subscription, error.message);
+        if (!isDisconnection(error)) end(subscription, error.message);
       },
     );
   };
@@ -129,7 +120,7 @@ export function createPage(service: RPCService) {
     }
     position = answer.position;
     if (subscription.ended) {
-      call("closeSubscriptions", { subscriptions: [answer.subscription] });
+      close(answer.subscription);
       return;
     }
     subscription.id = answer.subscription;
@@ -138,6 +129,11 @@ export function createPage(service: RPCService) {
     subscription.items = new Set(answer.items);
     byId.set(subscription.id, subscription);
     subscription.owner.opened(subscription, answer);
+  };
+
+  const close = (id: unknown) => {
+    if (isClassic) call("cancelSubscription", { token: id });
+    else call("closeSubscriptions", { subscriptions: [id] });
   };
 
   const flush = () => {
@@ -165,7 +161,7 @@ export function createPage(service: RPCService) {
       { keys: one.keys },
       () => settle(one, true),
       (error) => {
-        if (!isDisconnected(error)) settle(one, false);
+        if (!isDisconnection(error)) settle(one, false);
       },
     );
   };
@@ -246,9 +242,7 @@ export function createPage(service: RPCService) {
     close(subscription: Subscription | null | undefined) {
       if (!subscription || subscription.ended) return;
       subscription.ended = true;
-      if (!byId.delete(subscription.id)) return;
-      if (isClassic) call("cancelSubscription", { token: subscription.token });
-      else call("closeSubscriptions", { subscriptions: [subscription.id] });
+      if (byId.delete(subscription.id)) close(subscription.id);
     },
 
     awaitKeys(keys: readonly string[], done: (known: boolean) => void): () => void {

@@ -18,7 +18,7 @@ export type Opening =
   | {
       recovered: true;
       subscription: unknown;
-      items: unknown[];
+      items: readonly unknown[];
       position: string;
       token: string;
       live: boolean;
@@ -26,7 +26,7 @@ export type Opening =
       stale?: boolean;
       /** Fetch again, after so many milliseconds. */
       refresh?: number;
-      changes: Change[];
+      changes: readonly Change[];
     }
   | { recovered: false; reason: string; after_ms: number };
 
@@ -89,7 +89,7 @@ export const subscribe = (owner: Owner, token: string): Subscription => ({
 });
 
 /** What one entry of the log does to the rows of these items. */
-export function effectsOf(changes: Change[], items: Set<unknown>): Effects {
+export function effectsOf(changes: readonly Change[], items: Set<unknown>): Effects {
   const effects: Effects = new Map();
   for (const change of changes) {
     const key = keyText(change.key);

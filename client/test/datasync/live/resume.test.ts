@@ -223,7 +223,7 @@ test("where every token is refused the list asks more and more seldom", async ()
   const page = new Page({ minReconnectDelay: 1, maxReconnectDelay: 8 });
   const { application } = page.live();
   vi.spyOn(Math, "random").mockReturnValue(0.999);
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date"] });
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date", "performance"] });
   let asked = 0;
   const answerAll = () => {
     for (const request of application.requests.splice(0)) {

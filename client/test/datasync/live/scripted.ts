@@ -12,7 +12,10 @@ export interface Call {
 
 /** The next thing in a queue, which must come within a second. */
 async function nextOf<T>(queue: T[], what: string): Promise<T> {
-  await vi.waitFor(() => expect(queue, `expected ${what}`).not.toEqual([]), { interval: 2 });
+  await vi.waitFor(() => expect(queue, `expected ${what}`).not.toEqual([]), {
+    timeout: 8000,
+    interval: 2,
+  });
   return queue.shift()!;
 }
 
