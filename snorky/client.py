@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from snorky.log import printable, snorky_log
+from snorky.log import allowance, printable, snorky_log
 from snorky.metrics import metrics
 
 
@@ -61,13 +61,14 @@ def log_about(
 ) -> None:
     """Log what came of a message of ``client``, any object with ``send``.
 
-    Past ``log_lines_left`` nothing is logged: a peer that floods us with garbage, or with calls
-    that are refused, must not fill the disk.
+    Past ``log_lines_left`` nothing is logged, and little past what its address may cause: a peer
+    that floods us with garbage, or with calls that are refused, must not fill the disk, nor one
+    that connects again and again.
     """
     if not snorky_log.isEnabledFor(level):
         return
     left = getattr(client, "log_lines_left", 1)
-    if left <= 0:
+    if left <= 0 or not allowance.take(getattr(client, "remote_address", None)):
         return
     snorky_log.log(level, "%s", text, exc_info=exc_info)
     if isinstance(client, Client):
