@@ -84,10 +84,15 @@ class Limits:
     """How long a connection may take to say what it wants, and ``authenticate`` to admit it. Past
     it the connection is cut, or refused with status 503."""
 
+    write_timeout: float = 60.0
+    """How long a connection of ``snorky serve`` that carries plain HTTP may take nothing of what is
+    written to it. Past it it is cut."""
+
     max_connections: int = 100_000
     """Connections of ``snorky serve``'s front end, plain HTTP included, and sessions of a Socket.IO
-    address. Past it a newcomer is refused with status 503. The other addresses of a program that
-    calls ``listen`` itself have Tornado's limits: none."""
+    address. Past it a newcomer is refused with status 503. Where the system allows fewer, ``snorky
+    serve`` says so and takes fewer. The other addresses of a program that calls ``listen`` itself
+    have Tornado's limits: none."""
 
     close_timeout: float = 5.0
     """How long a closing connection may take to say goodbye before it is cut."""

@@ -106,6 +106,15 @@ async def admit(registry: ServiceRegistry, handshake: Handshake) -> Any:
         raise Refused(503, "Not admitted in time") from error
 
 
+def why_refused(refused: Refused) -> str:
+    """For the log: what the peer is told, and the kind of exception behind it where there is one.
+
+    Not that exception's text: it may quote what the peer sent.
+    """
+    cause = refused.__cause__
+    return refused.reason if cause is None else f"{refused.reason} ({type(cause).__name__})"
+
+
 def subprotocols_of(headers: Mapping[str, str]) -> list[str]:
     """The subprotocols that the peer offers."""
     offered = headers.get("Sec-WebSocket-Protocol", "")
