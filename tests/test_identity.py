@@ -125,7 +125,6 @@ def test_pages_without_an_origin_may_not_even_on_this_machine(
         ("https://app.example", ["https://*.example"]),
         ("https://a.b.c.example", ["https://*.EXAMPLE/"]),
         ("https://app.example:8443", ["https://*.example:8443"]),
-        ("file://", ["file://"]),
         ("capacitor://localhost", ["capacitor://localhost"]),
         ("file://", ["file://"]),
         ("app://electron", ["app://electron"]),

@@ -10,6 +10,8 @@ from time import monotonic, sleep
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
+STANDARD_ERROR = 2
+
 MAX_WAITING_LINES = 10_000
 """Lines that wait to be written. Past it they are dropped, and counted."""
 

@@ -18,6 +18,7 @@ from tornado.httputil import HTTPServerRequest
 
 from snorky.connection import HEARTBEAT_SUBPROTOCOL
 from snorky.identity import Handshake, Refused
+from snorky.log import allowance, printable, snorky_log
 from snorky.service_registry import ServiceRegistry
 
 REFUSAL_TYPE = "text/plain; charset=UTF-8"
@@ -74,6 +75,26 @@ def page_of(headers: Mapping[str, str]) -> str | None:
         return "null" if page is None else page[0]
     by_itself = headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
     return None if by_itself else "null"
+
+
+def log_refused_page(page: str, host: str, remote_address: str | None) -> None:
+    """Say why, and what to do where the page is one's own: the browser tells its author nothing."""
+    if not allowance.take(remote_address):
+        return
+    shown = printable(page, 200)
+    if page == "null":
+        why = "it is opened from disk, or in a sandboxed frame: serve it instead"
+    else:
+        why = f"it is not of the host {printable(host, 200)}"
+    snorky_log.warning(
+        'Page of origin %s refused: %s, or allow it: allowed_origins=["%s"], or --allowed-origin %s'
+        " of snorky serve. From %s",
+        shown,
+        why,
+        shown,
+        shown,
+        printable(remote_address),
+    )
 
 
 def fault_of(headers: Mapping[str, str]) -> tuple[int, str] | None:

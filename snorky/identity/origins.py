@@ -1,4 +1,4 @@
-"""Pages that may talk to us, and names that we are called by: what browsers say, and what may match.
+"""Pages that may talk to us, and names that we are called by, as browsers say them.
 
 A page of any site can make a browser send requests to us. It cannot choose what the browser says
 about it in ``Origin``, nor the name in ``Host``, which is that of the address it asked for.

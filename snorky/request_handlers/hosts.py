@@ -15,7 +15,7 @@ from snorky.metrics import metrics
 
 
 class AllowedHosts:
-    """Names that we are called by, beside those of this machine; None: any. See ``host_allowed``."""
+    """Names of ours beside those of this machine; None: any. See ``host_allowed``."""
 
     def __init__(self, names: Sequence[str] | None = None) -> None:
         self._names = names

@@ -23,8 +23,8 @@ class WatchedStream(IOStream):
         self._wheel = wheel_of(asyncio.get_running_loop(), write_timeout / 2)
         self._slot = self._wheel.add(self)
 
-    def write_to_fd(self, data: memoryview) -> int | None:
-        written = super().write_to_fd(data)
+    def write_to_fd(self, data: memoryview) -> int:
+        written = super().write_to_fd(data)  # None where it could not, whatever its type says
         self._progress = self._progress or bool(written)
         return written
 

@@ -18,7 +18,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.web import stream_request_body
 from tornado.websocket import WebSocketHandler
 
-from snorky.edges.handshakes import handshake_of
+from snorky.edges.handshakes import handshake_of, log_refused_page
 from snorky.identity import Handshake, origin_allowed
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import snorky_log
@@ -282,6 +282,7 @@ class Carrier(WebSocketHandler):
         origin = self.handshake.origin
         if origin is not None:
             if not self.check_origin(origin):
+                log_refused_page(origin, self.handshake.host, self.handshake.remote_address)
                 self._refusal = (403, f"Cross origin requests not allowed: {origin}")
                 metrics.clients_refused += 1
                 return

@@ -1,0 +1,39 @@
+"""How many messages of one client are handled before others get their turn."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+from snorky.connection import SECONDS_PER_TURN
+from snorky.limits import Limits
+
+
+class Pace:
+    """Measures the turns of one client: none is longer than ``limits`` and the clock allow.
+
+    For messages that are all there already: nothing else would let others come between them.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._most = limits.max_messages_per_turn
+        self._begin()
+
+    def _begin(self) -> None:
+        self._left = self._most
+        self._deadline = monotonic() + SECONDS_PER_TURN
+
+    def is_up(self) -> bool:
+        """Call it when a message has been handled: whether the turn is over."""
+        self._left -= 1
+        return self._left <= 0 or monotonic() > self._deadline
+
+    async def next_turn(self) -> None:
+        """Let others have theirs."""
+        await asyncio.sleep(0)
+        self._begin()
+
+    async def message_done(self) -> None:
+        """A message has been handled: let others have their turn where this one is over."""
+        if self.is_up():
+            await self.next_turn()
