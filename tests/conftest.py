@@ -84,6 +84,13 @@ def expect_log(caplog: pytest.LogCaptureFixture) -> Iterator[ExpectLog]:
     assert not unexpected, f"unexpected log lines: {unexpected}"
 
 
+@pytest.fixture
+def refused_pages(expect_log: ExpectLog) -> Iterator[None]:
+    """For tests in which pages are refused: the log says so each time."""
+    yield
+    expect_log.all("Page of origin")
+
+
 Listen = Callable[..., int]
 
 

@@ -10,16 +10,16 @@ from time import sleep
 from snorky.log import snorky_log
 
 
-def end_within(seconds: float) -> None:
-    """End the process with status 0 after so long, if it has not ended by itself.
+def end_within(seconds: float, status: int) -> None:
+    """End the process with ``status`` after so long, if it has not ended by itself.
 
     Python waits at its end for every thread, also for one that waits for ever: of a connection to
     a database that was not closed, or of a call that hangs.
     """
-    threading.Thread(target=_end_after, args=(seconds,), name="end", daemon=True).start()
+    threading.Thread(target=_end_after, args=(seconds, status), name="end", daemon=True).start()
 
 
-def _end_after(seconds: float) -> None:
+def _end_after(seconds: float, status: int) -> None:
     sleep(seconds)
     alive = [
         thread.name
@@ -28,4 +28,4 @@ def _end_after(seconds: float) -> None:
     ]
     snorky_log.warning("Ending while something still runs; threads: %s", ", ".join(alive) or "none")
     logging.shutdown()
-    os._exit(0)
+    os._exit(status)

@@ -139,5 +139,9 @@ def serve(
     backend_listening = bind(backend_host, backend_port)
     settle_collector()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(run(served, listening, backend_listening))
-        end_within(served.frontend.limits.close_timeout)
+        status = 1
+        try:
+            runner.run(run(served, listening, backend_listening))
+            status = 0
+        finally:
+            end_within(served.frontend.limits.close_timeout, status)

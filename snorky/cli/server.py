@@ -110,8 +110,9 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
             loop.add_signal_handler(number, stopping.set)
+    descriptors = raise_descriptor_limit()
     await call_hook(served.start, "start")
-    limits, backend_connections = within(served.frontend.limits, raise_descriptor_limit())
+    limits, backend_connections = within(served.frontend.limits, descriptors)
     frontend_server = front_door(served, hosts_of(served, listening), limits)
     frontend_server.add_sockets(listening)
     backend_server = BackendDoor(

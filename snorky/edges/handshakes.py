@@ -27,6 +27,7 @@ REFUSAL_TYPE = "text/plain; charset=UTF-8"
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 _PAGE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.ASCII | re.IGNORECASE)
+_PLAIN_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[][a-z0-9._:-]{1,200}", re.ASCII | re.IGNORECASE)
 
 
 def handshake_of(request: HTTPServerRequest) -> Handshake:
@@ -81,18 +82,20 @@ def log_refused_page(page: str, host: str, remote_address: str | None) -> None:
     """Say why, and what to do where the page is one's own: the browser tells its author nothing."""
     if not allowance.take(remote_address):
         return
-    shown = printable(page, 200)
     if page == "null":
-        why = "it is opened from disk, or in a sandboxed frame: serve it instead"
+        why = "it is opened from disk, or in a sandboxed frame. Serve it, or allow all such pages"
+    elif _PLAIN_ORIGIN.fullmatch(page) is not None:
+        why = f"it is not of this host, {printable(host, 200)}. If it is yours, allow it"
     else:
-        why = f"it is not of the host {printable(host, 200)}"
+        snorky_log.warning("Page of origin %s refused: that is none", printable(page, 200))
+        return
     snorky_log.warning(
-        'Page of origin %s refused: %s, or allow it: allowed_origins=["%s"], or --allowed-origin %s'
+        'Page of origin %s refused: %s: allowed_origins=["%s"], or --allowed-origin %s'
         " of snorky serve. From %s",
-        shown,
+        page,
         why,
-        shown,
-        shown,
+        page,
+        page,
         printable(remote_address),
     )
 

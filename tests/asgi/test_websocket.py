@@ -117,6 +117,7 @@ async def test_a_service_that_fails_on_arrival_costs_the_connection(
     expect_log("Unhandled exception while connecting 127.0.0.1")
 
 
+@pytest.mark.usefixtures("refused_pages")
 async def test_pages_of_other_sites_are_refused(site: Site) -> None:
     allowed = ["https://app.example"]
     await site.start(SnorkyASGI(ServiceRegistry([Echo()]), allowed_origins=allowed))
@@ -183,7 +184,7 @@ async def test_heartbeats_are_answered_where_the_subprotocol_was_offered(site: S
         assert socket.subprotocol == "snorky"
         await socket.send("")
         async with asyncio.timeout(DEADLINE):
-            assert await socket.recv() == ""
+            assert await socket.recv() == " "  # some servers send no empty texts
 
 
 async def test_deltas_reach_whom_they_concern(site: Site) -> None:

@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import Any, cast
 
 import engineio  # type: ignore[import-untyped]
-from engineio.packet import CLOSE, UPGRADE, Packet  # type: ignore[import-untyped]
+from engineio.exceptions import QueueEmpty  # type: ignore[import-untyped]
+from engineio.packet import CLOSE, OPEN, UPGRADE, Packet  # type: ignore[import-untyped]
 from tornado.http1connection import HTTP1Connection
 from tornado.web import stream_request_body
 from tornado.websocket import WebSocketHandler
@@ -24,6 +25,7 @@ from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import snorky_log
 from snorky.metrics import metrics
 from snorky.protocols.websocket_frames import BINARY, TEXT, encode_frame
+from snorky.request_handlers.socketio.engine_session import EngineSession
 
 _SEPARATOR = "\x1e"
 """Between the packets of one request or response (Engine.IO protocol, HTTP long-polling)."""
@@ -141,6 +143,40 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         self.transports = list(names)
         self.allow_upgrades = "websocket" in names
 
+    async def _handle_connect(
+        self, environ: dict[str, Any], transport: str, jsonp_index: int | None = None
+    ) -> Any:
+        """A new session. Like python-engineio's, which makes its own kind of session, and tells
+        the client an interval between pings in whole seconds."""
+        if self.start_service_task:
+            self.start_service_task = False
+            self.service_task_handle = self.start_background_task(self._service_task)
+        sid = self.generate_id()
+        session = self.sockets[sid] = EngineSession(self, sid)
+        opening = {
+            "sid": sid,
+            "upgrades": self._upgrades(sid, transport),
+            "pingTimeout": int(self.ping_timeout * 1000),
+            "pingInterval": int(self.ping_interval * 1000),
+            "maxPayload": self.max_http_buffer_size,
+        }
+        await session.send(Packet(OPEN, opening))
+        refusal = await self._trigger_event("connect", sid, environ, run_async=False)
+        if refusal is not None and refusal is not True:
+            del self.sockets[sid]
+            return self._unauthorized(refusal or None)
+        session.schedule_ping()
+        if transport == "websocket":
+            response = await session.handle_get_request(environ)
+            if session.closed:
+                self.sockets.pop(sid, None)
+            return response
+        session.connected = True
+        try:
+            return self._ok(await session.poll(), jsonp_index=jsonp_index)
+        except QueueEmpty:
+            return self._bad_request()
+
     async def close_session(self, session: Any) -> None:
         """End a session: who waits for it is told, what was sent before still goes out."""
         await session.close(wait=False, abort=True, reason=self.reason.SERVER_DISCONNECT)
@@ -181,13 +217,37 @@ class _WebSocket:
     def __init__(self, run: Any, server: Any) -> None:
         self._run = run
         self._session = run.__self__
+        self._first: str | bytes | None = None
 
     async def __call__(self, environ: dict[str, Any]) -> None:
         self._carrier: Carrier = environ["snorky.carrier"]
         self._carrier.join(self._session)
+        if not self._session.connected:
+            await self._run(self)
+            return
+        # An upgrade. There are networks through which the handshake passes and nothing else: until
+        # the first frame is here, polls go on; and the next one has to follow.
+        async with self._deadline():
+            self._first = await self.wait()
         await self._run(self)
 
+    def _deadline(self) -> asyncio.Timeout:
+        return asyncio.timeout(self._carrier.limits.handshake_timeout)
+
     async def wait(self) -> str | bytes:
+        """The next message. Raises OSError where there is none."""
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        if not self._session.upgrading:
+            return await self._next()
+        try:
+            async with self._deadline():
+                return await self._next()
+        except TimeoutError as error:
+            raise OSError("the upgrade was not finished") from error
+
+    async def _next(self) -> str | bytes:
         try:
             message = await self._carrier.received.get()
         except asyncio.CancelledError:
@@ -300,6 +360,8 @@ class Carrier(WebSocketHandler):
         if self.request.method != "OPTIONS" and transport not in self.engine.transports:
             return 400, f"Transport unknown; expected one of {', '.join(self.engine.transports)}"
         sid = self._argument("sid")
+        if sid is None and self.request.method != "OPTIONS" and self._argument("EIO") != "4":
+            return 400, "Unsupported protocol version: expected EIO=4 (Socket.IO 3 or later)"
         if sid is not None:
             self.session = self.engine.sockets.get(sid)
             if self.session is None and sid not in self.engine.parting:
