@@ -155,6 +155,24 @@ def test_either_side_may_say_goodbye(run: Callable[[Story], None]) -> None:
     run(story)
 
 
+@pytest.mark.parametrize("behind", [b"", b"x" * 3_000_000], ids=["nothing more", "more"])
+def test_who_breaks_the_protocol_is_told_at_once_that_it_is_over(
+    run: Callable[[Story], None], behind: bytes
+) -> None:
+    async def story(site: Site) -> None:
+        site.serve(limits=Limits(close_timeout=60))
+        peer = await site.connect()
+        begun = time.monotonic()
+        peer.send(b"\x83\x80" + bytes(4) + behind)
+        assert await peer.close_frame() == (1002, "unknown opcode 0x3")
+        assert await peer.end() == b""
+        await peer.leave()
+        await site.empty()
+        assert time.monotonic() - begun < 5
+
+    run(story)
+
+
 @pytest.mark.parametrize("who", ["the server", "the client"])
 def test_who_does_not_finish_saying_goodbye_is_cut_off(
     run: Callable[[Story], None], who: str

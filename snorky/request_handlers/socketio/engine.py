@@ -148,7 +148,8 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
     ) -> Any:
         """A new session. Like python-engineio's, which makes its own kind of session, and tells
         the client an interval between pings in whole seconds."""
-        if self.start_service_task:
+        start: bool = self.start_service_task  # type: ignore[has-type]  # python-engineio has no types
+        if start:
             self.start_service_task = False
             self.service_task_handle = self.start_background_task(self._service_task)
         sid = self.generate_id()
