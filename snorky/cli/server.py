@@ -125,7 +125,9 @@ async def run(
         "Snorky %s serves clients at %s", version, address_of(listening, "/ws", scheme="ws")
     )
     if served.pages is not None:
-        snorky_log.info("Open %s", address_of(listening, "/"))
+        # By the name that the page is likely to call us by: else it is of another host.
+        address = address_of(listening, "/").replace("//127.0.0.1:", "//localhost:")
+        snorky_log.info("Open %s", address)
     snorky_log.info(
         "%s at %s",
         "Back end (/backend), /metrics and /live" if served.backend else "/metrics and /live",

@@ -32,7 +32,7 @@ def site(tmp_path: Path) -> Path:
 
 def test_a_page_is_at_the_root_and_nothing_beside_it(app: Any, serve: Any, site: Path) -> None:
     server = serve(app(APP), "--page", str(site / "index.html"))
-    server.wait_for(rf"Open http://127.0.0.1:{server.port}/$")
+    server.wait_for(rf"Open http://localhost:{server.port}/$")
     url = f"http://127.0.0.1:{server.port}"
     page = httpx2.get(url)
     assert (page.status_code, page.text) == (200, "<h1>first</h1>")
