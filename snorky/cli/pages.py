@@ -29,7 +29,7 @@ def routes_of(pages: Path | None) -> list[Route]:
         options = {"path": str(pages.resolve()), "default_filename": "index.html"}
         routes.append(("/(.*)", Pages, options))
     elif pages is not None:
-        routes.append(("/", OnePage, {"file": pages}))
+        routes += [("/", OnePage, {"file": pages}), ("/favicon.ico", NoIcon, {})]
     return routes
 
 
@@ -78,6 +78,13 @@ class Pages(_Files):
         assert self.absolute_path is not None
         status = Path(self.absolute_path).stat()
         return f'"{status.st_mtime_ns:x}-{status.st_size:x}"'
+
+
+class NoIcon(RequestHandler):
+    """Browsers ask for one; it would be the first warning that a newcomer reads."""
+
+    def get(self) -> None:
+        self.set_status(204)
 
 
 class OnePage(RequestHandler):
