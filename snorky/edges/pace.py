@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 
-from snorky.connection import SECONDS_PER_TURN
 from snorky.limits import Limits
+
+SECONDS_PER_TURN = 0.002
+"""How long the messages of one request are handled before others get their turn. Less than those of
+a WebSocket: all are there at once, and so are those of other requests."""
 
 
 class Pace:
