@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from time import monotonic
 
 from snorky.limits import Limits
@@ -32,11 +33,29 @@ class Pace:
         return self._left <= 0 or monotonic() > self._deadline
 
     async def next_turn(self) -> None:
-        """Let others have theirs."""
-        await asyncio.sleep(0)
+        """Let others have theirs.
+
+        Who goes on does so one after the other, in different turns of the loop: many requests that
+        come together hold up everybody else no longer than one does.
+        """
+        async with _baton():
+            await asyncio.sleep(0)
         self._begin()
 
     async def message_done(self) -> None:
         """A message has been handled: let others have their turn where this one is over."""
         if self.is_up():
             await self.next_turn()
+
+
+_batons: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _baton() -> asyncio.Lock:
+    loop = asyncio.get_running_loop()
+    baton = _batons.get(loop)
+    if baton is None:
+        baton = _batons[loop] = asyncio.Lock()
+    return baton
