@@ -15,6 +15,7 @@ from socketio.packet import EVENT
 from snorky import close_codes
 from snorky.client import Client
 from snorky.edges.handshakes import admit
+from snorky.edges.hooks import HOOK_FAULTS
 from snorky.log import printable, snorky_log
 from snorky.request_handlers.socketio.engine import Carrier
 from snorky.request_handlers.socketio.server import (
@@ -151,7 +152,7 @@ class SocketIOClient(Client):
         self._announced = True
         try:
             self._registry.client_connected(self)
-        except Exception:
+        except HOOK_FAULTS:
             snorky_log.exception(
                 "Unhandled exception while connecting %s", printable(self.remote_address)
             )
