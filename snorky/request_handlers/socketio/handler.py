@@ -27,7 +27,7 @@ from snorky.edges.hooks import HOOK_FAULTS, is_cancelled
 from snorky.identity import Refused
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import printable, snorky_log
-from snorky.request_handlers.socketio.engine import Carrier
+from snorky.request_handlers.socketio.carrier import Carrier
 from snorky.request_handlers.socketio.server import (
     Line,
     SocketIOCore,

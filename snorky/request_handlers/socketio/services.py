@@ -17,7 +17,7 @@ from snorky.client import Client
 from snorky.edges.handshakes import admit
 from snorky.edges.hooks import HOOK_FAULTS
 from snorky.log import printable, snorky_log
-from snorky.request_handlers.socketio.engine import Carrier
+from snorky.request_handlers.socketio.carrier import Carrier
 from snorky.request_handlers.socketio.server import (
     Line,
     SocketIOCore,
