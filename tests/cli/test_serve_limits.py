@@ -19,8 +19,10 @@ import websockets
 
 from snorky.cli.sockets import MAX_BACKEND_CONNECTIONS, MAX_RESERVED_DESCRIPTORS, within
 from snorky.limits import Limits
-from tests.conftest import ExpectLog, free_port
+from tests.conftest import ExpectLog
 from tests.lines import until
+from tests.patience import patient
+from tests.ports import free_port
 
 APP = """
 from snorky import ServiceRegistry
@@ -92,7 +94,7 @@ async def test_without_descriptors_newcomers_wait_at_both_ports_and_clients_are_
         await page.send(GIVE_BACK)
         await page.recv()
         for reader, writer in waiting:
-            assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"}"), 10)
+            assert b"200 OK" in await asyncio.wait_for(reader.readuntil(b"}"), patient(10))
             writer.close()
 
 
@@ -146,7 +148,7 @@ async def test_a_log_that_nobody_reads_holds_nobody_up(
         for _ in range(2000):  # more than a pipe takes
             assert (await http.get(f"http://127.0.0.1:{port}/live")).status_code == 200
     process.send_signal(signal.SIGTERM)
-    assert await asyncio.to_thread(process.wait, 20) == 0
+    assert await asyncio.to_thread(process.wait, patient(20)) == 0
 
 
 THREAD = """
@@ -177,6 +179,6 @@ async def test_what_does_not_end_does_not_keep_the_process(app: Any, serve: Any,
     assert server.port
     begun = time.monotonic()
     assert await asyncio.to_thread(server.stop) == 0
-    assert time.monotonic() - begun < 8
+    assert time.monotonic() - begun < patient(8)
     name = "database" if text is THREAD else r"\w+_0"
     server.wait_for(f"Ending while something still runs; threads: {name}")

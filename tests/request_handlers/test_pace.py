@@ -7,6 +7,7 @@ import time
 
 from snorky.edges.pace import SECONDS_PER_TURN, Pace
 from snorky.limits import Limits
+from tests.patience import patient
 
 
 def work(seconds: float) -> None:
@@ -53,5 +54,5 @@ async def test_who_is_cancelled_while_others_wait_holds_up_nobody() -> None:
     await asyncio.sleep(0)
     for task in waiting[:2]:
         task.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(patient(5)):
         await waiting[2]

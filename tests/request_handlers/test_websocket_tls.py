@@ -31,6 +31,7 @@ from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Service
 from tests.conftest import Certificate
 from tests.lines import HANDSHAKE, Peer, Recorder, masked, turns, until
+from tests.patience import patient
 
 GOODBYE = masked(Opcode.CLOSE, (1000).to_bytes(2))
 
@@ -168,7 +169,7 @@ def test_who_breaks_the_protocol_is_told_at_once_that_it_is_over(
         assert await peer.end() == b""
         await peer.leave()
         await site.empty()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < patient(5)
 
     run(story)
 
