@@ -40,16 +40,19 @@ class _Foreign(Matcher):
 @stream_request_body
 class HostRefusedHandler(RequestHandler):
     refusal = ""
+    """Why, and what to do, for the log."""
 
     def data_received(self, chunk: bytes) -> None:
         """Not kept."""
 
     def get(self) -> None:
         metrics.clients_refused += 1
-        self.refusal = f"Host not allowed: {self.request.host}"
+        name = self.request.host_name
+        reason = f"Host not allowed: {self.request.host}"
+        self.refusal = f"{reason}. If it is a name of yours: --allowed-host {name}"
         self.set_status(403)
         self.set_header("Content-Type", REFUSAL_TYPE)
-        self.finish(self.refusal)
+        self.finish(reason)
 
     head = post = delete = patch = put = options = get
 
