@@ -44,7 +44,9 @@ def test_a_name_that_only_leads_here_is_refused_whatever_is_asked_for(app: Any, 
             )
             assert httpx2.get(url, headers={"Host": "localhost"}).status_code != 403
     assert httpx2.post(f"http://127.0.0.1:{server.port}/comet", headers=EVIL).status_code == 403
-    server.wait_for("GET /comet 403 .* not allowed: evil.example:5001. .* --allowed-host evil.example$")
+    server.wait_for(
+        "GET /comet 403 .* not allowed: evil.example:5001. .* --allowed-host evil.example$"
+    )
 
 
 UPGRADE = {
