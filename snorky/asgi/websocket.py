@@ -19,6 +19,7 @@ from snorky.client import Client
 from snorky.connection import HEARTBEAT_SUBPROTOCOL
 from snorky.edges.handshakes import REFUSAL_TYPE, admit, log_refused_page, select_subprotocol
 from snorky.edges.pace import Pace
+from snorky.envelope import Envelope
 from snorky.identity import Refused
 from snorky.limits import Limits
 from snorky.log import printable, snorky_log
@@ -26,7 +27,7 @@ from snorky.metrics import metrics
 from snorky.protocols.websocket_frames import encode_close
 from snorky.service_registry import ServiceRegistry
 from snorky.wheel import wheel_of
-from snorky.wire import Envelope, encode
+from snorky.wire import encode
 
 _MESSAGE_OVERHEAD = 64
 """What a message counts in the outbox beside its text: many short ones need memory too."""

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 from snorky import close_codes
 from snorky.client import Client
 from snorky.close_codes import CloseCode
+from snorky.envelope import Envelope
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.protocols.sessions import Receiver, Session
 from snorky.wheel import wheel_of
-from snorky.wire import Envelope, encode
+from snorky.wire import encode
 
 SECONDS_OF_GRACE = 0.25
 """How long the loop has to have turned before a peer counts as gone: what it sent while we stood

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, TypeVar
 
 from snorky.client import log_about, refuse_message
+from snorky.envelope import Envelope
 from snorky.hashable import HashableDict, HashableList
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.services.signatures import InvalidParams, signature_of
-from snorky.wire import Envelope
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

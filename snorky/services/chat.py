@@ -11,9 +11,10 @@ from typing import Any, Literal
 from snorky.audience import Audience
 from snorky.brokers import Broker
 from snorky.brokers.memory import MemoryBroker
+from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
-from snorky.wire import Envelope, canonical
+from snorky.wire import canonical
 
 
 @dataclass(eq=False, slots=True)

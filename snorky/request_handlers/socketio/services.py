@@ -16,6 +16,7 @@ from snorky import close_codes
 from snorky.client import Client
 from snorky.edges.handshakes import admit
 from snorky.edges.hooks import HOOK_FAULTS
+from snorky.envelope import Envelope
 from snorky.log import printable, snorky_log
 from snorky.request_handlers.socketio.carrier import Carrier
 from snorky.request_handlers.socketio.server import (
@@ -26,7 +27,6 @@ from snorky.request_handlers.socketio.server import (
 )
 from snorky.service_registry import ServiceRegistry
 from snorky.services.base import RPCService
-from snorky.wire import Envelope
 
 
 class SnorkySocketIOHandler(Carrier):

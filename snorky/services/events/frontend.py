@@ -16,6 +16,7 @@ from typing import Any, Protocol, cast
 from snorky.audience import Audience
 from snorky.brokers import Broker
 from snorky.brokers.memory import MemoryBroker
+from snorky.envelope import Envelope
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
@@ -28,7 +29,6 @@ from snorky.services.events.paths import (
     paths_in,
     patterns_of,
 )
-from snorky.wire import Envelope
 
 MAX_CHAINED_UPDATES = 10_000
 """Updates that callbacks may cause while one is delivered: a circle of them has to end."""
