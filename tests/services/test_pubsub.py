@@ -287,7 +287,7 @@ def test_nothing_is_kept_of_channels_and_clients_that_have_gone(
 
     assert metrics.subscriptions == before
     assert not broker._subscriptions
-    assert not pubsub._audiences
+    assert not pubsub._topics
     assert not pubsub._topics_by_client
 
 

@@ -102,6 +102,7 @@ class HTTPSession(LastingSession, Session):
     def open(self) -> None:
         """Tell the services of the client. What fails there closes the session."""
         client = self.client
+        assert client is not None  # nobody has ended it yet
         self.begin()
         self._wait_for_a_receiver()
         try:
