@@ -43,13 +43,22 @@ class Attendance:
 
     def stay(self, client: Any, until: float) -> None:
         """End the client's time at ``until``, seconds since the epoch, instead of earlier."""
+        # Never after less than nothing, nor so late that a loop's arithmetic fails.
+        delay = min(max(until - time.time(), 0.0), _LONGEST_SLEEP)
+        self._set_timer(client, delay, self._look, client, until)
+
+    def stay_for(self, client: Any, seconds: float) -> None:
+        """End the client's time after so long, whatever clocks are set to meanwhile."""
+        self._set_timer(client, seconds, self._end, client)
+
+    def _set_timer(
+        self, client: Any, delay: float, callback: Callable[..., None], *args: Any
+    ) -> None:
         timer = self._timers.get(client)
         if timer is not None:
             timer.cancel()
-        # Never after less than nothing, nor so late that a loop's arithmetic fails.
-        delay = min(max(until - time.time(), 0.0), _LONGEST_SLEEP)
         loop = asyncio.get_running_loop()
-        self._timers[client] = loop.call_later(delay, self._look, client, until)
+        self._timers[client] = loop.call_later(delay, callback, *args)
 
     def leave(self, client: Any) -> None:
         """Forget a client, known or not."""
@@ -72,6 +81,9 @@ class Attendance:
     def _look(self, client: Any, until: float) -> None:
         if time.time() < until:
             self.stay(client, until)
-            return
+        else:
+            self._end(client)
+
+    def _end(self, client: Any) -> None:
         del self._timers[client]
         self._expired(client)

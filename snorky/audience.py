@@ -11,75 +11,16 @@ to one of its clients alone. Between two audiences nothing is promised.
 
 from __future__ import annotations
 
-import asyncio
-import weakref
-from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from snorky.envelope import Envelope
 from snorky.fanout import write_to_all
 from snorky.metrics import metrics
-from snorky.wire import Envelope
-
-if TYPE_CHECKING:
-    from snorky.connection import Connection
-
-RECEIVERS_PER_TURN = 500
-"""Clients written to before other work gets its turn, three to six milliseconds: so long waits who
-calls during a fan-out to fifty thousand clients."""
+from snorky.turn import Line
 
 MAX_PENDING_BYTES = 256 * 1024
 """Frames of one audience that may wait; past it they are written at once. Who publishes more
 than that in one turn waits for its own fan-out, instead of filling the memory."""
-
-
-class Turn:
-    """What has to be written before this turn of an event loop ends. One per loop."""
-
-    __slots__ = ("_loop", "_scheduled", "cork", "cork_bytes", "corked", "dirty")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = weakref.ref(loop)
-        self._scheduled = False
-        self.dirty: deque[Audience] = deque()
-        self.corked: Connection | None = None
-        """The connection whose input is being handled; its output is collected in ``cork``."""
-        self.cork: list[bytes] = []
-        self.cork_bytes = 0
-
-    def mark_dirty(self, audience: Audience) -> None:
-        self.dirty.append(audience)
-        self._schedule()
-
-    def _schedule(self) -> None:
-        loop = self._loop()
-        if not self._scheduled and loop is not None:
-            self._scheduled = True
-            loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._scheduled = False
-        dirty = self.dirty
-        budget = RECEIVERS_PER_TURN
-        while dirty and budget > 0:
-            audience = dirty[0]
-            if audience.is_dirty:  # not so where it was written early
-                budget = audience.flush(budget)
-            if audience.is_dirty:
-                dirty.rotate(-1)  # the others come first in the next turn
-            else:
-                dirty.popleft()
-        if dirty:
-            self._schedule()
-
-
-_turns: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Turn] = weakref.WeakKeyDictionary()
-
-
-def turn_of(loop: asyncio.AbstractEventLoop) -> Turn:
-    turn = _turns.get(loop)
-    if turn is None:
-        turn = _turns[loop] = Turn(loop)
-    return turn
 
 
 class _Batch:
@@ -87,16 +28,14 @@ class _Batch:
 
     __slots__ = ("_early", "_next", "_places", "_receivers", "_seen", "frames", "joined")
 
-    def __init__(
-        self, frames: list[bytes], seen: dict[Connection, int], receivers: list[Connection]
-    ) -> None:
+    def __init__(self, frames: list[bytes], seen: dict[Line, int], receivers: list[Line]) -> None:
         self.frames = frames
         self.joined = b"".join(frames)
         self._seen = seen
         self._receivers = receivers
         self._next = 0
-        self._early: set[Connection] = set()
-        self._places: dict[Connection, int] | None = None
+        self._early: set[Line] = set()
+        self._places: dict[Line, int] | None = None
 
     def __len__(self) -> int:
         """How many receivers are left; those that were served early still count."""
@@ -113,7 +52,7 @@ class _Batch:
             write_to_all(receivers, self.joined)
         return len(receivers)
 
-    def _write_unseen(self, connection: Connection) -> bool:
+    def _write_unseen(self, connection: Line) -> bool:
         """Write what a client has not seen, unless that is everything."""
         if connection in self._early:
             metrics.messages_sent -= len(self.frames)
@@ -126,7 +65,7 @@ class _Batch:
             connection.write(b"".join(self.frames[seen_frames:]))
         return True
 
-    def take_share(self, connection: Connection) -> list[bytes]:
+    def take_share(self, connection: Line) -> list[bytes]:
         """What a client waits for; it counts as written to it."""
         if self._places is None:  # asked for the first time: most batches never are
             self._places = {each: place for place, each in enumerate(self._receivers)}
@@ -146,13 +85,13 @@ class Audience:
     __slots__ = ("__weakref__", "_batch", "_connections", "_others", "_pending", "_seen", "_size")
 
     def __init__(self) -> None:
-        self._connections: dict[Connection, Any] = {}
+        self._connections: dict[Line, Any] = {}
         self._others: dict[Any, None] = {}
         self._pending: list[bytes] = []
         self._size = 0
         # How many of the pending frames a client must not get (again): it joined after them,
         # or they were written to it before a message of its own. Absent means 0.
-        self._seen: dict[Connection, int] = {}
+        self._seen: dict[Line, int] = {}
         self._batch: _Batch | None = None
 
     def __len__(self) -> int:
@@ -182,7 +121,7 @@ class Audience:
         else:
             self.remove_connection(connection)
 
-    def remove_connection(self, connection: Connection) -> None:
+    def remove_connection(self, connection: Line) -> None:
         if connection in self._connections:
             connection.send_share(self.take_share(connection))
             del self._connections[connection]
@@ -226,7 +165,7 @@ class Audience:
             self._batch = None
         return budget
 
-    def take_share(self, connection: Connection) -> bytes:
+    def take_share(self, connection: Line) -> bytes:
         """Return what waits for one client, joined; it counts as written to it."""
         share: list[bytes] = []
         batch = self._batch

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Protocol
 
-from snorky.log import printable, snorky_log
+from snorky.log import allowance, printable, snorky_log
 from snorky.metrics import metrics
+
+
+class Peer(Protocol):
+    """What services ask of a client: a ``Client``, or whatever a test gives them in its place.
+
+    Services keep peers in sets and as keys, and compare them by identity.
+    """
+
+    identity: Any
+
+    def send(self, msg: Any) -> None: ...
+
+    def close(self, code: int = 1000, reason: str = "") -> None: ...
 
 
 class Client:
@@ -53,23 +66,29 @@ class Client:
 
 
 def log_about(
-    client: Any,
+    client: Peer,
     text: str,
     *,
     level: int = logging.WARNING,
     exc_info: bool | BaseException = False,
+    why: str = "",
 ) -> None:
     """Log what came of a message of ``client``, any object with ``send``.
 
-    Past ``log_lines_left`` nothing is logged: a peer that floods us with garbage, or with calls
-    that are refused, must not fill the disk.
+    ``why`` is a line of its own, which does not count.
+
+    Past ``log_lines_left`` nothing is logged, and little past what its address may cause: a peer
+    that floods us with garbage, or with calls that are refused, must not fill the disk, nor one
+    that connects again and again.
     """
     if not snorky_log.isEnabledFor(level):
         return
     left = getattr(client, "log_lines_left", 1)
-    if left <= 0:
+    if left <= 0 or not allowance.take(getattr(client, "remote_address", None)):
         return
     snorky_log.log(level, "%s", text, exc_info=exc_info)
+    if why:
+        snorky_log.info("%s", why)
     if isinstance(client, Client):
         client.log_lines_left = left - 1
         if left == 1:
@@ -79,7 +98,7 @@ def log_about(
             )
 
 
-def refuse_message(client: Any, reason: str, *, status: int = 400, exc_info: bool = False) -> None:
+def refuse_message(client: Peer, reason: str, *, status: int = 400, exc_info: bool = False) -> None:
     """Drop a message: log ``reason`` once, count it, and tell the client if its edge can."""
     metrics.messages_refused += 1
     level = logging.ERROR if status >= 500 else logging.WARNING

@@ -13,11 +13,11 @@ import threading
 from collections.abc import Awaitable, Iterator
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from snorky import close_codes
-from snorky.audience import Audience, turn_of
 from snorky.client import Client
+from snorky.envelope import text_frame
 from snorky.limits import Limits
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
@@ -32,11 +32,8 @@ from snorky.protocols.websocket_frames import (
     encode_close,
     encode_frame,
 )
+from snorky.turn import Shared, Turn, turn_of
 from snorky.wheel import PingWheel, wheel_of
-from snorky.wire import text_frame
-
-if TYPE_CHECKING:
-    from snorky.audience import Turn
 
 HEARTBEAT_SUBPROTOCOL = "snorky"
 """Pages cannot see pings: with this subprotocol an empty text, or a space, is answered by one."""
@@ -150,7 +147,7 @@ class Connection(asyncio.BufferedProtocol):
     ) -> None:
         client.log_lines_left = limits.max_log_lines_per_client
         self.client = client
-        self.audiences: set[Audience] = set()
+        self.audiences: set[Shared] = set()
         self.closing = False
         self.descriptor = -1
         """The socket's, for writing past the transport; negative where that must not be."""

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from snorky.connection import Connection
+from snorky.turn import Line
 
 SWITCH = "SNORKY_PURE_PYTHON"
 """Environment variable: anything but an empty text or 0 leaves the extension alone."""
 
-_SendToAll = Callable[["Iterable[Connection]", bytes], "list[tuple[Connection, int]]"]
+_SendToAll = Callable[[Iterable[Line], bytes], list[tuple[Line, int]]]
 
 
 def _extension() -> _SendToAll | None:
@@ -36,7 +34,7 @@ IN_C = _send_to_all is not None
 """True where the extension is used."""
 
 
-def write_to_all(connections: Iterable[Connection], data: bytes) -> None:
+def write_to_all(connections: Iterable[Line], data: bytes) -> None:
     """Write ``data`` to every one of ``connections``, each with its limits."""
     if _send_to_all is None:
         for connection in connections:

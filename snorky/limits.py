@@ -18,6 +18,10 @@ class Limits:
     max_message_bytes: int = 64 * KIB
     """Longest message from a client. Past it the connection is closed with code 1009."""
 
+    max_message_containers: int = 10_000
+    """Arrays and objects in one message from a client. Past it the message is dropped like one that
+    is no JSON: an empty array of two bytes costs thirty times that in memory, and time."""
+
     max_backend_message_bytes: int = 1 * MIB
     """Longest body of a request to the HTTP back end. Past it: status 413."""
 
@@ -43,6 +47,10 @@ class Limits:
     """Asynchronous calls of one client under way in one service. Past it: ``Too many pending
     calls``."""
 
+    max_pending_bytes: int = 1 * MIB
+    """The parameters of these calls, as JSON, where there is more than one. Past it: ``Too many
+    pending calls``."""
+
     command_timeout: float = 60.0
     """How long an asynchronous command may take. Past it it is cancelled: ``Command timed out``."""
 
@@ -50,6 +58,15 @@ class Limits:
     """Subscriptions of one client in one service. Past it: ``Too many subscriptions``. Channels of
     a Chat and documents of a Cursors service count alike: ``Too many channels``, ``Too many
     documents``."""
+
+    max_channel_bytes: int = 4 * KIB
+    """A channel as JSON with sorted keys, and a document of a Cursors service. Past it: ``Channel
+    too large``, ``Document too large``."""
+
+    max_listed_bytes: int = 512 * KIB
+    """What is told at once of everybody who is there: the names of a Messaging service (past it
+    ``listParticipants`` is answered ``Too many participants``), and the cursors of a document (past
+    it none is added: ``Too many cursors in the document``)."""
 
     max_names: int = 100
     """Names of one client in one Messaging service. Past it: ``Too many names``."""
@@ -84,10 +101,15 @@ class Limits:
     """How long a connection may take to say what it wants, and ``authenticate`` to admit it. Past
     it the connection is cut, or refused with status 503."""
 
+    write_timeout: float = 60.0
+    """How long a connection of ``snorky serve`` that carries plain HTTP may take nothing of what is
+    written to it. Past it it is cut."""
+
     max_connections: int = 100_000
     """Connections of ``snorky serve``'s front end, plain HTTP included, and sessions of a Socket.IO
-    address. Past it a newcomer is refused with status 503. The other addresses of a program that
-    calls ``listen`` itself have Tornado's limits: none."""
+    address. Past it a newcomer is refused with status 503. Where the system allows fewer, ``snorky
+    serve`` says so and takes fewer. The other addresses of a program that calls ``listen`` itself
+    have Tornado's limits: none."""
 
     close_timeout: float = 5.0
     """How long a closing connection may take to say goodbye before it is cut."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from snorky import close_codes
 from snorky.attendance import Attendance
-from snorky.client import refuse_message
+from snorky.client import Client, Peer, refuse_message
 from snorky.hashable import hashable
+from snorky.hooks import HOOK_FAULTS, is_cancelled
 from snorky.identity import Authenticate, Authenticated, Handshake, Refused
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import printable, snorky_log
+from snorky.running import Running
 from snorky.wire import MalformedMessage, decode
 
 
@@ -32,13 +35,16 @@ class ServiceRegistry:
         limits: Limits | None = None,
     ) -> None:
         self.registered_services: dict[str, Any] = {}
-        self.clients: set[Any] = set()
+        self.clients: set[Peer] = set()
         """Clients connected now."""
         self.limits = limits or DEFAULT_LIMITS
         self._authenticate = authenticate
         self._attendance = Attendance(self.client_expired)
         self._services_share_limits = limits is not None
+        self._running = Running()
         for service in services or ():
+            if getattr(service, "name", None) in self.registered_services:
+                raise ValueError(f"expected services of different names, got two {service.name!r}")
             self.register_service(service)
 
     def register_service(self, service: Any) -> None:
@@ -50,6 +56,7 @@ class ServiceRegistry:
         self.registered_services[service.name] = service
         if self._services_share_limits:
             service.limits = self.limits
+        self._running.is_complete = False
 
     def unregister_service(self, service: Any) -> None:
         """Raises KeyError where ``service`` is not registered."""
@@ -57,6 +64,32 @@ class ServiceRegistry:
         if self.registered_services.get(name) is not service:
             raise KeyError(name)
         del self.registered_services[name]
+
+    async def start(self) -> None:
+        """Start the services, and before them their brokers, each of them once.
+
+        Whoever serves the registry calls it: ``snorky serve``, the lifespan of an ASGI application;
+        else it is done when the first client comes. A program may call it itself, to learn early
+        what fails. Raises what a service or broker raises; what was started before it has been
+        stopped then.
+        """
+        await self._running.start(self.registered_services.values())
+
+    async def be_started(self) -> None:
+        """Start what does not run yet, before somebody comes in. Raises Refused if that fails."""
+        if self._running.is_complete:
+            return
+        try:
+            await self.start()
+        except HOOK_FAULTS as error:
+            if is_cancelled():
+                raise
+            snorky_log.exception("Unhandled exception while starting the services")
+            raise Refused(503, "Not started") from error
+
+    async def stop(self) -> None:
+        """Stop what was started, last first, when all clients have gone. It can start again."""
+        await self._running.stop()
 
     async def authenticate(self, handshake: Handshake) -> Any:
         """Say who is connecting: becomes ``client.identity``; None is anonymous.
@@ -77,20 +110,30 @@ class ServiceRegistry:
         Raises Refused for every other, also where ``authenticate`` fails: who cannot be checked
         does not come in.
         """
+        await self.be_started()
         try:
             identity = self.authenticate(handshake)
             # An override may be a plain method.
             return await identity if inspect.isawaitable(identity) else identity
         except Refused:
             raise
-        except Exception as error:
+        except HOOK_FAULTS as error:
+            if is_cancelled():
+                raise
             snorky_log.exception(
                 "Unhandled exception while authenticating %s", printable(handshake.remote_address)
             )
             raise Refused(500, "Internal error") from error
 
-    def process_message_raw(self, client: Any, text: str | bytes) -> None:
+    def process_message_raw(self, client: Peer, text: str | bytes) -> None:
         """Hand over one message as it came. What is malformed is dropped with a warning."""
+        most = self.limits.max_message_containers
+        if len(text) > most and _holds_more_than(most, text):
+            refuse_message(
+                client,
+                f"Message of more than {most} arrays and objects from client {_address(client)}",
+            )
+            return
         try:
             msg = decode(text)
         except MalformedMessage:
@@ -101,7 +144,7 @@ class ServiceRegistry:
             return
         self.process_message_from(client, msg)
 
-    def process_message_from(self, client: Any, msg: Any) -> None:
+    def process_message_from(self, client: Peer, msg: Any) -> None:
         """Hand over one decoded envelope. What is malformed is dropped with a warning.
 
         What a service raises is logged and ends here: one bad message must not cost anyone the
@@ -120,6 +163,8 @@ class ServiceRegistry:
                 f'Message for non existing service "{printable(name)}" '
                 f"from client {_address(client)}",
             )
+            if isinstance(name, str):
+                _answer_unknown_service(client, name, msg["message"])
             return
         try:
             message = hashable(msg["message"])
@@ -130,7 +175,7 @@ class ServiceRegistry:
             return
         try:
             service.process_message_from(client, message)
-        except Exception:
+        except HOOK_FAULTS:
             refuse_message(
                 client,
                 f'Unhandled exception in service "{name}", message from client {_address(client)}',
@@ -138,7 +183,7 @@ class ServiceRegistry:
                 exc_info=True,
             )
 
-    def client_connected(self, client: Any) -> None:
+    def client_connected(self, client: Peer) -> None:
         """Tell every service of a new client."""
         self.clients.add(client)
         if getattr(client, "identity", None) is not None:
@@ -146,21 +191,21 @@ class ServiceRegistry:
         for service in tuple(self.registered_services.values()):
             service.client_connected(client)
 
-    def client_disconnected(self, client: Any) -> None:
+    def client_disconnected(self, client: Peer) -> None:
         """Tell every service that a client has gone, also where one of them fails."""
         self.clients.discard(client)
         self._attendance.leave(client)
         for service in tuple(self.registered_services.values()):
             try:
                 service.client_disconnected(client)
-            except Exception:
+            except HOOK_FAULTS:
                 snorky_log.exception(
                     'Unhandled exception in service "%s" while client %s disconnects',
                     service.name,
                     _address(client),
                 )
 
-    def renew(self, client: Any, authenticated: Authenticated) -> None:
+    def renew(self, client: Peer, authenticated: Authenticated) -> None:
         """Let a client stay until ``authenticated.expires_at``, whatever was said before.
 
         Raises ValueError where it is somebody else's, or the client has gone.
@@ -171,7 +216,7 @@ class ServiceRegistry:
             raise ValueError("expected the identity that the client has")
         self._attendance.stay(client, authenticated.expires_at)
 
-    def client_expired(self, client: Any) -> None:
+    def client_expired(self, client: Peer) -> None:
         """The identity of ``client`` has ended."""
         client.close(*close_codes.TOKEN_EXPIRED)
 
@@ -190,10 +235,34 @@ class ServiceRegistry:
         for client in clients:
             try:
                 client.close(code, reason)
-            except Exception:
+            except HOOK_FAULTS:
                 snorky_log.exception("Unhandled exception while closing %s", _address(client))
         return len(clients)
 
 
-def _address(client: Any) -> str:
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+
+
+def _holds_more_than(most: int, text: str | bytes) -> bool:
+    """Whether a JSON text has more than so many arrays and objects."""
+    utf8 = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    if _brackets_in(utf8) <= most:
+        return False
+    return _brackets_in(_STRING.sub(b"", utf8)) > most
+
+
+def _brackets_in(utf8: bytes) -> int:
+    return utf8.count(b"[") + utf8.count(b"{")
+
+
+def _answer_unknown_service(client: Peer, name: str, message: Any) -> None:
+    """Answer a call, so that nobody waits for ever; an edge may have told its peer already."""
+    tells = getattr(type(client), "message_refused", Client.message_refused)
+    call_id = message.get("callId") if isinstance(message, dict) else None
+    if call_id is not None and tells is Client.message_refused:
+        error = {"type": "error", "callId": call_id, "message": "Unknown service"}
+        client.send({"service": name, "message": error})
+
+
+def _address(client: Peer) -> str:
     return printable(getattr(client, "remote_address", None))

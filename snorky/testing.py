@@ -7,7 +7,7 @@ import json
 from inspect import iscoroutinefunction
 from typing import Any
 
-from snorky.client import Client
+from snorky.client import Client, Peer
 from snorky.hashable import hashable
 from snorky.services.base import Request, RPCError, RPCService
 from snorky.wire import encode
@@ -50,7 +50,7 @@ class FakeClient(Client):
 class _TestRequest(Request):
     debug = True
 
-    def __init__(self, service: Any, client: Any, msg: Any) -> None:
+    def __init__(self, service: Any, client: Peer, msg: Any) -> None:
         super().__init__(service, client, msg)
         self.answer: dict[str, Any] | None = None
         self.answered = asyncio.Event()
@@ -62,17 +62,18 @@ class _TestRequest(Request):
     def value(self) -> Any:
         assert self.answer is not None
         if self.answer["type"] == "error":
-            raise RPCError(self.answer["message"])
+            raise RPCError(self.answer["message"]) from self.fault
         return self.answer["data"]
 
 
-def call(service: RPCService, client: Any, command: str, /, **params: Any) -> Any:
+def call(service: RPCService, client: Peer, command: str, /, **params: Any) -> Any:
     """Call a command as ``client`` and return its reply, as decoded JSON.
 
-    Raises RPCError with the text of an error; unexpected exceptions of the command propagate. The
-    answer is not in ``client.received``. For commands that answer at once; see ``async_call``.
+    Raises RPCError with the text of an error, whose cause says why params are invalid; unexpected
+    exceptions of the command propagate. The answer is not in ``client.received``. For commands that
+    answer at once; see ``async_call``.
     """
-    if command in service.rpc_commands and iscoroutinefunction(getattr(service, command)):
+    if command in service.rpc_commands and iscoroutinefunction(getattr(service, command, None)):
         raise AssertionError(f"{command} is async, so it answers later: use async_call")
     request = _request(service, client, command, params)
     if request.answer is None:
@@ -80,7 +81,7 @@ def call(service: RPCService, client: Any, command: str, /, **params: Any) -> An
     return request.value()
 
 
-async def async_call(service: RPCService, client: Any, command: str, /, **params: Any) -> Any:
+async def async_call(service: RPCService, client: Peer, command: str, /, **params: Any) -> Any:
     """The same for commands that answer later. Raises TimeoutError after ten seconds."""
     others = set(service.tasks)
     request = _request(service, client, command, params)
@@ -91,7 +92,7 @@ async def async_call(service: RPCService, client: Any, command: str, /, **params
     return request.value()
 
 
-def _request(service: RPCService, client: Any, command: str, params: Any) -> _TestRequest:
+def _request(service: RPCService, client: Peer, command: str, params: Any) -> _TestRequest:
     message = json.loads(encode({"command": command, "params": params, "callId": 1}))
     request = _TestRequest(service, client, hashable(message))
     service.process_request(request)

@@ -22,6 +22,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
+from snorky.log import allowance
 from snorky.request_handlers.front_door import FrontDoor
 from tests.patience import patient
 from tests.ports import free_port
@@ -76,10 +77,18 @@ class ExpectLog:
 @pytest.fixture(autouse=True)
 def expect_log(caplog: pytest.LogCaptureFixture) -> Iterator[ExpectLog]:
     """``expect_log("text")`` takes an expected log line; an unexpected warning fails the test."""
+    allowance.clear()  # all tests have one address
     expect = ExpectLog(caplog)
     yield expect
     unexpected = expect.unexpected()
     assert not unexpected, f"unexpected log lines: {unexpected}"
+
+
+@pytest.fixture
+def refused_pages(expect_log: ExpectLog) -> Iterator[None]:
+    """For tests in which pages are refused: the log says so each time."""
+    yield
+    expect_log.all("Page of origin")
 
 
 Listen = Callable[..., int]

@@ -12,12 +12,14 @@ import pytest
 from tornado.web import Application
 
 from snorky import ServiceRegistry
+from snorky.attendance import Attendance
 from snorky.backend.aio import SnorkyBackend, SnorkyHTTPTransport
 from snorky.close_codes import DISCONNECTED, TOKEN_EXPIRED
 from snorky.identity import Authenticated
 from snorky.request_handlers.http import BackendHTTPHandler
 from snorky.services.identity import IdentityBackend
 from snorky.testing import FakeClient
+from tests.lines import until
 from tests.patience import patient
 
 
@@ -90,6 +92,22 @@ async def test_a_time_that_never_comes_is_no_trouble(expires_at: float) -> None:
     assert client.closed is None
     registry.client_disconnected(client)
     assert registry._attendance._timers == {}
+
+
+async def test_how_long_one_may_stay_is_no_matter_of_the_clock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expired: list[str] = []
+    attendance = Attendance(expired.append)
+    attendance.stay_for("alice", 0.05)
+    attendance.stay_for("bob", 60)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() - 3600)
+    await until(lambda: expired)
+    monkeypatch.setattr(time, "time", lambda: now() + 3600)
+    await asyncio.sleep(0.1)
+    assert expired == ["alice"]
+    attendance.leave("bob")
 
 
 async def test_only_who_is_here_is_renewed() -> None:

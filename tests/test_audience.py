@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from snorky import audience as audience_module
+from snorky import turn as turn_module
 from snorky.audience import Audience
 from snorky.connection import ConnectedClient
+from snorky.envelope import Envelope
 from snorky.testing import FakeClient
-from snorky.wire import Envelope
 from tests.lines import MemoryLine, connect_in_memory, take_frames
 
 
@@ -171,7 +172,7 @@ async def test_a_client_that_breaks_down_while_being_written_to_costs_the_others
 async def test_more_receivers_than_one_turn_serves_are_served_in_the_next(
     audience: Audience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audience_module, "RECEIVERS_PER_TURN", 3)
+    monkeypatch.setattr(turn_module, "RECEIVERS_PER_TURN", 3)
     members = [Member() for _ in range(7)]
     for member in members:
         audience.add(member.client)
@@ -191,7 +192,7 @@ async def test_more_receivers_than_one_turn_serves_are_served_in_the_next(
 async def test_who_is_not_served_yet_gets_its_share_when_something_else_comes_up(
     audience: Audience, monkeypatch: pytest.MonkeyPatch, event: str
 ) -> None:
-    monkeypatch.setattr(audience_module, "RECEIVERS_PER_TURN", 1)
+    monkeypatch.setattr(turn_module, "RECEIVERS_PER_TURN", 1)
     members = [Member() for _ in range(5)]
     for member in members[:3]:
         audience.add(member.client)
@@ -213,7 +214,7 @@ async def test_who_is_not_served_yet_gets_its_share_when_something_else_comes_up
 
 
 async def test_audiences_share_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audience_module, "RECEIVERS_PER_TURN", 3)
+    monkeypatch.setattr(turn_module, "RECEIVERS_PER_TURN", 3)
     large, small = Audience(), Audience()
     crowd = [Member() for _ in range(9)]
     alice = Member()
@@ -251,7 +252,7 @@ async def test_what_was_written_early_costs_the_turn_nothing(
     audience: Audience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audience_module, "MAX_PENDING_BYTES", 100)
-    monkeypatch.setattr(audience_module, "RECEIVERS_PER_TURN", 1)
+    monkeypatch.setattr(turn_module, "RECEIVERS_PER_TURN", 1)
     alice, bob, other = Member(), Member(), Audience()
     audience.add(alice.client)
     audience.add(bob.client)
@@ -267,7 +268,7 @@ async def test_what_waits_is_bounded_while_a_large_audience_is_served(
     audience: Audience, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audience_module, "MAX_PENDING_BYTES", 500)
-    monkeypatch.setattr(audience_module, "RECEIVERS_PER_TURN", 2)
+    monkeypatch.setattr(turn_module, "RECEIVERS_PER_TURN", 2)
     members = [Member() for _ in range(20)]
     for member in members:
         audience.add(member.client)

@@ -14,9 +14,9 @@ from snorky import connection as connection_module
 from snorky.audience import Audience
 from snorky.close_codes import ABNORMAL, SLOW_CLIENT
 from snorky.connection import Connection
+from snorky.envelope import Envelope, text_frame
 from snorky.limits import Limits
 from snorky.metrics import metrics
-from snorky.wire import Envelope, text_frame
 from tests.lines import Recorder, connect_in_memory, masked, take_frames, turns, until
 
 

@@ -28,9 +28,9 @@ from websockets.frames import Opcode
 
 from snorky.audience import Audience
 from snorky.connection import ConnectedClient, Connection
+from snorky.envelope import Envelope, text_frame
 from snorky.limits import Limits
 from snorky.request_handlers.stream_transport import StreamTransport
-from snorky.wire import Envelope, text_frame
 from tests.lines import (
     MemoryLine,
     Recorder,
@@ -90,7 +90,7 @@ steps = st.one_of(
 programs = st.lists(steps, min_size=5, max_size=40)
 module_limits = st.fixed_dictionaries(
     {
-        "snorky.audience.RECEIVERS_PER_TURN": st.sampled_from([1, 2, 3, 1000]),
+        "snorky.turn.RECEIVERS_PER_TURN": st.sampled_from([1, 2, 3, 1000]),
         "snorky.audience.MAX_PENDING_BYTES": st.sampled_from([50, 200, 1 << 18]),
         "snorky.connection.CORK_BYTES": st.sampled_from([80, 1 << 16]),
     }

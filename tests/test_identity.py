@@ -6,6 +6,7 @@ import pytest
 from tornado.httputil import HTTPHeaders
 
 from snorky.identity import Handshake, origin_allowed
+from snorky.identity.origins import host_allowed
 
 
 @pytest.mark.parametrize(
@@ -102,42 +103,15 @@ def test_programs_that_are_no_browser_send_no_origin() -> None:
 
 
 @pytest.mark.parametrize(
-    "host",
-    [
-        "localhost:5001",
-        "localhost",
-        "LOCALHOST",
-        "demo.localhost:80",
-        "127.0.0.1:5001",
-        "127.8.8.8",
-        "[::1]:5001",
-    ],
+    "host", ["localhost:5001", "127.0.0.1:5001", "[::1]:5001", "example.com", "", "null"]
 )
-def test_a_page_opened_from_disk_may_connect_to_this_machine(host: str) -> None:
-    assert origin_allowed("null", host)
-
-
-@pytest.mark.parametrize(
-    "host",
-    [
-        "example.com",
-        "192.0.2.1:5001",
-        "[2001:db8::1]",
-        "localhost.example.com",
-        "0.0.0.0",
-        "",
-        "null",
-    ],
-)
-def test_a_page_without_an_origin_may_not_connect_anywhere_else(host: str) -> None:
-    assert not origin_allowed("null", host)
-
-
-@pytest.mark.parametrize("allowed", [[], ["https://example.com"]])
-def test_allowed_origins_end_the_trust_in_pages_opened_from_disk(allowed: list[str]) -> None:
-    assert not origin_allowed("null", "localhost:5001", allowed)
-    assert origin_allowed("null", "localhost:5001", [*allowed, "null"])
-    assert origin_allowed("null", "example.com", [*allowed, "null"])
+@pytest.mark.parametrize("allowed", [None, [], ["https://example.com"], ["file://"]])
+def test_pages_without_an_origin_may_not_even_on_this_machine(
+    host: str, allowed: list[str] | None
+) -> None:
+    """A page from disk is one, and so is a sandboxed frame in a page of any site."""
+    assert not origin_allowed("null", host, allowed)
+    assert origin_allowed("null", host, [*(allowed or ()), "null"])
 
 
 @pytest.mark.parametrize(
@@ -148,6 +122,10 @@ def test_allowed_origins_end_the_trust_in_pages_opened_from_disk(allowed: list[s
         ("https://APP.example", ["https://app.EXAMPLE"]),
         ("https://app.example", ["https://app.example/"]),
         ("https://app.example:8443", ["https://app.example:8443"]),
+        ("https://app.example", ["https://*.example"]),
+        ("https://a.b.c.example", ["https://*.EXAMPLE/"]),
+        ("https://app.example:8443", ["https://*.example:8443"]),
+        ("capacitor://localhost", ["capacitor://localhost"]),
         ("file://", ["file://"]),
         ("app://electron", ["app://electron"]),
     ],
@@ -163,7 +141,18 @@ def test_listed_origins_may_connect(origin: str, allowed: Sequence[str]) -> None
         ("https://app.example:8443", ["https://app.example"]),
         ("https://www.app.example", ["https://app.example"]),
         ("https://app.example", ["app.example"]),
-        ("https://app.example", ["https://*.example"]),
+        ("https://app.example", ["http://*.example"]),
+        ("https://app.example:8443", ["https://*.example"]),
+        ("https://app.example", ["https://*.example:8443"]),
+        ("https://example", ["https://*.example"]),
+        ("https://.example", ["https://*.example"]),
+        ("https://evilexample", ["https://*.example", "https://*example"]),
+        ("https://app.example.evil", ["https://*.example"]),
+        ("https://app.example", ["https://*"]),
+        ("https://app.example", ["https://*."]),
+        ("https://app.example", ["*.example"]),
+        ("null", ["file://"]),
+        ("file://evil.example", ["file://"]),
         ("https://app.example", []),
         ("https://app.example.evil.example", ["https://app.example"]),
     ],
@@ -195,3 +184,27 @@ def test_a_handshake_names_origin_and_host_whatever_the_case_of_the_headers() ->
 def test_a_handshake_without_headers_has_no_origin() -> None:
     assert Handshake("/ws", {}).origin is None
     assert Handshake("/ws", {}).host == ""
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost:5001", "LOCALHOST", "app.localhost", "127.0.0.1:5001", "127.8.8.8", "[::1]:5001"],
+)
+def test_this_machine_calls_itself_by_its_own_names(host: str) -> None:
+    assert host_allowed(host, ())
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example:5001", "localhost.evil.example", "192.0.2.1", "0.0.0.0", "[::2]", "", "a b"],
+)
+def test_a_name_that_only_leads_here_is_none_of_ours(host: str) -> None:
+    assert not host_allowed(host, ())
+    assert not host_allowed(host, ["live.example.com", "*.example.org"])
+
+
+@pytest.mark.parametrize("host", ["live.example.com", "Live.Example.com.:443", "a.b.example.org"])
+def test_other_names_are_listed(host: str) -> None:
+    assert host_allowed(host, ["Live.example.com", "*.example.org"])
+    assert not host_allowed(host, ["example.com", "*.live.example.com", "example.org"])
+    assert host_allowed(host, ["*"])

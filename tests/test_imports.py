@@ -45,23 +45,31 @@ LAYERS = {
     "snorky.close_codes": WIRE,
     "snorky.connection": CORE,
     "snorky.deltas": WIRE,
+    "snorky.envelope": CORE,
     "snorky._fanout": CORE,
     "snorky.fanout": CORE,
     "snorky.edges": EDGES,
     "snorky.filters": WIRE,
     "snorky.hashable": WIRE,
+    "snorky.hooks": CORE,
     "snorky.identity": CORE,
     "snorky.limits": CORE,
     "snorky.log": WIRE,
     "snorky.metrics": CORE,
     "snorky.protocols": WIRE,
     "snorky.request_handlers": EDGES,
+    "snorky.running": CORE,
     "snorky.service_registry": CORE,
     "snorky.services": CORE,
     "snorky.services.*": PARTS,
     "snorky.services.base": CORE,
+    "snorky.services.encoded": CORE,
+    "snorky.services.joining": CORE,
+    "snorky.services.keys": CORE,
     "snorky.services.signatures": CORE,
     "snorky.testing": TOOLS,
+    "snorky.topics": CORE,
+    "snorky.turn": CORE,
     "snorky.wheel": CORE,
     "snorky.wire": WIRE,
 }
@@ -164,7 +172,7 @@ def is_in(module: str, packages: tuple[str, ...]) -> bool:
 
 
 def test_the_layers_are_read_from_the_source() -> None:
-    assert ("snorky.wire", "snorky.protocols.websocket_frames") in {found[:2] for found in INNER}
+    assert ("snorky.envelope", "snorky.wire") in {found[:2] for found in INNER}
     assert layer_of("snorky.services.pubsub") == PARTS
     assert layer_of("snorky.services.datasync.delta") == PARTS
     assert layer_of("snorky.backend.django.settings") == APART

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from snorky.protocols.websocket_frames import TEXT, encode_frame
-from snorky.wire import Envelope, MalformedMessage, canonical, decode, encode, text_frame
+from snorky.wire import MalformedMessage, canonical, decode, encode
 
 
 class SafeString(str):
@@ -273,40 +272,9 @@ def test_the_canonical_text_is_json_of_the_value_with_sorted_keys() -> None:
     )
 
 
-# The envelope
-
-
 @pytest.mark.parametrize("number", [1e300, -1e22, 2.0**53, 2.0**64])
 def test_the_canonical_text_of_a_number_is_short(number: float) -> None:
     """Channels are kept by it, and a short message may hold thousands of numbers."""
     assert len(canonical(number)) <= 24
     assert canonical(number) == canonical(int(number))
     assert canonical(int(number)) != canonical(int(number) + 1)
-
-
-def test_an_envelope_is_the_dictionary_that_travels() -> None:
-    envelope = Envelope("echo", [1])
-
-    assert envelope == {"service": "echo", "message": [1]}
-    assert json.loads(envelope.text) == {"service": "echo", "message": [1]}
-    assert encode(envelope) == envelope.text
-
-
-def test_an_envelope_is_encoded_once_however_many_receive_it() -> None:
-    envelope = Envelope("echo", "größer")
-
-    assert envelope.text is envelope.text
-    assert text_frame(envelope) is text_frame(envelope)
-    assert text_frame(envelope) == encode_frame(TEXT, envelope.text)
-
-
-def test_an_envelope_whose_message_cannot_be_encoded_raises_at_each_use() -> None:
-    envelope = Envelope("echo", object())
-
-    for _ in range(2):
-        with pytest.raises(TypeError):
-            _ = envelope.frame
-
-
-def test_any_value_makes_a_text_frame() -> None:
-    assert text_frame([1, "ö"]) == encode_frame(TEXT, '[1,"ö"]'.encode())

@@ -17,7 +17,7 @@ from snorky import close_codes
 from snorky.asgi.bodies import Body, Gone
 from snorky.asgi.ending import ServerWatch
 from snorky.asgi.scopes import ASGIHandshake, Message, Receive, Scope, Send, handshake_of
-from snorky.edges.comet.requests import ACTIONS, READ_PAST_LIMIT, HeaderFields, respond
+from snorky.edges.comet.requests import ACTIONS, READ_PAST_LIMIT, HeaderFields, Inquiry
 from snorky.edges.comet.sessions import CometClient, Endpoint
 from snorky.identity import Handshake, Refused
 from snorky.log import printable, snorky_log
@@ -52,14 +52,14 @@ class CometEdge:
         name = self._names[path]
         exchange = ASGIExchange(self.endpoint, scope, receive, send)
         if name == "/messages":
-            await respond(self.endpoint, name, exchange)
+            await _respond(self.endpoint, name, exchange)
             return
         # What is in the body is nothing to us. Behind it we hear whether the peer has left.
         await exchange.drop_body()
         leaving = asyncio.create_task(exchange.watch())
         try:
             with self._server_watch:
-                await respond(self.endpoint, name, exchange)
+                await _respond(self.endpoint, name, exchange)
         finally:
             leaving.cancel()
 
@@ -73,6 +73,13 @@ class CometEdge:
             session.close(*close_codes.GOING_AWAY)
 
 
+async def _respond(endpoint: Endpoint, name: str, exchange: ASGIExchange) -> None:
+    """The server keeps little of a body until it is read: nothing has to be dropped meanwhile."""
+    inquiry = Inquiry(endpoint, name, exchange)
+    await inquiry.admit()
+    await inquiry.answer()
+
+
 class ASGIExchange:
     """One request to a Comet address, as an ``Exchange``."""
 
@@ -80,6 +87,7 @@ class ASGIExchange:
         self.asked: str = scope["method"]
         self.handshake: Handshake = handshake_of(scope)
         self.gone = False
+        self.refusal = ""
         self.woken = asyncio.Event()
         self.unsent_bytes = 0
         self._body = Body(receive, endpoint.max_body_bytes, READ_PAST_LIMIT)

@@ -23,7 +23,7 @@ from snorky.brokers.log import (
     PositionLost,
     Retention,
 )
-from snorky.wire import Envelope
+from snorky.envelope import Envelope
 
 __all__ = [
     "Append",

@@ -30,7 +30,8 @@ from snorky.brokers.log import (
     Unchanged,
 )
 from snorky.brokers.window import Window
-from snorky.wire import Envelope, encode
+from snorky.envelope import Envelope
+from snorky.wire import encode
 
 SWEEP_EVERY = 1000
 """Writes of keys after which those that expired are thrown away."""

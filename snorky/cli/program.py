@@ -17,7 +17,10 @@ import click
 
 from snorky import ServiceRegistry
 
-ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.ASCII | re.IGNORECASE)
+ORIGIN = re.compile(
+    r"[a-z][a-z0-9+.-]*://(\*\.[^/\s*.:]+[^/\s*]*|[^/\s*]+)/?", re.ASCII | re.IGNORECASE
+)
+HOST = re.compile(r"(\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\]", re.ASCII | re.IGNORECASE)
 
 
 Hook = Callable[[], Awaitable[None] | None]
@@ -32,11 +35,13 @@ class Served:
     api_keys: tuple[str, ...]
     allowed_origins: tuple[str, ...] | None
     trusted_proxies: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] | None = None
+    pages: Path | None = None
     start: Hook | None = None
     stop: Hook | None = None
 
 
-def load(file: Path, more_origins: Sequence[str] = ()) -> Served:
+def load(file: Path, more_origins: Sequence[str] = (), more_hosts: Sequence[str] = ()) -> Served:
     """Run ``file`` and take what it defines. Raises click.ClickException, which names the fault."""
     module = run_file(file)
     frontend = getattr(module, "frontend", None)
@@ -58,20 +63,29 @@ def load(file: Path, more_origins: Sequence[str] = ()) -> Served:
             f"{file} defines a back end, but there is no key for it: "
             "set the environment variable SNORKY_API_KEY, or define api_key in the file."
         )
-    origins = getattr(module, "allowed_origins", None)
-    if isinstance(origins, str):
-        raise click.ClickException(f"allowed_origins in {file} must be a list; got str.")
-    if origins is not None or more_origins:
-        origins = (*(origins or ()), *more_origins)
-        check_origins(origins)
+    origins = _listed(module, "allowed_origins", file, more_origins)
+    check_origins(origins or ())
+    hosts = _listed(module, "allowed_hosts", file, more_hosts)
+    check_hosts(hosts or ())
     return Served(
         frontend,
         backend,
         api_keys,
         origins,
+        allowed_hosts=hosts,
         start=_hook(module, "start"),
         stop=_hook(module, "stop"),
     )
+
+
+def _listed(
+    module: ModuleType, name: str, file: Path, more: Sequence[str]
+) -> tuple[str, ...] | None:
+    """What the file lists and what the command line adds; None where neither does."""
+    listed = getattr(module, name, None)
+    if isinstance(listed, str):
+        raise click.ClickException(f"{name} in {file} must be a list; got str.")
+    return (*(listed or ()), *more) if listed is not None or more else None
 
 
 def _hook(module: ModuleType, name: str) -> Hook | None:
@@ -86,20 +100,31 @@ def _hook(module: ModuleType, name: str) -> Hook | None:
 
 def check_origins(origins: Sequence[str]) -> None:
     for origin in origins:
-        if origin not in ("*", "null") and not ORIGIN.fullmatch(origin):
+        if origin not in ("*", "null", "file://") and not ORIGIN.fullmatch(origin):
             raise click.ClickException(
-                "An allowed origin is a scheme and a host, as https://example.com, or '*'; "
-                f"got {origin!r}."
+                "An allowed origin is a scheme and a host, as https://example.com or "
+                f"https://*.example.com, or 'null', or '*'; got {origin!r}."
+            )
+
+
+def check_hosts(hosts: Sequence[str]) -> None:
+    for host in hosts:
+        if host != "*" and not HOST.fullmatch(host):
+            raise click.ClickException(
+                "An allowed host is a name without scheme and port, as live.example.com or "
+                f"*.example.com, or '*'; got {host!r}."
             )
 
 
 def check_proxies(addresses: Sequence[str]) -> None:
     for address in addresses:
         try:
-            ipaddress.ip_address(address)
-        except ValueError:
+            ipaddress.ip_network(address)
+        except ValueError as error:
+            why = f" ({error})" if "host bits" in str(error) else ""
             raise click.ClickException(
-                f"A trusted proxy is an IP address, as 127.0.0.1; got {address!r}."
+                "A trusted proxy is an IP address, as 127.0.0.1, or a network, as 10.0.0.0/8; "
+                f"got {address!r}{why}."
             ) from None
 
 

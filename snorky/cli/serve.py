@@ -11,9 +11,13 @@ from pathlib import Path
 import click
 
 from snorky.cli.collector import settle_collector
+from snorky.cli.ending import end_within
+from snorky.cli.log_writer import STANDARD_ERROR, LogWriter
+from snorky.cli.pages import check_pages
 from snorky.cli.program import check_proxies, load
 from snorky.cli.reload import serve_again_and_again
-from snorky.cli.server import bind, loop_factory, raise_descriptor_limit, run
+from snorky.cli.server import loop_factory, run
+from snorky.cli.sockets import bind, bind_unix
 
 
 @click.command()
@@ -25,6 +29,18 @@ from snorky.cli.server import bind, loop_factory, raise_descriptor_limit, run
     show_default=True,
     type=click.IntRange(0, 65535),
     help="Port for clients; 0: any free one.",
+)
+@click.option(
+    "--unix-socket",
+    type=click.Path(path_type=Path),
+    help="Listen for clients there, and not at HOST and PORT: for a proxy on the same machine, "
+    "which is trusted.",
+)
+@click.option(
+    "--page",
+    "pages",
+    type=click.Path(exists=True, path_type=Path),
+    help="A page, or a folder of pages with its index.html, to be served at http://HOST:PORT/.",
 )
 @click.option(
     "--backend-host", default="127.0.0.1", show_default=True, help="Address for the back end."
@@ -41,16 +57,26 @@ from snorky.cli.server import bind, loop_factory, raise_descriptor_limit, run
     "allowed_origins",
     multiple=True,
     metavar="ORIGIN",
-    help="Pages that may connect, as https://example.com, beside those of the same host name. "
-    "May be given several times; '*' allows every page.",
+    help="Pages that may connect, as https://example.com or https://*.example.com, beside those of "
+    "the same host name; 'null' are those opened from disk. May be given several times; '*' allows "
+    "every page.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="A name that the server is called by, as live.example.com. Needed for names of a server "
+    "at a loopback address without a trusted proxy. May be given several times; '*' is any.",
 )
 @click.option(
     "--trusted-proxy",
     "trusted_proxies",
     multiple=True,
     metavar="ADDRESS",
-    help="A proxy in front of the port for clients: its X-Forwarded-For (or X-Real-Ip) and "
-    "X-Forwarded-Proto are believed. May be given several times.",
+    help="A proxy in front of the port for clients, or a network of them, as 10.0.0.0/8: its "
+    "X-Forwarded-For (or X-Real-Ip) and X-Forwarded-Proto are believed. May be given several "
+    "times.",
 )
 @click.option(
     "--log-level",
@@ -68,9 +94,12 @@ def serve(
     file: Path,
     host: str,
     port: int,
+    unix_socket: Path | None,
+    pages: Path | None,
     backend_host: str,
     backend_port: int,
     allowed_origins: tuple[str, ...],
+    allowed_hosts: tuple[str, ...],
     trusted_proxies: tuple[str, ...],
     log_level: str,
     reload: bool,
@@ -88,6 +117,7 @@ def serve(
       api_key          the key, or a list of keys of which any opens (optional: else the
                        environment variable SNORKY_API_KEY, several separated by commas)
       allowed_origins  a list, as --allowed-origin (optional)
+      allowed_hosts    a list, as --allowed-host (optional)
       start, stop      functions without parameters, plain or async, called in the event
                        loop before the first client and after the last (optional): for
                        pools, periodic jobs, listeners
@@ -99,14 +129,19 @@ def serve(
         arguments = [word for word in sys.argv[1:] if word != "--reload"]
         serve_again_and_again(file, arguments)
         return
-    logging.basicConfig(
-        level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=log_level.upper(), handlers=[LogWriter(STANDARD_ERROR)])
     check_proxies(trusted_proxies)
-    served = replace(load(file, allowed_origins), trusted_proxies=trusted_proxies)
-    listening = bind(host, port)
+    if pages is not None:
+        check_pages(pages)
+    served = load(file, allowed_origins, allowed_hosts)
+    served = replace(served, trusted_proxies=trusted_proxies, pages=pages)
+    listening = bind(host, port) if unix_socket is None else bind_unix(unix_socket)
     backend_listening = bind(backend_host, backend_port)
-    raise_descriptor_limit()
     settle_collector()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(run(served, listening, backend_listening))
+        status = 1
+        try:
+            runner.run(run(served, listening, backend_listening))
+            status = 0
+        finally:
+            end_within(served.frontend.limits.close_timeout, status)

@@ -3,57 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import importlib.util
 import inspect
-import logging
 import signal
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import click
-from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPServerRequest
-from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler, StaticFileHandler
+from tornado.web import Application
 
 from snorky import ServiceRegistry, close_codes, version
+from snorky.cli.access_log import log_handled, log_request
+from snorky.cli.pages import routes_of
 from snorky.cli.program import Hook, Served
-from snorky.log import printable, snorky_log
+from snorky.cli.sockets import address_of, for_this_machine, raise_descriptor_limit, unlink, within
+from snorky.limits import Limits
+from snorky.log import snorky_log
+from snorky.request_handlers.backend_door import BackendDoor
 from snorky.request_handlers.comet import SnorkyCometHandler
 from snorky.request_handlers.front_door import FrontDoor
+from snorky.request_handlers.hosts import AllowedHosts
 from snorky.request_handlers.http import BackendHTTPHandler, LiveHandler, MetricsHandler
 from snorky.request_handlers.sockjs import SnorkySockJSHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
-
-STATIC_FILES = Path(__file__).parent.parent / "static"
-access_log = logging.getLogger("snorky.access")
-LISTEN_BACKLOG = 1024
-"""Connections that may wait to be accepted: after a restart all clients come at once."""
-
-
-def bind(host: str, port: int) -> list[socket.socket]:
-    try:
-        return bind_sockets(port, host, backlog=LISTEN_BACKLOG)
-    except OSError as error:
-        in_use = error.errno == errno.EADDRINUSE
-        raise click.ClickException(
-            f"Cannot listen on {host} port {port}: {error.strerror or error}."
-            + (" Stop what runs there (another Snorky?), or choose another port." if in_use else "")
-        ) from error
-
-
-def raise_descriptor_limit() -> None:
-    """Allow as many open sockets as the system lets us."""
-    with suppress(ImportError):  # Windows has no such limit
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def loop_factory() -> Any:
@@ -65,32 +39,39 @@ def loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-class _ClientFiles(StaticFileHandler):
-    """The JavaScript client, for pages of any origin."""
+def hosts_of(served: Served, listening: Sequence[socket.socket]) -> AllowedHosts:
+    """Names that a server may be called by, which listens there.
 
-    def set_extra_headers(self, path: str) -> None:
-        self.set_header("Access-Control-Allow-Origin", "*")
-        self.set_header("X-Content-Type-Options", "nosniff")
+    Behind a proxy it is called whatever the proxy is, which lets nobody come by other names.
+    """
+    if served.allowed_hosts is None and (served.trusted_proxies or not for_this_machine(listening)):
+        return AllowedHosts()
+    return AllowedHosts(served.allowed_hosts or ())
 
 
-def front_door(served: Served) -> FrontDoor:
+def front_door(
+    served: Served, hosts: AllowedHosts | None = None, limits: Limits | None = None
+) -> FrontDoor:
+    hosts = AllowedHosts() if hosts is None else hosts
     registry, origins = served.frontend, served.allowed_origins
     route = SnorkyWebSocketHandler.get_route(registry, "/ws", allowed_origins=origins)
     application = Application(
         [
+            *hosts.rules,
             route,
             *SnorkyCometHandler.get_routes(registry, "/comet", allowed_origins=origins),
             *SnorkySockJSHandler.get_routes(registry, "/sockjs", allowed_origins=origins),
             *socketio_routes(served),
-            (r"/static/([\w.-]+)", _ClientFiles, {"path": str(STATIC_FILES)}),
             ("/live", LiveHandler),
+            *routes_of(served.pages),
         ],
         log_function=log_handled,
     )
     return FrontDoor(
         application,
         [route],
-        limits=registry.limits,
+        limits=registry.limits if limits is None else limits,
+        allowed_hosts=hosts,
         trusted_proxies=served.trusted_proxies,
         log_request=log_request,
     )
@@ -109,35 +90,13 @@ def socketio_routes(served: Served) -> list[Any]:
     ]
 
 
-def backend_application(served: Served) -> Application:
-    routes: list[Any] = [("/live", LiveHandler), ("/metrics", MetricsHandler)]
+def backend_application(served: Served, hosts: AllowedHosts | None = None) -> Application:
+    rules = [] if hosts is None else hosts.rules
+    routes: list[Any] = [*rules, ("/live", LiveHandler), ("/metrics", MetricsHandler)]
     if served.backend is not None:
         options = {"service_registry": served.backend, "api_key": served.api_keys}
         routes.append(("/backend", BackendHTTPHandler, options))
     return Application(routes, log_function=log_handled)
-
-
-def log_handled(handler: RequestHandler) -> None:
-    log_request(handler.request, handler.get_status())
-
-
-def log_request(request: HTTPServerRequest, status: int) -> None:
-    """The access log. Without the query: it may hold tokens.
-
-    Who is forbidden is often a page that may not connect: the browser does not tell it why.
-    """
-    level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
-    origin = request.headers.get("Origin") if status == 403 else None
-    access_log.log(
-        level,
-        "%s %s %d %s %.1f ms%s",
-        request.method,
-        printable(request.path),
-        status,
-        request.remote_ip,
-        1000 * request.request_time(),
-        "" if origin is None else f", page of {printable(origin)}",
-    )
 
 
 async def run(
@@ -151,19 +110,32 @@ async def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
             loop.add_signal_handler(number, stopping.set)
+    descriptors = raise_descriptor_limit()
     await call_hook(served.start, "start")
-    frontend_server = front_door(served)
+    limits, backend_connections = within(served.frontend.limits, descriptors)
+    frontend_server = front_door(served, hosts_of(served, listening), limits)
     frontend_server.add_sockets(listening)
-    backend_server = HTTPServer(backend_application(served))
+    backend_server = BackendDoor(
+        backend_application(served, hosts_of(served, backend_listening)),
+        limits=(served.backend or served.frontend).limits,
+        max_connections=backend_connections,
+    )
     backend_server.add_sockets(backend_listening)
-    snorky_log.info("Snorky %s serves clients at ws://%s/ws", version, _address(listening))
     snorky_log.info(
-        "%s at http://%s",
+        "Snorky %s serves clients at %s", version, address_of(listening, "/ws", scheme="ws")
+    )
+    if served.pages is not None:
+        # By the name that the page is likely to call us by: else it is of another host.
+        address = address_of(listening, "/").replace("//127.0.0.1:", "//localhost:")
+        snorky_log.info("Open %s", address)
+    snorky_log.info(
+        "%s at %s",
         "Back end (/backend), /metrics and /live" if served.backend else "/metrics and /live",
-        _address(backend_listening),
+        address_of(backend_listening),
     )
     await stopping.wait()
     snorky_log.info("Stopping")
+    unlink(listening)
     frontend_server.stop()
     backend_server.stop()
     await finish_calls((served.frontend, served.backend))
@@ -207,8 +179,3 @@ async def close_clients(registry: ServiceRegistry) -> None:
         async with asyncio.timeout(registry.limits.close_timeout):
             while registry.clients:  # noqa: ASYNC110  # rather than an event on every disconnect
                 await asyncio.sleep(0.01)
-
-
-def _address(sockets: Sequence[socket.socket]) -> str:
-    host, port = sockets[0].getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

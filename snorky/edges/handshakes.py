@@ -17,7 +17,9 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 
 from snorky.connection import HEARTBEAT_SUBPROTOCOL
+from snorky.edges.hooks import is_cancelled
 from snorky.identity import Handshake, Refused
+from snorky.log import allowance, printable, snorky_log
 from snorky.service_registry import ServiceRegistry
 
 REFUSAL_TYPE = "text/plain; charset=UTF-8"
@@ -26,6 +28,7 @@ REFUSAL_TYPE = "text/plain; charset=UTF-8"
 _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 _PAGE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.ASCII | re.IGNORECASE)
+_PLAIN_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[][a-z0-9._:-]{1,200}", re.ASCII | re.IGNORECASE)
 
 
 def handshake_of(request: HTTPServerRequest) -> Handshake:
@@ -76,6 +79,28 @@ def page_of(headers: Mapping[str, str]) -> str | None:
     return None if by_itself else "null"
 
 
+def log_refused_page(page: str, host: str, remote_address: str | None) -> None:
+    """Say why, and what to do where the page is one's own: the browser tells its author nothing."""
+    if not allowance.take(remote_address):
+        return
+    if page == "null":
+        why = "it is opened from disk, or in a sandboxed frame. Serve it, or allow all such pages"
+    elif _PLAIN_ORIGIN.fullmatch(page) is not None:
+        why = f"it is not of this host, {printable(host, 200)}. If it is yours, allow it"
+    else:
+        snorky_log.warning("Page of origin %s refused: that is none", printable(page, 200))
+        return
+    snorky_log.warning(
+        'Page of origin %s refused: %s: allowed_origins=["%s"], or --allowed-origin %s'
+        " of snorky serve. From %s",
+        page,
+        why,
+        page,
+        page,
+        printable(remote_address),
+    )
+
+
 def fault_of(headers: Mapping[str, str]) -> tuple[int, str] | None:
     """What RFC 6455, 4.2.1, does not allow in a request: status and reason of the refusal."""
     if headers.get("Upgrade", "").lower() != "websocket":
@@ -104,6 +129,22 @@ async def admit(registry: ServiceRegistry, handshake: Handshake) -> Any:
             return await registry.admit(handshake)
     except TimeoutError as error:  # those of authenticate itself have become Refused
         raise Refused(503, "Not admitted in time") from error
+    except asyncio.CancelledError as error:
+        if is_cancelled():
+            raise
+        snorky_log.exception(
+            "Unhandled exception while authenticating %s", printable(handshake.remote_address)
+        )
+        raise Refused(500, "Internal error") from error
+
+
+def why_refused(refused: Refused) -> str:
+    """For the log: what the peer is told, and the kind of exception behind it where there is one.
+
+    Not that exception's text: it may quote what the peer sent.
+    """
+    cause = refused.__cause__
+    return refused.reason if cause is None else f"{refused.reason} ({type(cause).__name__})"
 
 
 def subprotocols_of(headers: Mapping[str, str]) -> list[str]:

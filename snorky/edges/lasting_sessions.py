@@ -12,11 +12,19 @@ from typing import Any, Protocol
 from snorky import close_codes
 from snorky.client import Client
 from snorky.close_codes import CloseCode
+from snorky.envelope import Envelope
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.protocols.sessions import Receiver, Session
 from snorky.wheel import wheel_of
-from snorky.wire import Envelope, encode
+from snorky.wire import encode
+
+SECONDS_OF_GRACE = 0.25
+"""How long the loop has to have turned before a peer counts as gone: what it sent while we stood
+still, for a slow service or a suspended machine, is read first."""
+
+MOST_GRACE = 8
+"""How many times in a row. A loop that is always late must not keep sessions for ever."""
 
 
 class SessionClient(Client):
@@ -134,7 +142,18 @@ class LastingSession(Session):
 
     def _wait_for_a_receiver(self) -> None:
         if self.receiver is None and self._timer is None:
-            self._timer = self._loop.call_later(self._address.disconnect_delay, self._expire)
+            delay = self._address.disconnect_delay
+            self._timer = self._loop.call_later(delay, self._give_grace, MOST_GRACE)
+
+    def _give_grace(self, times: int) -> None:
+        due = self._loop.time() + min(SECONDS_OF_GRACE, self._address.disconnect_delay / 4)
+        self._timer = self._loop.call_at(due, self._expire_if_on_time, due, times - 1)
+
+    def _expire_if_on_time(self, due: float, times: int) -> None:
+        if times and self._loop.time() - due > SECONDS_OF_GRACE:
+            self._give_grace(times)
+        else:
+            self._expire()
 
     def _expire(self) -> None:
         del self._address.sessions[self._id]

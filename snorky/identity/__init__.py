@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from snorky.identity.origins import origin_allowed
+
+__all__ = ["Authenticate", "Authenticated", "Handshake", "Refused", "origin_allowed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,48 +65,3 @@ class Authenticated:
 
 Authenticate = Callable[[Handshake], Any | Awaitable[Any]]
 """Returns the identity of the peer (None: anonymous), or raises Refused."""
-
-
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]*)?", re.ASCII)
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://" + _HOST.pattern, re.ASCII)
-
-
-def origin_allowed(
-    origin: str | None, host: str, allowed_origins: Sequence[str] | None = None
-) -> bool:
-    """Say whether a page of ``origin`` may talk to us at ``host`` (a Host header).
-
-    Without ``allowed_origins``: pages of the same host name, whatever their port and scheme,
-    since the web application usually listens on another port; programs that send no Origin; and
-    pages opened from disk (``null``) while the host is a loopback name. ``allowed_origins`` adds
-    to the same-host rule the origins it lists (``https://example.com``); ``["*"]`` allows all.
-    """
-    if isinstance(allowed_origins, str):
-        raise TypeError(f"expected a list of origins, got the string {allowed_origins!r}")
-    if origin is None:
-        return True
-    origin = origin.lower()
-    listed = [allowed.lower().rstrip("/") for allowed in allowed_origins or ()]
-    if "*" in listed or origin.rstrip("/") in listed:
-        return True
-    host_name = _name_in(_HOST, host.lower())
-    if host_name is None:
-        return False
-    if origin == "null":
-        return allowed_origins is None and _is_loopback(host_name)
-    return _name_in(_ORIGIN, origin) == host_name
-
-
-def _name_in(pattern: re.Pattern[str], text: str) -> str | None:
-    """The host name; None where ``text`` is nothing that a browser would send."""
-    match = pattern.fullmatch(text)
-    return None if match is None else match[1].removesuffix(".") or None
-
-
-def _is_loopback(name: str) -> bool:
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -31,12 +31,16 @@ _FINAL_TEXT = _FINAL | TEXT
 _MASKED = 0x80  # second byte, whose other bits are the length
 _LENGTH_16, _LENGTH_64 = 126, 127  # the length is in the next 2 or 8 bytes
 
+MAX_EMPTY_FRAGMENTS = 1000
+"""Fragments without any payload in one message. Past it: code 1008. No program sends them so."""
+
 _MAX_CONTROL_BYTES = 125  # 5.5
 _MAX_REASON_BYTES = _MAX_CONTROL_BYTES - 2
 
 _PROTOCOL_FAULT = 1002
 _NO_STATUS = 1005  # 7.1.5: stands for a close frame without a code
 _NOT_UTF8 = 1007
+_POLICY = 1008
 _TOO_BIG = 1009
 _NEVER_SENT = frozenset({1004, _NO_STATUS, 1006})  # 7.4.1, which 1015 belongs to as well
 
@@ -64,6 +68,7 @@ class FrameParser:
     """
 
     __slots__ = (
+        "_empty_fragments",
         "_ended",
         "_fragments",
         "_fragments_opcode",
@@ -81,6 +86,7 @@ class FrameParser:
         # The payloads so far of a message in fragments. Joined at once: however many empty
         # fragments a client sends, they take no memory.
         self._fragments: bytearray | None = None
+        self._empty_fragments = 0
         self._fragments_opcode = CONTINUATION
         # The beginning of a frame, and how many bytes of it make another look worthwhile: a frame
         # that trickles in must not be parsed anew for every piece.
@@ -91,7 +97,9 @@ class FrameParser:
         """Yield what ``data`` completes, in order.
 
         Events are ``(TEXT, str)``, ``(BINARY, bytes)``, ``(PING, bytes)``, ``(PONG, bytes)`` and
-        ``(CLOSE, (code, reason))``; the code of a close frame without a body is 1005.
+        ``(CLOSE, (code, reason))``; the code of a close frame without a body is 1005. A fragment
+        that is not the last of its message is ``(CONTINUATION, b"")``: it means nothing, and takes
+        time.
 
         Raises ProtocolError at the first fault, after the events before it. Nothing follows a
         CLOSE or a fault: later data is ignored.
@@ -140,11 +148,9 @@ class FrameParser:
             first = data[position]
             payload = _websocket_mask(data[start - 4 : start], data[start:end])
             position = end
-            event = self._receive(first, payload)
-            if event is not None:
-                yield event
-                if self._ended:
-                    return
+            yield self._receive(first, payload)
+            if self._ended:
+                return
 
     def _read_header(self, data: bytes, position: int) -> tuple[int, int]:
         """Check the header at ``position``; return where its payload begins and ends.
@@ -190,8 +196,8 @@ class FrameParser:
             raise self._fault(_PROTOCOL_FAULT, "reserved bits must be 0")
         return start, start + length
 
-    def _receive(self, first: int, payload: bytes) -> tuple[int, Any] | None:
-        """Take a frame whose header was checked; return the event it completes, if any."""
+    def _receive(self, first: int, payload: bytes) -> tuple[int, Any]:
+        """Take a frame whose header was checked; return its event."""
         opcode = first & _OPCODE
         if opcode == CLOSE:
             # Also in the middle of a fragmented message (5.4), which then never ends.
@@ -205,9 +211,14 @@ class FrameParser:
             if self._fragments is None:
                 self._fragments = bytearray(payload)
                 self._fragments_opcode = opcode
+                self._empty_fragments = 0
             else:
                 self._fragments += payload
-            return None
+            if not payload:
+                self._empty_fragments += 1
+                if self._empty_fragments > MAX_EMPTY_FRAGMENTS:
+                    raise self._fault(_POLICY, f"over {MAX_EMPTY_FRAGMENTS} empty fragments")
+            return CONTINUATION, b""
         if self._fragments is not None:
             self._fragments += payload
             payload = bytes(self._fragments)

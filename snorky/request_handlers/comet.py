@@ -21,12 +21,13 @@ from snorky.edges.comet.requests import (
     ACTIONS,
     READ_PAST_LIMIT,
     HeaderFields,
+    Inquiry,
     allowed_methods,
-    respond,
 )
 from snorky.edges.comet.sessions import CometClient, CometOptions, Endpoint
 from snorky.edges.handshakes import REFUSAL_TYPE, handshake_of
 from snorky.identity import Handshake, Refused, origin_allowed
+from snorky.request_handlers.requests import end_with_the_connection, ends_with_the_connection
 from snorky.service_registry import ServiceRegistry
 
 __all__ = ["CometClient", "SnorkyCometHandler"]
@@ -71,26 +72,30 @@ class CometRequestHandler(RequestHandler):
         self.endpoint = endpoint
         self.name = name
         self.gone = False
+        self.refusal = ""
         self.woken = asyncio.Event()
+        self._inquiry = Inquiry(endpoint, name, self)
+        self._keeps_body = False
         self._body = bytearray()
         self._body_bytes = 0
         self._chunk_bytes = 0
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         # What is too long is read to its end and dropped, so that the answer arrives.
         self.connection.set_max_body_size(READ_PAST_LIMIT * self.endpoint.max_body_bytes)
         self.connection.set_body_timeout(self.endpoint.body_timeout)
+        self._keeps_body = await self._inquiry.admit()
 
     def data_received(self, chunk: bytes) -> None:
         self._body_bytes += len(chunk)
-        if self._body_bytes <= self.endpoint.max_body_bytes:
+        if self._keeps_body and self._body_bytes <= self.endpoint.max_body_bytes:
             self._body += chunk
 
     async def respond(self) -> None:
         self.gone = self.gone or self.connection.stream.closed()
         if self.asked == "GET" and not self.gone:
             self._prepare_socket()
-        await respond(self.endpoint, self.name, self)
+        await self._inquiry.answer()
 
     get = head = post = delete = patch = put = options = respond
 
@@ -142,6 +147,7 @@ class CometRequestHandler(RequestHandler):
 
     async def begin(self, headers: HeaderFields) -> None:
         self._set_headers(headers)
+        end_with_the_connection(self.request)
 
     async def write_chunk(self, chunk: bytes) -> None:
         if self.gone:
@@ -157,6 +163,8 @@ class CometRequestHandler(RequestHandler):
         if not self.gone:
             with suppress(StreamClosedError):
                 await self.finish()
+            if ends_with_the_connection(self.request):
+                self.connection.stream.close()
 
     def abort(self) -> None:
         self.connection.stream.close()

@@ -13,13 +13,11 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import takewhile
-from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
-from tornado.httpserver import HTTPServer, _HTTPRequestContext
+from tornado.httpserver import HTTPServer
 from tornado.httputil import (
     HTTPConnection,
     HTTPHeaders,
@@ -27,7 +25,6 @@ from tornado.httputil import (
     HTTPServerRequest,
     RequestStartLine,
 )
-from tornado.iostream import IOStream
 from tornado.web import Application
 
 from snorky.connection import HEARTBEAT_SUBPROTOCOL, Connection
@@ -40,47 +37,32 @@ from snorky.edges.handshakes import (
     select_subprotocol,
     subprotocols_of,
     upgrade_headers,
+    why_refused,
 )
+from snorky.edges.listening import Address, Listener
 from snorky.identity import Handshake, Refused, origin_allowed
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import snorky_log
 from snorky.metrics import metrics
+from snorky.request_handlers.hosts import AllowedHosts
+from snorky.request_handlers.proxies import (
+    UNKNOWN_ADDRESS,
+    BehindProxies,
+    TrustedProxies,
+    peer_of,
+)
+from snorky.request_handlers.watched_stream import WatchedStream
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler, WebSocketClient
 from snorky.service_registry import ServiceRegistry
 
 PEEK_BYTES = 16 * 1024
 """Longest head that is taken; Tornado takes longer ones."""
 
-ACCEPTS_PER_TURN = 32
-"""Connections accepted before those that are open get their turn."""
-
-SECONDS_OF_REST = 0.5
-"""How long nobody is accepted after the system could not: it has no descriptors left, or no memory.
-The sockets would wake us all the time, and the backlog keeps the newcomers."""
-
-SECONDS_BETWEEN_WARNINGS = 10.0
-
 _PLAIN_HEAD = re.compile(rb"GET [!-~]+ HTTP/1\.1\r\n(?:[A-Za-z0-9-]+:[ -~]*\r\n)+\r\n")
 """A head in which nothing is unusual, and whose lines can be read in one way only."""
 
 _NOT_FOR_US = ("Content-Length", "Transfer-Encoding", "Expect")
 """Headers of a request that has a body, or asks whether it may send one."""
-
-_TOO_MANY = b"Too many connections"
-_TURNED_AWAY = (
-    response_head(
-        503,
-        {
-            "Content-Type": REFUSAL_TYPE,
-            "Content-Length": str(len(_TOO_MANY)),
-            "Connection": "close",
-        }.items(),
-    )
-    + _TOO_MANY
-)
-
-Address = tuple[Any, ...]
-"""What ``socket.accept`` says of the peer: its IP address first."""
 
 
 class WebSocketRoute(NamedTuple):
@@ -96,9 +78,11 @@ class FrontDoor:
 
     ``routes`` are what ``SnorkyWebSocketHandler.get_route`` returned; one whose path is a pattern,
     or whose handler is a subclass, is left to Tornado. ``limits`` bound the connections.
-    ``trusted_proxies`` are addresses whose ``X-Forwarded-For`` (or ``X-Real-Ip``) and
-    ``X-Forwarded-Proto`` are believed, as Tornado's ``xheaders`` does for everybody.
-    ``log_request(request, status)`` is told of the WebSockets that do not reach ``application``.
+    ``trusted_proxies`` are addresses and networks whose ``X-Forwarded-For`` (or ``X-Real-Ip``) and
+    ``X-Forwarded-Proto`` are believed, as Tornado's ``xheaders`` does for everybody. Whom
+    ``allowed_hosts`` does not hold is left to ``application``, which should refuse it.
+    ``log_request(request, status, why)`` is told of the WebSockets that do not reach
+    ``application``; ``why`` they were refused is empty where they were not.
     """
 
     def __init__(
@@ -108,61 +92,45 @@ class FrontDoor:
         *,
         limits: Limits = DEFAULT_LIMITS,
         trusted_proxies: Collection[str] = (),
-        log_request: Callable[[HTTPServerRequest, int], None] | None = None,
+        allowed_hosts: AllowedHosts | None = None,
+        log_request: Callable[[HTTPServerRequest, int, str], None] | None = None,
     ) -> None:
         self._routes = {
             path: WebSocketRoute(**options)
             for path, handler, options in routes
             if handler is SnorkyWebSocketHandler and re.fullmatch(path, path)
         }
-        self._registries = {route.service_registry for route in self._routes.values()}
         self._limits = limits
-        self._trusted_proxies = frozenset(trusted_proxies)
+        self._proxies = TrustedProxies(trusted_proxies)
+        self._hosts = AllowedHosts() if allowed_hosts is None else allowed_hosts
         self._log_request = log_request
-        http_server = partial(
-            HTTPServer,
-            application,
+        self._http_server: HTTPServer = HTTPServer(
+            BehindProxies(application, self._proxies),
             idle_connection_timeout=limits.handshake_timeout,
             body_timeout=limits.handshake_timeout,
             max_body_size=limits.max_message_bytes,
         )
-        self._http_server: HTTPServer = http_server()
-        self._http_server_behind_proxies: HTTPServer = http_server(
-            xheaders=True, trusted_downstream=list(trusted_proxies)
-        )
-        self._listening: list[socket.socket] = []
-        self._resting: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._listener = Listener(self._look, limits.max_connections)
         self._silent: dict[socket.socket, tuple[float, Address]] = {}
         """Who has said nothing yet, the longest wait first: when it is cut, and its address."""
         self._sweeping: asyncio.TimerHandle | None = None
         self._handshakes: set[asyncio.Task[None]] = set()
-        self._next_warning = 0.0
 
     # Listening
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections from listening sockets, which become ours."""
         self._loop = asyncio.get_running_loop()
-        for listening in sockets:
-            if sys.platform == "win32":
-                # Its event loop can neither watch a socket that we read from nor peek.
-                self._http_server.add_socket(listening)
-                continue
-            listening.setblocking(False)
-            self._listening.append(listening)
-            self._loop.add_reader(listening, self._accept, listening)
+        if sys.platform == "win32":
+            # Its event loop can neither watch a socket that we read from nor peek.
+            self._http_server.add_sockets(sockets)
+        else:
+            self._listener.add_sockets(sockets)
 
     def stop(self) -> None:
         """Accept nobody any more, and cut who has not been let in yet."""
         self._http_server.stop()
-        for listening in self._listening:
-            resting = self._resting.pop(listening, None)
-            if resting is not None:
-                resting.cancel()
-            else:
-                self._loop.remove_reader(listening)
-            listening.close()
-        self._listening.clear()
+        self._listener.stop()
         for sock in self._silent:
             self._loop.remove_reader(sock)
             sock.close()
@@ -178,60 +146,11 @@ class FrontDoor:
         if self._handshakes:
             await asyncio.wait(self._handshakes, timeout=self._limits.close_timeout)
         await self._http_server.close_all_connections()
-        await self._http_server_behind_proxies.close_all_connections()
 
     @property
     def connections(self) -> int:
-        """How many are open. Clients that came to the registries otherwise count too."""
-        return (
-            len(self._silent)
-            + len(self._handshakes)
-            + len(self._http_server._connections)
-            + len(self._http_server_behind_proxies._connections)
-            + sum(len(registry.clients) for registry in self._registries)
-        )
-
-    def _accept(self, listening: socket.socket) -> None:
-        for _ in range(ACCEPTS_PER_TURN):
-            try:
-                sock, address = listening.accept()
-            except BlockingIOError:
-                return
-            except ConnectionAbortedError:  # it left before we came
-                continue
-            except OSError as error:
-                self._rest(listening, error)
-                return
-            sock.setblocking(False)
-            if self.connections < self._limits.max_connections:
-                self._look(sock, address)
-            else:
-                self._turn_away(sock)
-
-    def _rest(self, listening: socket.socket, error: OSError) -> None:
-        self._warn("Cannot accept connections, trying again soon: %s", error.strerror or error)
-        self._loop.remove_reader(listening)
-        self._resting[listening] = self._loop.call_later(SECONDS_OF_REST, self._wake, listening)
-
-    def _wake(self, listening: socket.socket) -> None:
-        del self._resting[listening]
-        self._loop.add_reader(listening, self._accept, listening)
-
-    def _turn_away(self, sock: socket.socket) -> None:
-        metrics.connections_refused += 1
-        self._warn("There are %d connections, newcomers are refused", self._limits.max_connections)
-        with suppress(OSError):
-            sock.send(_TURNED_AWAY)
-            sock.shutdown(socket.SHUT_WR)
-            # A socket closed with unread input resets the connection, and the answer may be lost.
-            sock.recv(PEEK_BYTES)
-        sock.close()
-
-    def _warn(self, text: str, *args: object) -> None:
-        now = self._loop.time()
-        if now >= self._next_warning:
-            self._next_warning = now + SECONDS_BETWEEN_WARNINGS
-            snorky_log.warning(text, *args)
+        """How many are open, whatever they carry."""
+        return self._listener.connections
 
     # Who has said nothing yet
 
@@ -277,7 +196,7 @@ class FrontDoor:
             sock.close()
             return
         head_bytes = seen.find(b"\r\n\r\n") + 4
-        request = self._request_in(seen[:head_bytes], sock, address) if head_bytes > 4 else None
+        request = self._request_in(seen[:head_bytes], address) if head_bytes > 4 else None
         if request is None:
             # Half a head too: Tornado waits for the rest, and would not be woken by what is here.
             self._hand_over(sock, address)
@@ -286,9 +205,7 @@ class FrontDoor:
         self._handshakes.add(task)
         task.add_done_callback(partial(self._shook_hands, sock))
 
-    def _request_in(
-        self, head: bytes, sock: socket.socket, address: Address
-    ) -> HTTPServerRequest | None:
+    def _request_in(self, head: bytes, address: Address) -> HTTPServerRequest | None:
         """The request with this head if it is a WebSocket that we let in, identity aside."""
         if _PLAIN_HEAD.fullmatch(head) is None:
             return None
@@ -311,21 +228,20 @@ class FrontDoor:
             request = HTTPServerRequest(
                 start_line=RequestStartLine("GET", uri, "HTTP/1.1"),
                 headers=headers,
-                connection=self._peer(sock, address, headers),
+                connection=self._peer(address, headers),
             )
-        except (HTTPInputError, OSError):  # of Host, of the query, of a proxy's addresses
+        except HTTPInputError:  # of Host, of the query
             return None
-        allowed = origin_allowed(headers.get("Origin"), request.host, route.allowed_origins)
+        allowed = request.host in self._hosts and origin_allowed(
+            headers.get("Origin"), request.host, route.allowed_origins
+        )
         return request if allowed else None
 
-    def _peer(self, sock: socket.socket, address: Address, headers: HTTPHeaders) -> _Peer:
-        if address[0] not in self._trusted_proxies:
-            return _Peer(address[0], "http")
-        # Tornado's rules, the same as in _http_server_behind_proxies; of a stream it wants no more.
-        stream = cast(IOStream, SimpleNamespace(socket=sock))
-        context = _HTTPRequestContext(stream, address, None, list(self._trusted_proxies))
-        context._apply_xheaders(headers)
-        return _Peer(context.remote_ip, context.protocol)
+    def _peer(self, address: Address, headers: HTTPHeaders) -> _Peer:
+        peer = peer_of(address)
+        if peer not in self._proxies:
+            return _Peer(peer or UNKNOWN_ADDRESS, "http")
+        return _Peer(*self._proxies.visitor(headers, peer, "http"))
 
     # The answer
 
@@ -387,7 +303,7 @@ class FrontDoor:
     ) -> None:
         """Tell it why; as with Tornado, it may then ask for something else."""
         metrics.clients_refused += 1
-        self._log(request, refused.status)
+        self._log(request, refused.status, why_refused(refused))
         reason = refused.reason.encode()
         headers = {"Content-Type": REFUSAL_TYPE, "Content-Length": str(len(reason))}
         answer = response_head(refused.status, headers.items()) + reason
@@ -395,16 +311,14 @@ class FrontDoor:
 
     def _hand_over(self, sock: socket.socket, address: Address, answer: bytes = b"") -> None:
         """Leave the connection to Tornado, with whatever has not been read of it."""
-        behind_proxy = address[0] in self._trusted_proxies
-        server = self._http_server_behind_proxies if behind_proxy else self._http_server
-        stream = IOStream(sock)
+        stream = WatchedStream(sock, self._limits.write_timeout)
         if answer:
             stream.write(answer)
-        server.handle_stream(stream, address)
+        self._http_server.handle_stream(stream, address)
 
-    def _log(self, request: HTTPServerRequest, status: int) -> None:
+    def _log(self, request: HTTPServerRequest, status: int, why: str = "") -> None:
         if self._log_request is not None:
-            self._log_request(request, status)
+            self._log_request(request, status, why)
 
 
 def _has_left(sock: socket.socket) -> bool:

@@ -56,6 +56,9 @@ class BackendHTTPHandler(RequestHandler):
     ``limits.backend_timeout``. Key and size are checked before the body is kept.
     """
 
+    refusal = ""
+    """Why the request was refused, for the log."""
+
     def initialize(self, service_registry: ServiceRegistry, api_key: str | Collection[str]) -> None:
         """``api_key``: one key, or several of which any opens (to change keys without a pause)."""
         self.service_registry = service_registry
@@ -82,7 +85,9 @@ class BackendHTTPHandler(RequestHandler):
             if inspect.isawaitable(checking):
                 await checking
             self._refusal = None
-            if int(self.request.headers.get("Content-Length") or 0) > self._max_bytes:
+            length = self.request.headers.get("Content-Length", "")
+            # What is no number Tornado refuses when it comes to the body.
+            if length.isdecimal() and (len(length) > 18 or int(length) > self._max_bytes):
                 raise self._too_large()
         except HTTPError as refusal:
             self._refusal = refusal
@@ -98,6 +103,9 @@ class BackendHTTPHandler(RequestHandler):
         if not any(matches):
             raise HTTPError(401, "Invalid API key")
         return None
+
+    def check_xsrf_cookie(self) -> None:
+        """The key is checked instead: programs know nothing of such cookies."""
 
     def data_received(self, chunk: bytes) -> None:
         if self._refusal is not None:
@@ -140,7 +148,8 @@ class BackendHTTPHandler(RequestHandler):
         error = kwargs.get("exc_info", (None, None))[1]
         text = None
         if isinstance(error, HTTPError) and error.log_message:
-            text = error.log_message % error.args
+            text = error.log_message % error.args if error.args else error.log_message
+        self.refusal = text or self._reason
         self._finish_json(encode({"error": text or self._reason}))
 
     def _finish_json(self, body: bytes) -> None:

@@ -7,6 +7,7 @@ this shim, so that there is one implementation of the protocol.
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 from typing import Any
 
@@ -84,7 +85,22 @@ class StreamTransport(asyncio.Transport):
         return self._closing
 
     def can_write_eof(self) -> bool:
-        return False
+        return True
+
+    def write_eof(self) -> None:
+        """Say behind everything else that nothing more comes; what still comes is read."""
+        with suppress(StreamClosedError):
+            written = self._stream.write(b"")
+            written.add_done_callback(lambda _: self._close_half())
+
+    def _close_half(self) -> None:
+        sock = self._stream.socket
+        if sock is None:
+            return
+        # Below TLS, and not by its goodbye: Tornado takes what comes behind that for an error. The
+        # close frame has told the peer that this is the end.
+        with suppress(OSError):
+            socket.socket.shutdown(sock, socket.SHUT_WR)
 
     def pause_reading(self) -> None:
         # Once it is closed there is nothing to pause, and its end has to be told.

@@ -25,10 +25,12 @@ from snorky.edges.handshakes import (
     admit,
     fault_of,
     handshake_of,
+    log_refused_page,
     response_head,
     select_subprotocol,
     subprotocols_of,
     upgrade_headers,
+    why_refused,
 )
 from snorky.identity import Handshake, Refused, origin_allowed
 from snorky.metrics import metrics
@@ -57,6 +59,8 @@ class SnorkyWebSocketHandler(WebSocketHandler):
     """
 
     client: WebSocketClient
+    refusal = ""
+    """Why it was refused, for the log."""
 
     @classmethod
     def get_route(
@@ -96,11 +100,13 @@ class SnorkyWebSocketHandler(WebSocketHandler):
             return
         handshake = handshake_of(self.request)
         if handshake.origin is not None and not self.check_origin(handshake.origin):
+            log_refused_page(handshake.origin, handshake.host, handshake.remote_address)
             self._refuse(403, f"Cross origin websockets not allowed: {handshake.origin}")
             return
         try:
             identity = await admit(self.service_registry, handshake)
         except Refused as refused:
+            self.refusal = why_refused(refused)
             self._refuse(refused.status, refused.reason)
             return
         self.client = WebSocketClient(self.request.remote_ip, identity)

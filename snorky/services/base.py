@@ -12,13 +12,16 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, TypeVar
 
-from snorky.client import log_about, refuse_message
+from snorky.client import Peer, log_about, refuse_message
+from snorky.envelope import Envelope
 from snorky.hashable import HashableDict, HashableList
+from snorky.hooks import HOOK_FAULTS, is_cancelled
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
+from snorky.services.encoded import EncodedList
 from snorky.services.signatures import InvalidParams, signature_of
-from snorky.wire import Envelope
+from snorky.wire import encode
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -67,21 +70,27 @@ class Service:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def process_message_from(self, client: Any, msg: Any) -> None:
+    def start(self) -> Awaitable[None] | None:
+        """The server starts: nobody has come yet. May be ``async``; an exception ends the start."""
+
+    def stop(self) -> Awaitable[None] | None:
+        """The server stops, and everybody has gone. May be ``async``."""
+
+    def process_message_from(self, client: Peer, msg: Any) -> None:
         """A client sent ``msg``; it and all it contains can be used as dictionary keys."""
         raise NotImplementedError(f"{type(self).__name__} must override process_message_from")
 
-    def client_connected(self, client: Any) -> None:
+    def client_connected(self, client: Peer) -> None:
         """A client connected. Not called for requests to the HTTP back end."""
 
-    def client_disconnected(self, client: Any) -> None:
+    def client_disconnected(self, client: Peer) -> None:
         """A client has gone. Not called for requests to the HTTP back end."""
 
-    def send_message_to(self, client: Any, msg: Any) -> None:
+    def send_message_to(self, client: Peer, msg: Any) -> None:
         """Send ``msg``, any JSON value, to the same service of the client's library."""
         client.send({"service": self.name, "message": msg})  # an Envelope is for many
 
-    def broadcast(self, clients: Iterable[Any], msg: Any) -> None:
+    def broadcast(self, clients: Iterable[Peer], msg: Any) -> None:
         """Send ``msg`` to each of ``clients``; it is encoded once."""
         envelope = Envelope(self.name, msg)
         # A copy: what a user's client does in send may change the set.
@@ -95,7 +104,7 @@ class Request:
     debug: bool = False
     """True: unexpected exceptions propagate instead of being answered. For tests."""
 
-    def __init__(self, service: Any, client: Any, msg: Any) -> None:
+    def __init__(self, service: Any, client: Peer, msg: Any) -> None:
         """Raises InvalidMessage where ``msg`` is not an object with ``command`` and ``params``."""
         if not isinstance(msg, dict) or "command" not in msg or "params" not in msg:
             raise InvalidMessage("expected an object with the keys command and params")
@@ -105,6 +114,8 @@ class Request:
         self.params = msg["params"]
         self.call_id = msg.get("callId")
         self.resolved = False
+        self.fault: Exception | None = None
+        """Why the parameters are invalid. Not for the client: it may be a stranger."""
 
     def reply(self, data: Any) -> None:
         """Answer with ``data``, any JSON value. Raises RuntimeError where already answered."""
@@ -168,7 +179,8 @@ class RPCService(Service):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._pending_calls: dict[Any, int] = {}
+        self._pending_calls: dict[Peer, tuple[int, int]] = {}
+        """Per client: how many, and the bytes of their parameters."""
         self.tasks: set[asyncio.Task[None]] = set()
         """Asynchronous calls under way."""
         for command in self.rpc_commands:
@@ -176,7 +188,7 @@ class RPCService(Service):
             if function is not None:
                 signature_of(function, 1)  # a faulty annotation shows at the start, not at a call
 
-    def process_message_from(self, client: Any, msg: Any) -> None:
+    def process_message_from(self, client: Peer, msg: Any) -> None:
         try:
             request = Request(self, client, msg)
         except InvalidMessage:
@@ -215,11 +227,14 @@ class RPCService(Service):
         signature = signature_of(method, 0) if function is None else signature_of(function, 1)
         try:
             params = signature.fit(request.params)
-        except InvalidParams:
+        except InvalidParams as fault:
             log_about(
                 request.client,
                 f'Invalid params in RPC service "{self.name}": {printable(request.format_call())}',
+                why=f"Params of {printable(command)}: {printable(str(fault))}",
             )
+            if isinstance(request, Request):
+                request.fault = fault
             request.error("Invalid params")
             return
         try:
@@ -230,24 +245,33 @@ class RPCService(Service):
             elif type(result) not in _PLAIN and inspect.isawaitable(result):
                 self._start(request, result, getattr(method, "is_rpc_asynchronous", False))
             else:
-                request.reply(result)
-        except Exception as error:
+                request.reply(result.text if type(result) is EncodedList else result)
+        except HOOK_FAULTS as error:
             self._failed(request, error)
 
     def _start(self, request: Any, result: Awaitable[Any], answers_later: bool) -> None:
         client = request.client
-        pending = self._pending_calls.get(client, 0)
-        if pending >= self.limits.max_pending_calls:
-            if inspect.iscoroutine(result):
-                result.close()
+        calls, nbytes = self._pending_calls.get(client, (0, 0))
+        size = _size_of(request.params)
+        limits = self.limits
+        if calls >= limits.max_pending_calls or (
+            calls and nbytes + size > limits.max_pending_bytes
+        ):
+            close = getattr(result, "close", None)  # a coroutine's, which has not begun
+            if close is not None:
+                close()
             raise RPCError("Too many pending calls")
-        task = asyncio.get_running_loop().create_task(self._finish(request, result, answers_later))
-        self._pending_calls[client] = pending + 1
+        task = asyncio.get_running_loop().create_task(
+            self._finish(request, result, answers_later, size)
+        )
+        self._pending_calls[client] = calls + 1, nbytes + size
         metrics.rpc_pending += 1
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _finish(self, request: Any, result: Awaitable[Any], answers_later: bool) -> None:
+    async def _finish(
+        self, request: Any, result: Awaitable[Any], answers_later: bool, size: int
+    ) -> None:
         try:
             async with asyncio.timeout(self.limits.command_timeout) as timeout:
                 data = await result
@@ -255,7 +279,7 @@ class RPCService(Service):
                 while inspect.isawaitable(data):
                     data = await data
             if data is not None or not (request.resolved or answers_later):
-                request.reply(data)
+                request.reply(data.text if type(data) is EncodedList else data)
         except TimeoutError as error:
             if not timeout.expired():
                 self._failed(request, error)
@@ -269,17 +293,19 @@ class RPCService(Service):
                 )
                 if not request.resolved:
                     request.error("Command timed out")
-        except Exception as error:
+        except HOOK_FAULTS as error:
+            if is_cancelled():
+                raise
             self._failed(request, error)
         finally:
             metrics.rpc_pending -= 1
-            left = self._pending_calls[request.client] - 1
-            if left:
-                self._pending_calls[request.client] = left
+            calls, nbytes = self._pending_calls[request.client]
+            if calls > 1:
+                self._pending_calls[request.client] = calls - 1, nbytes - size
             else:
                 del self._pending_calls[request.client]
 
-    def _failed(self, request: Any, error: Exception) -> None:
+    def _failed(self, request: Any, error: BaseException) -> None:
         if isinstance(error, RPCError):
             text = str(error) or "Exception"
             params = printable(self.hide_secrets(request.params))
@@ -303,3 +329,10 @@ class RPCService(Service):
             )
         if not request.resolved:
             request.error(text)
+
+
+def _size_of(params: Any) -> int:
+    try:
+        return len(encode(params))
+    except (TypeError, ValueError):  # not from a client: those send JSON
+        return 0

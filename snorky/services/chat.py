@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from snorky.audience import Audience
 from snorky.brokers import Broker
 from snorky.brokers.memory import MemoryBroker
+from snorky.client import Peer
+from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
-from snorky.wire import Envelope, canonical
+from snorky.services.joining import Joining
+from snorky.services.keys import key_of, value_of
+from snorky.topics import Topic, Topics, forget
+from snorky.wire import canonical
 
 
-@dataclass(eq=False, slots=True)
-class _Channel:
-    value: Any
-    topic: str
-    audience: Audience = field(default_factory=Audience)
-    members: dict[str, _Member] = field(default_factory=dict)
+class _Channel(Topic):
+    __slots__ = ("members", "value")
+
+    def __init__(self, name: str, key: str) -> None:
+        super().__init__(name)
+        self.value = value_of(key)
+        self.members: dict[str, _Member] = {}
 
 
 @dataclass(eq=False, slots=True)
@@ -31,7 +35,7 @@ class _Member:
     channel: _Channel
     identity: Any
     key: str
-    connections: dict[Any, None] = field(default_factory=dict)
+    connections: dict[Peer, None] = field(default_factory=dict)
 
 
 class ChatService(RPCService):
@@ -48,15 +52,18 @@ class ChatService(RPCService):
     def __init__(self, name: str, broker: Broker | None = None) -> None:
         super().__init__(name)
         self.broker = broker or MemoryBroker()
-        self._channels: dict[str, _Channel] = {}
-        self._memberships: dict[Any, dict[str, _Member]] = {}
+        self._channels = Topics(
+            self.broker, lambda name: _Channel(name, name.removeprefix(f"{self.name}/"))
+        )
+        self._joining = Joining(self._channels)
+        self._memberships: dict[Peer, dict[str, _Member]] = {}
 
-    def check_identity(self, client: Any) -> None:
+    def check_identity(self, client: Peer) -> None:
         """Raise RPCError where ``client`` may not chat, whatever the command."""
         if client.identity is None:
             raise RPCError("Not authenticated")
 
-    def can_join(self, client: Any, channel: Any) -> bool | Awaitable[bool]:
+    def can_join(self, client: Peer, channel: Any) -> bool | Awaitable[bool]:
         """Say whether ``client`` may join. May be an ``async`` method."""
         return True
 
@@ -67,28 +74,37 @@ class ChatService(RPCService):
     @rpc_command
     def join(self, req: Request, channel: Any) -> Any:
         """Reply with the identities that are in the channel now."""
-        self.check_identity(req.client)
-        allowed = self.can_join(req.client, channel)
-        if inspect.isawaitable(allowed):
-            return self._join_later(allowed, req.client, channel)
-        return self._join(allowed, req.client, channel)
+        client = req.client
+        self.check_identity(client)
+        name = self._name_of(channel)
+        allowed = self.can_join(client, channel)
+        return self._joining.join(client, name, allowed, lambda: self._join(client, name))
 
     @rpc_command
     def leave(self, req: Request, channel: Any) -> Awaitable[None] | None:
-        self.check_identity(req.client)
-        member = self._member(req.client, channel)
-        memberships = self._memberships[req.client]
-        del memberships[member.channel.topic]
+        client = req.client
+        self.check_identity(client)
+        name = self._name_of(channel)
+        withdrawn = self._joining.withdraw(client, name)
+        memberships = self._memberships.get(client, {})
+        member = memberships.pop(name, None)
+        if member is None:
+            if not withdrawn:
+                raise RPCError("Not joined")
+            return None
         if not memberships:
-            del self._memberships[req.client]
-        done = self._remove(req.client, member)
+            del self._memberships[client]
+        done = self._remove(client, member)
         self._announce_if_gone(member)
         return done
 
     @rpc_command
     def send(self, req: Request, channel: Any, body: Any) -> Awaitable[None] | None:
         self.check_identity(req.client)
-        joined = self._member(req.client, channel).channel
+        member = self._memberships.get(req.client, {}).get(self._name_of(channel))
+        if member is None:
+            raise RPCError("Not joined")
+        joined = member.channel
         metrics.publications += 1
         message = {
             "type": "message",
@@ -97,13 +113,13 @@ class ChatService(RPCService):
             "body": body,
             "timestamp": self._timestamp(),
         }
-        return self.broker.publish(joined.topic, Envelope(self.name, message))
+        return self.broker.publish(joined.name, Envelope(self.name, message))
 
     @rpc_command
     def read(self, req: Request, channel: Any) -> None:
         """Tell the other connections of the same identity that it has read the channel."""
         self.check_identity(req.client)
-        joined = self._channels.get(self._topic(channel))
+        joined = self._channels.get(self._name_of(channel))
         member = joined and joined.members.get(canonical(req.client.identity))
         if not joined or not member:
             return
@@ -112,49 +128,40 @@ class ChatService(RPCService):
             {"type": "read", "channel": joined.value, "timestamp": self._timestamp()},
         )
 
-    def client_disconnected(self, client: Any) -> None:
+    def client_disconnected(self, client: Peer) -> None:
+        self._joining.forget(client)
         memberships = self._memberships.pop(client, {})
         for member in memberships.values():
-            self._remove(client, member)
+            forget(self._remove(client, member))
         for member in memberships.values():
             self._announce_if_gone(member)
 
-    async def _join_later(self, allowed: Awaitable[bool], client: Any, channel: Any) -> Any:
-        reply = self._join(await allowed, client, channel)
-        return await reply if inspect.isawaitable(reply) else reply
-
-    def _join(self, allowed: bool, client: Any, channel: Any) -> Any:
-        if not allowed:
-            raise RPCError("Not authorized")
-        if not getattr(client, "connected", True):
-            return None  # it left while can_join was deciding
-        topic = self._topic(channel)
+    def _join(self, client: Peer, name: str) -> Any:
         memberships = self._memberships.get(client, {})
-        if topic in memberships:
+        if name in memberships:
             raise RPCError("Already joined")
         if len(memberships) >= self.limits.max_subscriptions:
             raise RPCError("Too many channels")
+        channel = self._channels.get(name)
+        assert channel is not None  # it is held for this client
         key = canonical(client.identity)
-        joined = self._channels.get(topic) or _Channel(channel, topic)
-        member = joined.members.get(key) or _Member(joined, client.identity, key)
-        presence = None if member.connections else self._presence(member, "joined")
-        is_new = not joined.members
-
-        self._channels[topic] = joined
-        joined.members[key] = member
+        member = channel.members.get(key)
+        if member is None:
+            member = _Member(channel, client.identity, key)
+            # Before it is in: who joins is not told that it did.
+            forget(self.broker.publish(name, self._presence(member, "joined")))
+            channel.members[key] = member
         member.connections[client] = None
-        memberships[topic] = member
+        channel.audience.add(client)
+        memberships[channel.name] = member
         self._memberships[client] = memberships
         metrics.subscriptions += 1
-        if presence is not None:
-            self.broker.publish(topic, presence)
-        joined.audience.add(client)  # only now: who joins is not told that it did
-        reply = {"members": [each.identity for each in joined.members.values()]}
-        done = self.broker.subscribe(topic, joined.audience.send) if is_new else None
-        return reply if done is None else _reply_when(done, reply)
+        return {"members": [each.identity for each in channel.members.values()]}
 
-    def _topic(self, channel: Any) -> str:
-        return f"{self.name}/{canonical(channel)}"
+    def _name_of(self, channel: Any) -> str:
+        """The topic of a channel. Raises RPCError where it is too large."""
+        most = self.limits.max_channel_bytes
+        return f"{self.name}/{key_of(channel, most, 'Channel too large')}"
 
     def _timestamp(self) -> str:
         time = self.get_time()
@@ -163,27 +170,18 @@ class ChatService(RPCService):
         # Without a zone it is local time, as everywhere in Python.
         return (time if time.tzinfo else time.astimezone()).isoformat()
 
-    def _member(self, client: Any, channel: Any) -> _Member:
-        member = self._memberships.get(client, {}).get(self._topic(channel))
-        if member is None:
-            raise RPCError("Not joined")
-        return member
-
-    def _remove(self, client: Any, member: _Member) -> Awaitable[None] | None:
+    def _remove(self, client: Peer, member: _Member) -> Awaitable[None] | None:
         metrics.subscriptions -= 1
         channel = member.channel
         channel.audience.remove(client)
         del member.connections[client]
         if not member.connections:
             del channel.members[member.key]
-        if channel.members:
-            return None
-        del self._channels[channel.topic]
-        return self.broker.unsubscribe(channel.topic, channel.audience.send)
+        return self._channels.release(channel)
 
     def _announce_if_gone(self, member: _Member) -> None:
         if not member.connections:
-            self.broker.publish(member.channel.topic, self._presence(member, "left"))
+            forget(self.broker.publish(member.channel.name, self._presence(member, "left")))
 
     def _presence(self, member: _Member, status: Literal["joined", "left"]) -> Envelope:
         message = {
@@ -194,8 +192,3 @@ class ChatService(RPCService):
             "timestamp": self._timestamp(),
         }
         return Envelope(self.name, message)
-
-
-async def _reply_when(done: Awaitable[None], reply: Any) -> Any:
-    await done
-    return reply

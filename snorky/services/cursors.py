@@ -2,32 +2,58 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+import msgspec
+
 from snorky.audience import Audience
+from snorky.client import Peer
+from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
-from snorky.wire import Envelope, canonical
+from snorky.services.joining import Joining
+from snorky.services.keys import key_of, value_of
+from snorky.wire import canonical, encode
 
 
 @dataclass(eq=False, slots=True)
 class _Document:
-    value: Any
     key: str
+    value: Any
     audience: Audience = field(default_factory=Audience)
-    clients: set[Any] = field(default_factory=set)
+    clients: set[Peer] = field(default_factory=set)
     cursors: dict[int, _Cursor] = field(default_factory=dict)
+    cursor_bytes: int = 0
+    listed: msgspec.Raw | None = None
+    """All cursors as everybody who joins is told them, since one last changed."""
+
+    def put(self, cursor: _Cursor, data: dict[str, Any], nbytes: int) -> None:
+        """Take a cursor in, or what is new of it."""
+        self.cursor_bytes += nbytes - cursor.nbytes
+        cursor.data, cursor.nbytes = data, nbytes
+        self.cursors[data["publicHandle"]] = cursor
+        self.listed = None
+
+    def take_out(self, cursor: _Cursor) -> None:
+        self.cursor_bytes -= cursor.nbytes
+        del self.cursors[cursor.data["publicHandle"]]
+        self.listed = None
+
+    def list(self) -> msgspec.Raw:
+        if self.listed is None:
+            self.listed = msgspec.Raw(encode([cursor.data for cursor in self.cursors.values()]))
+        return self.listed
 
 
 @dataclass(eq=False, slots=True)
 class _Cursor:
     document: _Document
-    data: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
     """What clients see of it. An update replaces the dict."""
+    nbytes: int = 0
 
 
 @dataclass(eq=False, slots=True)
@@ -49,19 +75,20 @@ class CursorsService(RPCService):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self._documents: dict[str, _Document] = {}
-        self._sessions: dict[Any, _Session] = {}
+        self._sessions: dict[Peer, _Session] = {}
+        self._joining = Joining()
         self._public_handles = count(1)
 
-    def check_identity(self, client: Any) -> None:
+    def check_identity(self, client: Peer) -> None:
         """Raise RPCError where ``client`` may not take part, whatever the command."""
         if client.identity is None:
             raise RPCError("Not authenticated")
 
-    def can_join(self, client: Any, document: Any) -> bool | Awaitable[bool]:
+    def can_join(self, client: Peer, document: Any) -> bool | Awaitable[bool]:
         """Say whether ``client`` may join. May be an ``async`` method."""
         return True
 
-    def check_new_cursor_allowed(self, client: Any) -> None:
+    def check_new_cursor_allowed(self, client: Peer) -> None:
         """Raise RPCError where ``client`` may not create one more cursor."""
         session = self._sessions.get(client)
         if session is not None and len(session.cursors) >= self.limits.max_cursors:
@@ -70,20 +97,27 @@ class CursorsService(RPCService):
     @rpc_command
     def join(self, req: Request, document: Any) -> Any:
         """Reply with the cursors that are in the document now."""
-        self.check_identity(req.client)
-        allowed = self.can_join(req.client, document)
-        if inspect.isawaitable(allowed):
-            return self._join_later(allowed, req.client, document)
-        return self._join(allowed, req.client, document)
+        client = req.client
+        self.check_identity(client)
+        key = self._key_of(document)
+        allowed = self.can_join(client, document)
+        return self._joining.join(client, key, allowed, lambda: self._join(client, key))
 
     @rpc_command
     def leave(self, req: Request, document: Any) -> None:
-        self.check_identity(req.client)
-        session, joined = self._joined(req.client, document)
-        del session.documents[joined.key]
+        client = req.client
+        self.check_identity(client)
+        key = self._key_of(document)
+        withdrawn = self._joining.withdraw(client, key)
+        session = self._sessions.get(client)
+        joined = None if session is None else session.documents.pop(key, None)
+        if session is None or joined is None:
+            if not withdrawn:
+                raise RPCError("Not joined")
+            return
         if not session.documents:
-            del self._sessions[req.client]
-        self._send_removals(joined, self._remove_client(req.client, session, joined))
+            del self._sessions[client]
+        self._send_removals(joined, self._remove_client(client, session, joined))
 
     @rpc_command
     def createCursor(
@@ -92,7 +126,10 @@ class CursorsService(RPCService):
         """Reply with the public handle, which no other cursor of this process ever has."""
         client = req.client
         self.check_identity(client)
-        session, joined = self._joined(client, document)
+        session = self._sessions.get(client)
+        joined = session and session.documents.get(self._key_of(document))
+        if not session or not joined:
+            raise RPCError("Not joined")
         handle = canonical(privateHandle)
         if handle in session.cursors:
             raise RPCError("Reused handle")
@@ -106,8 +143,9 @@ class CursorsService(RPCService):
             "owner": client.identity,
         }
         added = self._notification("cursorAdded", data, handle)
-        cursor = _Cursor(joined, data)
-        session.cursors[handle] = joined.cursors[public_handle] = cursor
+        cursor = _Cursor(joined)
+        self._put(cursor, data, added)
+        session.cursors[handle] = cursor
         _send_to_others(joined, client, added)
         return public_handle
 
@@ -120,7 +158,7 @@ class CursorsService(RPCService):
             return
         data = cursor.data | changes
         updated = self._notification("cursorUpdated", data, handle)
-        cursor.data = data
+        self._put(cursor, data, updated)
         _send_to_others(cursor.document, req.client, updated)
 
     @rpc_command
@@ -128,10 +166,11 @@ class CursorsService(RPCService):
         self.check_identity(req.client)
         handle, cursor = self._own_cursor(req.client, privateHandle)
         del self._sessions[req.client].cursors[handle]
-        del cursor.document.cursors[cursor.data["publicHandle"]]
+        cursor.document.take_out(cursor)
         _send_to_others(cursor.document, req.client, self._removal(cursor))
 
-    def client_disconnected(self, client: Any) -> None:
+    def client_disconnected(self, client: Peer) -> None:
+        self._joining.forget(client)
         session = self._sessions.pop(client, None)
         if session is None:
             return
@@ -142,37 +181,32 @@ class CursorsService(RPCService):
         for document, cursors in removed:
             self._send_removals(document, cursors)
 
-    async def _join_later(self, allowed: Awaitable[bool], client: Any, document: Any) -> Any:
-        return self._join(await allowed, client, document)
-
-    def _join(self, allowed: bool, client: Any, document: Any) -> Any:
-        if not allowed:
-            raise RPCError("Not authorized")
-        if not getattr(client, "connected", True):
-            return None  # it left while can_join was deciding
-        key = canonical(document)
+    def _join(self, client: Peer, key: str) -> Any:
         session = self._sessions.get(client) or _Session()
         if key in session.documents:
             raise RPCError("Already joined")
         if len(session.documents) >= self.limits.max_subscriptions:
             raise RPCError("Too many documents")
-        joined = self._documents.get(key) or _Document(document, key)
-        self._documents[key] = joined
+        joined = self._documents.get(key) or _Document(key, value_of(key))
+        self._documents[joined.key] = joined
         joined.clients.add(client)
         joined.audience.add(client)
-        session.documents[key] = joined
+        session.documents[joined.key] = joined
         self._sessions[client] = session
         metrics.subscriptions += 1
-        return {"cursors": [cursor.data for cursor in joined.cursors.values()]}
+        return {"cursors": joined.list()}
 
-    def _joined(self, client: Any, document: Any) -> tuple[_Session, _Document]:
-        session = self._sessions.get(client)
-        joined = session and session.documents.get(canonical(document))
-        if not session or not joined:
-            raise RPCError("Not joined")
-        return session, joined
+    def _key_of(self, document: Any) -> str:
+        return key_of(document, self.limits.max_channel_bytes, "Document too large")
 
-    def _own_cursor(self, client: Any, private_handle: Any) -> tuple[str, _Cursor]:
+    def _put(self, cursor: _Cursor, data: dict[str, Any], shown: Envelope) -> None:
+        """Raises RPCError where there would be too much to tell who joins."""
+        document, nbytes = cursor.document, len(shown.text)
+        if document.cursor_bytes + nbytes - cursor.nbytes > self.limits.max_listed_bytes:
+            raise RPCError("Too many cursors in the document")
+        document.put(cursor, data, nbytes)
+
+    def _own_cursor(self, client: Peer, private_handle: Any) -> tuple[str, _Cursor]:
         session = self._sessions.get(client)
         handle = canonical(private_handle)
         cursor = session and session.cursors.get(handle)
@@ -180,7 +214,7 @@ class CursorsService(RPCService):
             raise RPCError("No such cursor")
         return handle, cursor
 
-    def _remove_client(self, client: Any, session: _Session, document: _Document) -> list[_Cursor]:
+    def _remove_client(self, client: Peer, session: _Session, document: _Document) -> list[_Cursor]:
         """Take a client out of a document, and return its cursors, which are out too."""
         metrics.subscriptions -= 1
         document.clients.remove(client)
@@ -191,7 +225,7 @@ class CursorsService(RPCService):
         for handle, cursor in tuple(session.cursors.items()):
             if cursor.document is document:
                 del session.cursors[handle]
-                del document.cursors[cursor.data["publicHandle"]]
+                document.take_out(cursor)
                 removed.append(cursor)
         return removed
 
@@ -214,7 +248,7 @@ class CursorsService(RPCService):
             document.audience.send(self._removal(cursor))
 
 
-def _send_to_others(document: _Document, client: Any, envelope: Envelope) -> None:
+def _send_to_others(document: _Document, client: Peer, envelope: Envelope) -> None:
     # Out and in again costs less than leaving the audience's joined writes for one client's sake.
     document.audience.remove(client)
     document.audience.send(envelope)

@@ -96,7 +96,7 @@ class FirstMessageRegistry(ServiceRegistry):
             return
         self.clients.add(client)
         self._waiting.add(client)
-        self._attendance.stay(client, time.time() + self.limits.handshake_timeout)
+        self._attendance.stay_for(client, self.limits.handshake_timeout)
 
     def client_disconnected(self, client: Any) -> None:
         if client in self._waiting:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
-from snorky.audience import Audience
 from snorky.brokers import Broker
 from snorky.brokers.memory import MemoryBroker
+from snorky.client import Peer
+from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
-from snorky.wire import Envelope, canonical
+from snorky.services.joining import Joining
+from snorky.services.keys import key_of
+from snorky.topics import Topic, Topics, forget
 
 
 class PubSubService(RPCService):
@@ -23,38 +26,50 @@ class PubSubService(RPCService):
     def __init__(self, name: str, broker: Broker | None = None) -> None:
         super().__init__(name)
         self.broker = broker or MemoryBroker()
-        self._audiences: dict[str, Audience] = {}
-        self._topics_by_client: dict[Any, set[str]] = {}
+        self._topics = Topics(self.broker, Topic)
+        self._joining = Joining(self._topics)
+        self._topics_by_client: dict[Peer, dict[str, Topic]] = {}
 
-    def can_subscribe(self, client: Any, channel: Any) -> bool | Awaitable[bool]:
+    def can_subscribe(self, client: Peer, channel: Any) -> bool | Awaitable[bool]:
         """Say whether ``client`` may subscribe. May be an ``async`` method."""
         return True
 
-    def can_publish(self, client: Any, channel: Any) -> bool | Awaitable[bool]:
+    def can_publish(self, client: Peer, channel: Any) -> bool | Awaitable[bool]:
         """Say whether ``client`` may publish. May be an ``async`` method."""
         return True
 
     @rpc_command
     def subscribe(self, req: Request, channel: Any) -> Awaitable[None] | None:
-        topic = self._topic(channel)
-        allowed = self.can_subscribe(req.client, channel)
-        return _when_allowed(allowed, lambda: self._subscribe(req.client, topic))
+        name = self._name_of(channel)
+        client = req.client
+        allowed = self.can_subscribe(client, channel)
+        joined: Awaitable[None] | None = self._joining.join(
+            client, name, allowed, lambda: self._subscribe(client, name)
+        )
+        return joined
 
     @rpc_command
     def unsubscribe(self, req: Request, channel: Any) -> Awaitable[None] | None:
-        topic = self._topic(channel)
+        name = self._name_of(channel)
+        withdrawn = self._joining.withdraw(req.client, name)
         topics = self._topics_by_client.get(req.client)
-        if topics is None or topic not in topics:
+        if topics is not None and name in topics:
+            topic = topics.pop(name)
+            if not topics:
+                del self._topics_by_client[req.client]
+            return self._leave(req.client, topic)
+        if not withdrawn:
             raise RPCError("Not subscribed")
-        topics.remove(topic)
-        if not topics:
-            del self._topics_by_client[req.client]
-        return self._leave(req.client, topic)
+        return None
 
     @rpc_command
     def publish(self, req: Request, channel: Any, message: Any) -> Awaitable[None] | None:
         allowed = self.can_publish(req.client, channel)
-        return _when_allowed(allowed, lambda: self.do_publish(channel, message))
+        if inspect.isawaitable(allowed):
+            return self._publish_later(allowed, channel, message)
+        if not allowed:
+            raise RPCError("Not authorized")
+        return self.do_publish(channel, message)
 
     @rpc_command
     def join(self, req: Request, channel: Any) -> Awaitable[None] | None:
@@ -73,45 +88,44 @@ class PubSubService(RPCService):
         """
         metrics.publications += 1
         return self.broker.publish(
-            self._topic(channel),
+            self._name_of(channel),
             Envelope(self.name, {"type": "message", "channel": channel, "message": message}),
         )
 
-    def client_disconnected(self, client: Any) -> None:
-        for topic in self._topics_by_client.pop(client, ()):
-            self._leave(client, topic)
+    def client_disconnected(self, client: Peer) -> None:
+        self._joining.forget(client)
+        for topic in self._topics_by_client.pop(client, {}).values():
+            forget(self._leave(client, topic))
 
-    def _topic(self, channel: Any) -> str:
-        return f"{self.name}/{canonical(channel)}"
+    def _name_of(self, channel: Any) -> str:
+        """The topic of a channel. Raises RPCError where it is too large."""
+        most = self.limits.max_channel_bytes
+        return f"{self.name}/{key_of(channel, most, 'Channel too large')}"
 
-    def _subscribe(self, client: Any, topic: str) -> Awaitable[None] | None:
-        if not getattr(client, "connected", True):
-            return None  # it left while can_subscribe was deciding
-        topics = self._topics_by_client.get(client)
-        if topics is None:
-            topics = self._topics_by_client[client] = set()
-        elif topic in topics:
+    async def _publish_later(self, allowed: Awaitable[bool], channel: Any, message: Any) -> None:
+        if not await allowed:
+            raise RPCError("Not authorized")
+        done = self.do_publish(channel, message)
+        if done is not None:
+            await done
+
+    def _subscribe(self, client: Peer, name: str) -> None:
+        topic = self._topics.get(name)
+        assert topic is not None  # it is held for this client
+        topics = self._topics_by_client.get(client, {})
+        if name in topics:
             raise RPCError("Already subscribed")
-        elif len(topics) >= self.limits.max_subscriptions:
+        if len(topics) >= self.limits.max_subscriptions:
             raise RPCError("Too many subscriptions")
-        topics.add(topic)
+        topic.audience.add(client)
+        topics[topic.name] = topic
+        self._topics_by_client[client] = topics
         metrics.subscriptions += 1
-        audience = self._audiences.get(topic)
-        if audience is not None:
-            audience.add(client)
-            return None
-        audience = self._audiences[topic] = Audience()
-        audience.add(client)
-        return self.broker.subscribe(topic, audience.send)
 
-    def _leave(self, client: Any, topic: str) -> Awaitable[None] | None:
+    def _leave(self, client: Peer, topic: Topic) -> Awaitable[None] | None:
         metrics.subscriptions -= 1
-        audience = self._audiences[topic]
-        audience.remove(client)
-        if audience:
-            return None
-        del self._audiences[topic]
-        return self.broker.unsubscribe(topic, audience.send)
+        topic.audience.remove(client)
+        return self._topics.release(topic)
 
 
 class PubSubBackend(RPCService):
@@ -124,24 +138,3 @@ class PubSubBackend(RPCService):
     @rpc_command
     def publish(self, req: Request, channel: Any, message: Any) -> Awaitable[None] | None:
         return self.frontend.do_publish(channel, message)
-
-
-def _when_allowed(
-    allowed: bool | Awaitable[bool], action: Callable[[], Awaitable[None] | None]
-) -> Awaitable[None] | None:
-    """Do ``action`` once its permission is there. Raises RPCError where it is refused."""
-    if inspect.isawaitable(allowed):
-        return _await_permission(allowed, action)
-    if not allowed:
-        raise RPCError("Not authorized")
-    return action()
-
-
-async def _await_permission(
-    allowed: Awaitable[bool], action: Callable[[], Awaitable[None] | None]
-) -> None:
-    if not await allowed:
-        raise RPCError("Not authorized")
-    done = action()
-    if done is not None:
-        await done

@@ -101,6 +101,7 @@ async def test_what_is_not_comet_s_is_the_application_s(http: httpx2.AsyncClient
         SnorkyASGI(registry, comet_path="comet")
 
 
+@pytest.mark.usefixtures("refused_pages")
 async def test_an_override_decides_which_page_may(
     uvicorn_site: Site, http: httpx2.AsyncClient
 ) -> None:

@@ -91,6 +91,7 @@ def test_headers_that_come_twice_are_one() -> None:
     assert (sorted(headers), len(headers), headers.get("y")) == (["cookie", "x"], 2, None)
 
 
+@pytest.mark.usefixtures("refused_pages")
 async def test_two_origins_are_none_of_ours() -> None:
     app = SnorkyASGI(ServiceRegistry([Echo()]))
     origins = [(b"origin", b"http://localhost"), (b"origin", b"https://evil.example")]

@@ -117,6 +117,7 @@ async def test_a_service_that_fails_on_arrival_costs_the_connection(
     expect_log("Unhandled exception while connecting 127.0.0.1")
 
 
+@pytest.mark.usefixtures("refused_pages")
 async def test_pages_of_other_sites_are_refused(site: Site) -> None:
     allowed = ["https://app.example"]
     await site.start(SnorkyASGI(ServiceRegistry([Echo()]), allowed_origins=allowed))

@@ -8,7 +8,7 @@ import pytest
 from snorky.brokers import Broker, FenceOld, PositionLost, Retention, memory
 from snorky.brokers.log import KEYS_PER_SOURCE
 from snorky.brokers.memory import SWEEP_EVERY, MemoryBroker
-from snorky.wire import Envelope
+from snorky.envelope import Envelope
 from tests.contracts.broker import BrokerContract
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.responses import FileResponse
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 import snorky
@@ -13,7 +14,9 @@ from snorky.asgi import SnorkyASGI
 from snorky.services.pubsub import PubSubService
 
 client_files = StaticFiles(directory=Path(snorky.__file__).parent / "static")
-pages = Starlette(routes=[Mount("/static", client_files)])
+page = FileResponse(Path(__file__).parent / "page.html")
+routes = [Mount("/static", client_files), Route("/page.html", lambda request: page)]
+pages = Starlette(routes=routes)
 
 if __name__ == "__main__":
     app = SnorkyASGI(ServiceRegistry([PubSubService("pubsub")]), app=pages)

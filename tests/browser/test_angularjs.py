@@ -54,11 +54,11 @@ def test_the_page_of_the_guide_in_two_windows(
     context: BrowserContext, serve: Callable[..., Any], on_free_ports: Callable[..., Any]
 ) -> None:
     page_file, port_of = on_free_ports(EXAMPLE / "page.html")
-    ports = ("--port", str(port_of[5001]), "--backend-port", "0")
+    ports = ("--port", str(port_of[5001]), "--backend-port", "0", "--page", str(page_file))
     serve(EXAMPLE / "live.py", *ports).wait_for("serves clients")
     windows = [context.new_page() for _ in range(2)]
     for window in windows:
-        window.goto(page_file.as_uri())
+        window.goto(f"http://localhost:{port_of[5001]}/")
     one, two = windows
 
     def publish(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The pages of the manual about Messaging, Chat and Cursors, opened from disk in a real browser."""
+"""The pages of the manual about Messaging, Chat and Cursors, in a real browser."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
 class Example:
     """The server of an example, and windows with its page."""
 
-    def __init__(self, browser: Browser, file: Path, start: Callable[[], Any]) -> None:
+    def __init__(self, browser: Browser, url: str, start: Callable[[], Any]) -> None:
         self._context = browser.new_context()
-        self._file = file
+        self._url = url
         self._start = start
         self._complaints: list[str] = []
         self._server = start()
@@ -27,7 +27,7 @@ class Example:
         page = self._context.new_page()
         page.on("dialog", lambda dialog: dialog.accept(name))
         page.on("pageerror", lambda error: self._complaints.append(str(error)))
-        page.goto(self._file.as_uri())
+        page.goto(self._url)
         page.wait_for_function("snorky.isConnected")
         return page
 
@@ -53,14 +53,14 @@ def run_example(
 
     def run(name: str) -> Example:
         file, ports = on_free_ports(EXAMPLES / name / "page.html")
-        options = ("--port", str(ports[5001]), "--backend-port", "0")
+        options = ("--port", str(ports[5001]), "--backend-port", "0", "--page", str(file))
 
         def start() -> Any:
             server = serve(EXAMPLES / name / "live.py", *options)
             server.wait_for("serves clients")
             return server
 
-        examples.append(Example(browser, file, start))
+        examples.append(Example(browser, f"http://localhost:{ports[5001]}/", start))
         return examples[-1]
 
     yield run

@@ -1,4 +1,4 @@
-"""The first page of the README, opened from disk, in a real browser."""
+"""The first page of the README in a real browser, served by ``snorky serve`` itself."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def test_two_windows_of_the_first_page_and_a_restart(
     browser: Browser, serve: Callable[..., Any], on_free_ports: Callable[..., Any]
 ) -> None:
     page_file, port_of = on_free_ports(QUICK_START / "page.html")
-    ports = ("--port", str(port_of[5001]), "--backend-port", "0")
+    ports = ("--port", str(port_of[5001]), "--backend-port", "0", "--page", str(page_file))
     server = serve(QUICK_START / "live.py", *ports)
     server.wait_for("serves clients")
     one, two = browser.new_page(), browser.new_page()
     for page in (one, two):
-        page.goto(page_file.as_uri())
+        page.goto(f"http://localhost:{port_of[5001]}/")
         page.wait_for_function("snorky.isConnected")
     one.get_by_role("button").click()
     for page in (one, two):
@@ -45,11 +45,11 @@ def test_the_page_of_the_announcements(
 ) -> None:
     examples = QUICK_START.parent
     page_file, port_of = on_free_ports(examples / "announcements.html")
-    ports = ("--port", str(port_of[5001]), "--backend-port", "0")
+    ports = ("--port", str(port_of[5001]), "--backend-port", "0", "--page", str(page_file))
     server = serve(examples / "announcements.py", *ports)
     page = browser.new_page()
     server.wait_for("serves clients")
-    page.goto(page_file.as_uri())
+    page.goto(f"http://localhost:{port_of[5001]}/")
     page.wait_for_function("announcements.snorky.isConnected")
     env = {**os.environ, "SNORKY_BACKEND_URL": server.backend_url, "SNORKY_API_KEY": "swordfish"}
     command = [sys.executable, str(examples / "announce.py"), "Dinner is ready"]
@@ -61,10 +61,10 @@ def test_a_refused_subscription_that_the_page_does_not_handle_is_reported(
     browser: Browser, serve: Callable[..., Any], on_free_ports: Callable[..., Any]
 ) -> None:
     page_file, port_of = on_free_ports(QUICK_START / "page.html")
-    ports = ("--port", str(port_of[5001]), "--backend-port", "0")
+    ports = ("--port", str(port_of[5001]), "--backend-port", "0", "--page", str(page_file))
     serve(QUICK_START / "live.py", *ports).wait_for("serves clients")
     page = browser.new_page()
-    page.goto(page_file.as_uri())
+    page.goto(f"http://localhost:{port_of[5001]}/")
     page.wait_for_function("snorky.isConnected")
     for command in ("subscribe", "unsubscribe"):
         with page.expect_event("pageerror") as reported:

@@ -82,7 +82,9 @@ def test_the_list_is_bounded(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Origin": "https://evil.example"}, {"Host": "evil.example"}], ids=str
+    "headers",
+    [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Host": "evil.example"}],
+    ids=str,
 )
 def test_other_sites_neither_read_nor_change_it(address: str, headers: dict[str, str]) -> None:
     for method in ("GET", "POST"):

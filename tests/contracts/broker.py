@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from snorky.brokers import Broker
-from snorky.wire import Envelope
+from snorky.envelope import Envelope
 from tests.contracts.log import Inbox, LogContract, done
 
 

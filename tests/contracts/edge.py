@@ -199,6 +199,7 @@ class EdgeContract:
 
     # Who may come in
 
+    @pytest.mark.usefixtures("refused_pages")
     async def test_pages_of_other_sites_are_kept_out(self, site: Site) -> None:
         refused = metrics.clients_refused
         page = await site.knock(origin=EVIL)
@@ -210,6 +211,7 @@ class EdgeContract:
         ours = await site.visit(origin=OUR_PAGE)
         assert await ours.call("desk", "sum", number1=1, number2=2) == 3
 
+    @pytest.mark.usefixtures("refused_pages")
     async def test_allowed_origins_let_pages_of_other_sites_in(self, site: Site) -> None:
         site.allowed_origins = [FRIEND]
         for origin in (FRIEND, OUR_PAGE):
@@ -363,6 +365,7 @@ class SessionContract(EdgeContract):
 
     edge: ClassVar[SessionEdge]
 
+    @pytest.mark.usefixtures("refused_pages")
     async def test_pages_of_other_sites_cannot_use_a_session(self, site: Site) -> None:
         await site.served()
         asks = await self.edge.session(site.http)

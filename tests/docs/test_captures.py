@@ -24,6 +24,7 @@ REFUSED = {
 """What the log has of the refusals that the pages show."""
 
 
+@pytest.mark.usefixtures("refused_pages")
 @pytest.mark.parametrize("page", CONVERSATIONS)
 async def test_the_captures_on_a_page_are_what_the_server_says_today(
     page: str, expect_log: ExpectLog

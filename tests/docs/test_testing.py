@@ -56,11 +56,12 @@ def test_they_fail_where_the_auction_is_broken(
 def test_the_test_of_the_page_passes(
     run_program: Callable[..., Any], serve: Callable[..., Any], folder: Path
 ) -> None:
-    server = serve(folder / "auction.py")
     page = folder / "page.html"
+    server = serve(folder / "auction.py", "--page", str(page))
     page.write_text(page.read_text().replace("5001", str(server.port)))
     browser = next(filter(None, map(shutil.which, CHROMIUM_NAMES)))
-    done = run(run_program, folder, "test_page.py", CHROMIUM=browser)
+    url = f"http://127.0.0.1:{server.port}/"
+    done = run(run_program, folder, "test_page.py", CHROMIUM=browser, AUCTION_PAGE=url)
     assert done.end() == 0, done.lines
 
 

@@ -75,7 +75,7 @@ class House:
             [route],
             limits=bounds,
             trusted_proxies=trusted_proxies,
-            log_request=lambda request, status: self.by_itself.append((request.path, status)),
+            log_request=lambda request, status, why: self.by_itself.append((request.path, status)),
         )
 
 

@@ -27,8 +27,7 @@ def seen_by_front_door(data: bytes, address: tuple[str, int]) -> HTTPServerReque
     door = FrontDoor(Application(), ROUTES, trusted_proxies=[PROXY])
     seen = data[:PEEK_BYTES]
     end = seen.find(b"\r\n\r\n") + 4
-    with socket.socket() as sock:
-        return door._request_in(seen[:end], sock, address) if end > 4 else None
+    return door._request_in(seen[:end], address) if end > 4 else None
 
 
 async def seen_by_tornado(data: bytes, address: tuple[str, int]) -> list[HTTPServerRequest]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import tracemalloc
+from contextlib import suppress
 from itertools import pairwise
 from typing import Any
 
@@ -92,9 +93,10 @@ def test_what_never_ends_takes_no_memory(endless: bytes) -> None:
     list(parser.feed(frame(TEXT, b"begun", final=False)))
     tracemalloc.start()
     try:
-        for _ in range(3000):
-            for _event in parser.feed(endless):
-                pass
+        with suppress(ProtocolError):  # of empty ones not too many are taken
+            for _ in range(3000):
+                for _event in parser.feed(endless):
+                    pass
         kept, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -49,7 +49,8 @@ def ours(stream: bytes, piece_sizes: list[int]) -> Outcome:
         fed += len(piece)
         try:
             for event in parser.feed(piece):
-                events.append((fed, event))  # those before a fault are kept
+                if event[0] != CONTINUATION:  # websockets tells nothing of those
+                    events.append((fed, event))  # what comes before a fault is kept
         except ProtocolError as error:
             return Outcome(events, error.code, fed)
     return Outcome(events, None, fed)

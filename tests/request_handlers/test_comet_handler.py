@@ -186,6 +186,7 @@ async def test_a_session_is_its_owners(site: CometSite, echo: Echo) -> None:
     assert min(map(len, ids)) >= len("?session=") + 32
 
 
+@pytest.mark.usefixtures("refused_pages")
 async def test_pages_of_foreign_origins_get_nowhere(site: CometSite, registry: Any) -> None:
     await site.serve(registry, allowed_origins=["https://app.example"])
     session = await site.open()

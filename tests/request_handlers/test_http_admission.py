@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from tornado.web import HTTPError
+from tornado.web import Application, HTTPError
 
 from snorky.limits import Limits
 from snorky.request_handlers.http import BackendHTTPHandler, HTTPClient
@@ -441,3 +441,25 @@ async def test_a_sender_that_hangs_up_in_the_middle_of_its_body_is_forgotten(
         return not handlers
 
     await until(forgotten)
+
+
+@pytest.mark.parametrize("length", ["abc", "1e3", "-5", "9" * 5000, "٣"])
+async def test_a_length_that_is_none_is_the_senders_fault(
+    backend: Backend, length: str, expect_log: Any, caplog: Any
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", backend.port)
+    head = f"POST /backend HTTP/1.1\r\nHost: x\r\nX-Backend-Key: {KEY}\r\nContent-Length: {length}"
+    writer.write(f"{head}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        answer = await reader.read(1000)
+    assert answer == b"" or answer.split()[1] in (b"400", b"413")
+    writer.close()
+    expect_log.all("")
+    assert "Traceback" not in caplog.text
+
+
+async def test_cookies_against_forgery_are_not_asked_for(backend: Backend) -> None:
+    options = {"service_registry": backend.registry, "api_key": KEY}
+    application = Application([("/backend", BackendHTTPHandler, options)], xsrf_cookies=True)
+    backend.url = f"http://127.0.0.1:{backend._listen(application)}/backend"
+    assert (await backend.post(ECHO)).status_code == 200

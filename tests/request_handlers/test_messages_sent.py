@@ -16,12 +16,12 @@ from snorky import ServiceRegistry
 from snorky.asgi import SnorkyASGI
 from snorky.audience import Audience
 from snorky.client import Client
+from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.request_handlers.socketio import SnorkySocketIOHandler
 from snorky.request_handlers.sockjs import SnorkySockJSHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Service
-from snorky.wire import Envelope
 from tests.asgi.asgi_site import DEADLINE, Site
 from tests.lines import until
 from tests.request_handlers.comet_site import CometSite

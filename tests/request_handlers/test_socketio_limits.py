@@ -318,6 +318,7 @@ async def test_jsonp_is_refused_since_any_page_could_read_it(site: Site, expect_
     expect_log("400 GET /socket.io/")
 
 
+@pytest.mark.usefixtures("refused_pages")
 async def test_a_foreign_page_cannot_post_to_a_session(
     site: Site, polling: PollingPeer, expect_log: Any
 ) -> None:

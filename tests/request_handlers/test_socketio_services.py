@@ -211,6 +211,7 @@ async def test_a_failing_authentication_lets_nobody_in(
     expect_log("Unhandled exception while authenticating 127.0.0.1")
 
 
+@pytest.mark.usefixtures("refused_pages")
 @pytest.mark.parametrize("transport", [POLLING, WEBSOCKET], ids=["polling", "websocket"])
 async def test_pages_of_foreign_origins_are_refused(
     site: Site, pages: Pages, transport: Any, expect_log: Any

@@ -15,7 +15,7 @@ from tests.request_handlers.sockjs_site import SockJSEcho, SockJSSite, protocol_
 SCRIPT = "application/javascript; charset=UTF-8"
 TEXT = "text/plain; charset=UTF-8"
 FORM = "application/x-www-form-urlencoded"
-NOT_CACHED = "no-store, no-cache, must-revalidate, max-age=0"
+NOT_CACHED = "no-store, no-cache, no-transform, must-revalidate, max-age=0"
 
 
 @pytest.fixture

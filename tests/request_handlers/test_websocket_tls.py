@@ -31,6 +31,7 @@ from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Service
 from tests.conftest import Certificate
 from tests.lines import HANDSHAKE, Peer, Recorder, masked, turns, until
+from tests.patience import patient
 
 GOODBYE = masked(Opcode.CLOSE, (1000).to_bytes(2))
 
@@ -151,6 +152,24 @@ def test_either_side_may_say_goodbye(run: Callable[[Story], None]) -> None:
         assert await peer.close_frame() == (4000, "enough")
         peer.send(GOODBYE)
         assert await peer.end() == b""
+
+    run(story)
+
+
+@pytest.mark.parametrize("behind", [b"", b"x" * 3_000_000], ids=["nothing more", "more"])
+def test_who_breaks_the_protocol_is_told_at_once_that_it_is_over(
+    run: Callable[[Story], None], behind: bytes
+) -> None:
+    async def story(site: Site) -> None:
+        site.serve(limits=Limits(close_timeout=60))
+        peer = await site.connect()
+        begun = time.monotonic()
+        peer.send(b"\x83\x80" + bytes(4) + behind)
+        assert await peer.close_frame() == (1002, "unknown opcode 0x3")
+        assert await peer.end() == b""
+        await peer.leave()
+        await site.empty()
+        assert time.monotonic() - begun < patient(5)
 
     run(story)
 

@@ -18,7 +18,7 @@ from tests.patience import patient
 DEADLINE = patient(5.0)
 
 
-def log_request(request: HTTPServerRequest, status: int) -> None:
+def log_request(request: HTTPServerRequest, status: int, why: str) -> None:
     """The line that Tornado's access log would have had."""
     level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
     access_log.log(level, "%d %s %s", status, request.method, request.path)

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from snorky.brokers.memory import MemoryBroker
+from snorky.envelope import Envelope
 from snorky.services.base import RPCError
 from snorky.services.chat import ChatService
 from snorky.testing import call
-from snorky.wire import Envelope
 
 NOON = "2026-01-02T12:00:00+00:00"
 

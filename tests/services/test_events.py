@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snorky.brokers.memory import MemoryBroker
+from snorky.envelope import Envelope
 from snorky.limits import Limits
 from snorky.metrics import metrics
 from snorky.services.base import RPCError
 from snorky.services.events import BadPath, EventsBackend, EventsService
 from snorky.services.events import backend as backend_module
 from snorky.testing import FakeClient, async_call, call
-from snorky.wire import Envelope
 from tests.patience import patient
 
 TRUSTED = FakeClient("the web application")

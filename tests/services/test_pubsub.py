@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from snorky.brokers.memory import MemoryBroker
+from snorky.envelope import Envelope
 from snorky.limits import Limits
 from snorky.metrics import metrics
 from snorky.services.base import RPCError
 from snorky.services.pubsub import PubSubBackend, PubSubService
 from snorky.testing import FakeClient, async_call, call
-from snorky.wire import Envelope
 
 
 class SafeString(str):
@@ -287,7 +287,7 @@ def test_nothing_is_kept_of_channels_and_clients_that_have_gone(
 
     assert metrics.subscriptions == before
     assert not broker._subscriptions
-    assert not pubsub._audiences
+    assert not pubsub._topics
     assert not pubsub._topics_by_client
 
 

@@ -90,7 +90,7 @@ async def test_who_left_while_permission_was_awaited_is_not_subscribed(alice: Fa
     guarded.decided.set()
     await subscribing
 
-    assert not guarded._audiences
+    assert not guarded._topics
     assert not guarded._topics_by_client
 
 

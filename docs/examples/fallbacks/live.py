@@ -21,6 +21,7 @@ async def main():
             SnorkyWebSocketHandler.get_route(frontend, "/ws"),
             *SnorkyCometHandler.get_routes(frontend, "/comet"),
             ("/static/(.*)", StaticFileHandler, {"path": client_files}),
+            (r"/(page\.html)", StaticFileHandler, {"path": Path(__file__).parent}),
         ]
     )
     application.listen(5001)

@@ -21,6 +21,7 @@ async def main():
             SnorkyWebSocketHandler.get_route(frontend, "/ws"),
             *SnorkySockJSHandler.get_routes(frontend, "/sockjs"),
             ("/static/(.*)", StaticFileHandler, {"path": client_files}),
+            (r"/(page\.html)", StaticFileHandler, {"path": Path(__file__).parent}),
         ]
     )
     application.listen(5001)

@@ -1,15 +1,14 @@
 """Two windows of a real browser: pip install pytest playwright, then playwright install chromium
 
-A server of Snorky runs meanwhile, as `snorky serve auction.py`. AUCTION_PAGE and CHROMIUM say where
-the page and the browser are, if they are somewhere else.
+A server of Snorky runs meanwhile, as `snorky serve auction.py --page page.html`. AUCTION_PAGE and
+CHROMIUM say where the page and the browser are, if they are somewhere else.
 """
 
 import os
-from pathlib import Path
 
 from playwright.sync_api import expect, sync_playwright
 
-PAGE = os.environ.get("AUCTION_PAGE") or Path(__file__).with_name("page.html").as_uri()
+PAGE = os.environ.get("AUCTION_PAGE", "http://127.0.0.1:5001/")
 
 
 def test_a_bid_in_one_window_is_seen_in_the_other():

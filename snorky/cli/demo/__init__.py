@@ -20,7 +20,8 @@ from snorky.backend.aio import SnorkyBackend, SnorkyHTTPTransport
 from snorky.cli.demo.live import Live
 from snorky.cli.demo.store import Store
 from snorky.cli.demo.website import website
-from snorky.cli.server import bind, close_clients, loop_factory
+from snorky.cli.server import close_clients, loop_factory
+from snorky.cli.sockets import bind
 
 
 @click.command(short_help="Show a list that stays live, and what is on the wire.")

@@ -16,7 +16,7 @@ from tornado.web import Application, RequestHandler, StaticFileHandler
 from snorky.backend.aio import SnorkyBackend
 from snorky.cli.demo.live import Live
 from snorky.cli.demo.store import Refused, Store
-from snorky.cli.server import STATIC_FILES
+from snorky.cli.pages import STATIC_FILES
 from snorky.identity import origin_allowed
 from snorky.request_handlers.comet import SnorkyCometHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler

@@ -20,7 +20,8 @@ from tornado.httputil import HTTPHeaders
 from snorky import close_codes
 from snorky.client import refuse_message
 from snorky.edges.comet.sessions import Endpoint, HTTPSession
-from snorky.edges.handshakes import REFUSAL_TYPE, admit, page_of
+from snorky.edges.handshakes import REFUSAL_TYPE, admit, log_refused_page, page_of, why_refused
+from snorky.edges.pace import Pace
 from snorky.identity import Handshake, Refused
 from snorky.log import printable
 from snorky.metrics import metrics
@@ -52,6 +53,8 @@ class Exchange(Protocol):
 
     gone: bool
     """The peer has left, or was cut."""
+    refusal: str
+    """Why it was refused, for the log; empty where it was not."""
     woken: asyncio.Event
     """Set when the peer leaves, and by whoever has something for it."""
 
@@ -67,7 +70,7 @@ class Exchange(Protocol):
         """What was given to it, and not to the operating system as far as the server tells."""
 
     async def read_body(self) -> bytes:
-        """The whole body. Raises Refused past the endpoint's limit."""
+        """The whole body, of a request whose body is wanted. Raises Refused past the limit."""
 
     async def answer(self, status: int, headers: HeaderFields, body: bytes) -> None:
         """The whole response; returns when the operating system has it."""
@@ -91,33 +94,69 @@ class Answer(NamedTuple):
     content_type: str = JSON_TYPE
 
 
-async def respond(endpoint: Endpoint, name: str, exchange: Exchange) -> None:
-    """Answer one request. ``name`` is the path below the address, one of ``ACTIONS``."""
-    headers = {
-        "Vary": "Origin",
-        "Cache-Control": "no-store, no-transform",
-        "X-Content-Type-Options": "nosniff",
-    }
-    answer: Answer | None
-    try:
-        _allow_method(name, exchange, headers)
-        _allow_page(endpoint, exchange, headers)
-        if exchange.asked == "OPTIONS":
-            headers["Access-Control-Max-Age"] = "86400"
-            headers["Access-Control-Allow-Methods"] = allowed_methods(name)
-            headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, Last-Event-ID"
-            answer = Answer(204)
-        else:
-            identity = await _admit(endpoint, exchange)
+class Inquiry:
+    """One request, in two steps: who asks for what, and, behind its body, the answer.
+
+    ``name`` is the path below the address, one of ``ACTIONS``.
+    """
+
+    def __init__(self, endpoint: Endpoint, name: str, exchange: Exchange) -> None:
+        self._endpoint = endpoint
+        self._name = name
+        self._exchange = exchange
+        self._identity: Any = None
+        self._refused: Refused | None = None
+        self._headers = {
+            "Vary": "Origin",
+            "Cache-Control": "no-store, no-transform",
+            "X-Content-Type-Options": "nosniff",
+        }
+
+    async def admit(self) -> bool:
+        """Decide what needs no body. Returns whether the body is wanted: else it need not be kept.
+
+        Strangers could make us keep what they like if everybody was let talk first.
+        """
+        endpoint, name, exchange = self._endpoint, self._name, self._exchange
+        try:
+            _allow_method(name, exchange, self._headers)
+            _allow_page(endpoint, exchange, self._headers)
+            if exchange.asked == "OPTIONS":
+                return False
+            self._identity = await _admit(endpoint, exchange)
+            if not ACTIONS[name].has_body:
+                return False
+            _session(endpoint, exchange, self._identity)
+        except Refused as refused:
+            self._refused = refused
+            return False
+        return True
+
+    async def answer(self) -> None:
+        exchange, headers = self._exchange, self._headers
+        answer: Answer | None
+        try:
+            if self._refused is not None:
+                raise self._refused
             if exchange.gone:
                 return
-            answer = await ACTIONS[name].run(endpoint, exchange, identity, headers)
-    except Refused as refused:
-        answer = Answer(refused.status, refused.reason.encode("utf-8", "replace"), REFUSAL_TYPE)
-    if answer is not None and not exchange.gone:
-        if answer.body:
-            headers["Content-Type"] = answer.content_type
-        await exchange.answer(answer.status, headers, answer.body)
+            if exchange.asked == "OPTIONS":
+                headers["Access-Control-Max-Age"] = "86400"
+                headers["Access-Control-Allow-Methods"] = allowed_methods(self._name)
+                headers["Access-Control-Allow-Headers"] = (
+                    "Authorization, Content-Type, Last-Event-ID"
+                )
+                answer = Answer(204)
+            else:
+                action = ACTIONS[self._name]
+                answer = await action.run(self._endpoint, exchange, self._identity, headers)
+        except Refused as refused:
+            exchange.refusal = why_refused(refused)
+            answer = Answer(refused.status, refused.reason.encode("utf-8", "replace"), REFUSAL_TYPE)
+        if answer is not None and not exchange.gone:
+            if answer.body:
+                headers["Content-Type"] = answer.content_type
+            await exchange.answer(answer.status, headers, answer.body)
 
 
 def allowed_methods(name: str) -> str:
@@ -141,6 +180,7 @@ def _allow_page(endpoint: Endpoint, exchange: Exchange, headers: HeaderFields) -
         handshake = replace(handshake, headers=fields)
     if page is not None and not endpoint.check_origin(handshake):
         metrics.clients_refused += 1
+        log_refused_page(page, handshake.host, handshake.remote_address)
         raise Refused(403, f"Cross origin requests not allowed: {page}")
     if origin is not None:
         headers["Access-Control-Allow-Origin"] = origin
@@ -212,11 +252,10 @@ async def _take_messages(
             first, after, messages = batch_in(body)
             if after is not None:
                 session.acknowledge(after)
-            at_once = endpoint.registry.limits.max_messages_per_turn
+            pace = Pace(endpoint.registry.limits)
             for number, message in enumerate(messages, first):
                 session.deliver(number, message)
-                if (number - first + 1) % at_once == 0:
-                    await asyncio.sleep(0)
+                await pace.message_done()
                 await session.room()
         except BadRequest as error:
             address = printable(exchange.handshake.remote_address)
@@ -343,13 +382,14 @@ def _attach(session: HTTPSession, exchange: Exchange) -> _Receiver:
 class Action(NamedTuple):
     method: str
     run: Callable[[Endpoint, Exchange, Any, HeaderFields], Awaitable[Answer | None]]
+    has_body: bool = False
 
 
 ACTIONS = {
     "": Action("POST", _open),
     "/events": Action("GET", _stream),
     "/poll": Action("GET", _poll),
-    "/messages": Action("POST", _take_messages),
+    "/messages": Action("POST", _take_messages, has_body=True),
     "/close": Action("POST", _close),
 }
 """What may be asked, by the path below the address."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from snorky import close_codes
+from snorky.edges.hooks import HOOK_FAULTS
 from snorky.edges.lasting_sessions import LastingSession, SessionClient
 from snorky.identity import Handshake
 from snorky.log import printable, snorky_log
@@ -101,11 +102,12 @@ class HTTPSession(LastingSession, Session):
     def open(self) -> None:
         """Tell the services of the client. What fails there closes the session."""
         client = self.client
+        assert client is not None  # nobody has ended it yet
         self.begin()
         self._wait_for_a_receiver()
         try:
             self._registry.client_connected(client)
-        except Exception:
+        except HOOK_FAULTS:
             snorky_log.exception("Unhandled exception while connecting %s", _address(client))
             self.close(*close_codes.INTERNAL_ERROR)
 
@@ -121,7 +123,7 @@ class HTTPSession(LastingSession, Session):
         metrics.messages_received += 1
         try:
             registry.process_message_raw(client, message)
-        except Exception:
+        except HOOK_FAULTS:
             snorky_log.exception("Unhandled exception in the connection of %s", _address(client))
             self.close(*close_codes.INTERNAL_ERROR)
 
@@ -137,7 +139,10 @@ class HTTPSession(LastingSession, Session):
         client, self.client = self.client, None
         assert client is not None  # it ends once
         client.gone()
-        self._registry.client_disconnected(client)
+        try:
+            self._registry.client_disconnected(client)
+        except HOOK_FAULTS:
+            snorky_log.exception("Unhandled exception while disconnecting %s", _address(client))
 
 
 def _address(client: CometClient | None) -> str:

@@ -23,10 +23,11 @@ from tornado.routing import Matcher
 from tornado.web import Application, HTTPError, RequestHandler
 
 from snorky.client import Client
+from snorky.edges.hooks import HOOK_FAULTS, is_cancelled
 from snorky.identity import Refused
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import printable, snorky_log
-from snorky.request_handlers.socketio.engine import Carrier
+from snorky.request_handlers.socketio.carrier import Carrier
 from snorky.request_handlers.socketio.server import (
     Line,
     SocketIOCore,
@@ -226,7 +227,9 @@ class _HandlerPeer(Client):
             raise
         except HTTPError as error:
             raise Refused(error.status_code, error.log_message or "Refused") from error
-        except Exception as error:
+        except HOOK_FAULTS as error:
+            if is_cancelled():
+                raise
             self._failed("on_open", error)
             raise Refused(500, "Internal error") from error
         if accepted is False or self._line.ended:
@@ -248,7 +251,9 @@ class _HandlerPeer(Client):
             if ack_id is not None:
                 answers = [] if answer is None else [_with_numbers(answer)]
                 self._line.acknowledge(ack_id, *answers)
-        except Exception as error:
+        except HOOK_FAULTS as error:
+            if is_cancelled():
+                raise
             self._failed(method, error)
 
     def left(self) -> None:
@@ -259,7 +264,9 @@ class _HandlerPeer(Client):
             closing = self._handler.on_close()
             if inspect.isawaitable(closing):
                 await closing
-        except Exception as error:
+        except HOOK_FAULTS as error:
+            if is_cancelled():
+                raise
             self._failed("on_close", error)
 
     def _new_handler(self, handshake: SocketIOHandshake) -> SocketIOHandler:
@@ -270,7 +277,7 @@ class _HandlerPeer(Client):
         handler._line = self._line
         return handler
 
-    def _failed(self, method: str, error: Exception) -> None:
+    def _failed(self, method: str, error: BaseException) -> None:
         text = f"Unhandled exception in {method} of {self._class.__name__}, client "
         log_failure(self, text + printable(self.remote_address), error)
 

@@ -32,7 +32,8 @@ from snorky.identity import Handshake, Refused
 from snorky.limits import Limits
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
-from snorky.request_handlers.socketio.engine import Engine, byte_length
+from snorky.request_handlers.socketio.engine import Engine
+from snorky.request_handlers.socketio.outbox import byte_length
 from snorky.wire import decode, encode
 
 _ATTACHMENT_BYTES = 64

@@ -15,8 +15,10 @@ from socketio.packet import EVENT
 from snorky import close_codes
 from snorky.client import Client
 from snorky.edges.handshakes import admit
+from snorky.edges.hooks import HOOK_FAULTS
+from snorky.envelope import Envelope
 from snorky.log import printable, snorky_log
-from snorky.request_handlers.socketio.engine import Carrier
+from snorky.request_handlers.socketio.carrier import Carrier
 from snorky.request_handlers.socketio.server import (
     Line,
     SocketIOCore,
@@ -25,7 +27,6 @@ from snorky.request_handlers.socketio.server import (
 )
 from snorky.service_registry import ServiceRegistry
 from snorky.services.base import RPCService
-from snorky.wire import Envelope
 
 
 class SnorkySocketIOHandler(Carrier):
@@ -151,7 +152,7 @@ class SocketIOClient(Client):
         self._announced = True
         try:
             self._registry.client_connected(self)
-        except Exception:
+        except HOOK_FAULTS:
             snorky_log.exception(
                 "Unhandled exception while connecting %s", printable(self.remote_address)
             )

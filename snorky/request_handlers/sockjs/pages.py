@@ -15,8 +15,8 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httputil import format_timestamp
 from tornado.web import RequestHandler, stream_request_body
 
-from snorky.edges.handshakes import REFUSAL_TYPE, page_of
-from snorky.identity import origin_allowed
+from snorky.edges.handshakes import REFUSAL_TYPE, log_refused_page, page_of, why_refused
+from snorky.identity import Refused, origin_allowed
 from snorky.metrics import metrics
 from snorky.request_handlers.sockjs.sessions import Endpoint
 from snorky.wire import encode
@@ -25,7 +25,8 @@ YEAR = 365 * 24 * 3600
 FORTNIGHT = 14 * 24 * 3600
 """How long browsers keep the iframe page, and with it who may embed it."""
 
-NOT_CACHED = "no-store, no-cache, must-revalidate, max-age=0"
+NOT_CACHED = "no-store, no-cache, no-transform, must-revalidate, max-age=0"
+"""Nothing may keep it, nor compress it: who compresses a stream holds it back."""
 TEXT_TYPE = "text/plain; charset=UTF-8"
 HTML_TYPE = "text/html; charset=UTF-8"
 
@@ -54,18 +55,30 @@ IFRAME_PAGE = """<!DOCTYPE html>
 """
 
 
+def logged_path(handler: RequestHandler) -> str:
+    """The path as logs may have it. Where nobody is asked who it is, whoever knows the name of a
+    session has it."""
+    parts = handler.request.path.split("/")
+    if "session_id" in handler.path_kwargs:
+        parts[-2] = "*"
+    return "/".join(parts)
+
+
 @stream_request_body
 class SockJSRequestHandler(RequestHandler):
     """What all addresses share: origins, CORS, caching, errors, and bodies of a bounded size."""
 
     METHODS: ClassVar[str] = "OPTIONS, GET"
+    refusal = ""
+    """Why it was refused, for the log."""
 
     def initialize(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self.keeps_body = False
         self.body = bytearray()
         self.body_bytes = 0
 
-    def prepare(self) -> None:
+    async def prepare(self) -> None:
         # What is too long is read to its end and dropped, so that the answer arrives.
         connection = cast(HTTP1Connection, self.request.connection)
         connection.set_max_body_size(_READ_PAST_LIMIT * self.endpoint.max_body_bytes)
@@ -73,16 +86,25 @@ class SockJSRequestHandler(RequestHandler):
 
     def data_received(self, chunk: bytes) -> None:
         self.body_bytes += len(chunk)
-        if self.body_bytes <= self.endpoint.max_body_bytes:
+        if self.keeps_body and self.body_bytes <= self.endpoint.max_body_bytes:
             self.body += chunk
 
     def allow_page(self) -> bool:
         """Refuse the request, or let its page read the answer (CORS)."""
+        try:
+            self.check_page()
+        except Refused as refused:
+            self.refuse(refused)
+            return False
+        return True
+
+    def check_page(self) -> None:
+        """Let the page read the answer (CORS). Raises Refused where it may not ask at all."""
         allowed_origins = self.endpoint.allowed_origins
         page = page_of(self.request.headers)
         if not origin_allowed(page, self.request.host, allowed_origins):
-            self.refuse(403, f"Cross origin requests not allowed: {page}")
-            return False
+            log_refused_page(str(page), self.request.host, self.request.remote_ip)
+            raise Refused(403, f"Cross origin requests not allowed: {page}")
         origin = self.request.headers.get("Origin", "*")
         if origin == "null" and allowed_origins is not None and self.request.method == "OPTIONS":
             # So the protocol has it; but with cookies, browsers would let no page read the answer.
@@ -93,7 +115,6 @@ class SockJSRequestHandler(RequestHandler):
         requested = self.request.headers.get("Access-Control-Request-Headers")
         if requested:
             self.set_header("Access-Control-Allow-Headers", requested)
-        return True
 
     def options(self, **path: str) -> None:
         if not self.allow_page():
@@ -113,11 +134,12 @@ class SockJSRequestHandler(RequestHandler):
         self.set_header("Content-Type", TEXT_TYPE)
         self.finish(text)
 
-    def refuse(self, status: int, reason: str) -> None:
+    def refuse(self, refused: Refused) -> None:
         metrics.clients_refused += 1
+        self.refusal = why_refused(refused)
         self.set_header("Content-Type", REFUSAL_TYPE)
-        self.set_status(status)
-        self.finish(reason)
+        self.set_status(refused.status)
+        self.finish(refused.reason)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:
@@ -133,7 +155,7 @@ class SockJSRequestHandler(RequestHandler):
 
     def _request_summary(self) -> str:
         # What Tornado's access log shows of a request, less the query: it may hold tokens.
-        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
+        return f"{self.request.method} {logged_path(self)} ({self.request.remote_ip})"
 
 
 class GreetingHandler(SockJSRequestHandler):

@@ -14,6 +14,7 @@ from tornado.httputil import HTTPServerRequest
 
 from snorky import close_codes
 from snorky.client import Client
+from snorky.edges.hooks import HOOK_FAULTS
 from snorky.edges.lasting_sessions import LastingSession, SessionClient
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
@@ -85,7 +86,7 @@ class Endpoint:
             if handler.on_open(info) is False:
                 client.refused = True
                 session.close(*GO_AWAY)
-        except Exception:
+        except HOOK_FAULTS:
             snorky_log.exception("Unhandled exception while connecting %s", _address(client))
             session.close(*close_codes.INTERNAL_ERROR)
 
@@ -100,7 +101,7 @@ class Endpoint:
         metrics.messages_received += 1
         try:
             handler.on_message(message)
-        except Exception:
+        except HOOK_FAULTS:
             snorky_log.exception(
                 "Unhandled exception in the connection of %s", _address(handler.client)
             )
@@ -114,7 +115,7 @@ class Endpoint:
             return
         try:
             handler.on_close()
-        except Exception:
+        except HOOK_FAULTS:
             snorky_log.exception("Unhandled exception while disconnecting %s", _address(client))
 
 

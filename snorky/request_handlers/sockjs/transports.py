@@ -17,6 +17,7 @@ from tornado.iostream import StreamClosedError
 
 from snorky.client import refuse_message
 from snorky.edges.handshakes import admit, handshake_of
+from snorky.edges.pace import Pace
 from snorky.identity import Refused
 from snorky.log import printable
 from snorky.protocols.sockjs import (
@@ -31,6 +32,7 @@ from snorky.protocols.sockjs import (
     script_chunk,
     xhr_chunk,
 )
+from snorky.request_handlers.requests import end_with_the_connection, ends_with_the_connection
 from snorky.request_handlers.sockjs.pages import (
     HTML_TYPE,
     NOT_CACHED,
@@ -66,15 +68,23 @@ class _SessionHandler(SockJSRequestHandler):
     def initialize(self, endpoint: Endpoint) -> None:
         super().initialize(endpoint)
         self.gone = False
+        self._refused: Refused | None = None
 
-    async def admit(self) -> bool:
-        """Ask who it is; False where the request has been answered."""
-        if not self.allow_page():
-            return False
+    async def prepare(self) -> None:
+        """Ask who it is, before anything is kept of what it sends."""
+        await super().prepare()
+        if self.request.method == "OPTIONS":
+            return
         try:
+            self.check_page()
             self.identity = await admit(self.endpoint.registry, handshake_of(self.request))
         except Refused as refused:
-            self.refuse(refused.status, refused.reason)
+            self._refused = refused
+
+    def is_admitted(self) -> bool:
+        """False where the request has been answered with a refusal, or its peer has gone."""
+        if self._refused is not None:
+            self.refuse(self._refused)
             return False
         self.set_header("Cache-Control", NOT_CACHED)
         if self.endpoint.jsessionid:
@@ -105,11 +115,21 @@ class _SessionHandler(SockJSRequestHandler):
 class XHRSendHandler(_SessionHandler):
     """Takes messages from the client."""
 
-    async def post(self, session_id: str, **path: str) -> None:
-        if not await self.admit():
-            return
-        session = self.endpoint.sessions.get(session_id)
+    async def prepare(self) -> None:
+        await super().prepare()
+        self.keeps_body = self._refused is None and self._session_of_peer() is not None
+
+    def _session_of_peer(self) -> HTTPSession | None:
+        session = self.endpoint.sessions.get(self.path_kwargs.get("session_id", ""))
         if session is None or session.closed or session.identity != self.identity:
+            return None
+        return session
+
+    async def post(self, **path: str) -> None:
+        if not self.is_admitted():
+            return
+        session = self._session_of_peer()
+        if session is None:
             self.answer(404, "No such session")
             return
         if self.body_bytes > self.endpoint.max_body_bytes:
@@ -123,11 +143,10 @@ class XHRSendHandler(_SessionHandler):
             self.answer(500, str(error))
             return
         handler = session.handler
-        at_once = self.endpoint.registry.limits.max_messages_per_turn
-        for number, message in enumerate(messages, 1):
+        pace = Pace(self.endpoint.registry.limits)
+        for message in messages:
             self.endpoint.deliver(handler, message)
-            if number % at_once == 0:
-                await asyncio.sleep(0)
+            await pace.message_done()
             await session.room()
         self.accepted()
 
@@ -179,7 +198,7 @@ class _ReceiverHandler(_SessionHandler):
         return self.PRELUDE
 
     async def receive(self, session_id: str) -> None:
-        if not await self.admit():
+        if not self.is_admitted():
             return
         self._prepare_socket()
         session = self._session(session_id)
@@ -188,6 +207,7 @@ class _ReceiverHandler(_SessionHandler):
         self.set_header("Content-Type", self.CONTENT_TYPE)
         if not self.POLLS:
             self.set_header("X-Accel-Buffering", "no")  # nginx would keep the frames
+            end_with_the_connection(self.request)
             self.write(self.prelude())
             self.flush()
         if not session.attach(self):
@@ -195,6 +215,8 @@ class _ReceiverHandler(_SessionHandler):
             return
         try:
             await self._take_all(session)
+            if not self.POLLS and ends_with_the_connection(self.request):
+                self.connection.stream.close()
         except StreamClosedError:
             self.gone = True
         finally:
@@ -208,11 +230,11 @@ class _ReceiverHandler(_SessionHandler):
         sessions = self.endpoint.sessions
         session = sessions.get(session_id)
         if session is not None and session.identity != self.identity:
-            self.refuse(403, "Session of another client")
+            self.refuse(Refused(403, "Session of another client"))
             return None
         if session is None:
             if len(sessions) >= self.endpoint.max_sessions:
-                self.refuse(503, "Too many sessions")
+                self.refuse(Refused(503, "Too many sessions"))
                 return None
             session = HTTPSession(self.endpoint, session_id, self.identity)
             session.open(self.request)

@@ -14,6 +14,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
 from snorky.client import refuse_message
+from snorky.edges.pace import Pace
 from snorky.log import printable
 from snorky.protocols.sockjs import (
     BROKEN_DATA,
@@ -25,6 +26,7 @@ from snorky.protocols.sockjs import (
     messages_in,
 )
 from snorky.protocols.websocket_frames import TEXT, encode_frame
+from snorky.request_handlers.sockjs.pages import logged_path
 from snorky.request_handlers.sockjs.sessions import Endpoint, SockJSHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.wheel import PingWheel, wheel_of
@@ -75,16 +77,18 @@ class WebSocketHandler(SnorkyWebSocketHandler):
             )
             self.session.close(*BROKEN_DATA)
             return None
-        at_once = self.endpoint.registry.limits.max_messages_per_turn
-        for text in messages[:at_once]:
+        pace = Pace(self.endpoint.registry.limits)
+        for number, text in enumerate(messages, 1):
             self.endpoint.deliver(self.handler, text)
-        return self._deliver_rest(messages, at_once) if len(messages) > at_once else None
+            if pace.is_up() and number < len(messages):
+                return self._deliver_rest(messages[number:], pace)
+        return None
 
-    async def _deliver_rest(self, messages: list[str], at_once: int) -> None:
-        for start in range(at_once, len(messages), at_once):
-            await asyncio.sleep(0)
-            for text in messages[start : start + at_once]:
-                self.endpoint.deliver(self.handler, text)
+    async def _deliver_rest(self, messages: list[str], pace: Pace) -> None:
+        await pace.next_turn()
+        for text in messages:
+            self.endpoint.deliver(self.handler, text)
+            await pace.message_done()
 
     def on_close(self) -> None:
         if self._wheel is None:
@@ -133,6 +137,9 @@ class WebSocketHandler(SnorkyWebSocketHandler):
     def abort(self) -> None:
         if self.client.connection is not None:
             self.client.connection.transport.abort()
+
+    def _request_summary(self) -> str:
+        return f"{self.request.method} {logged_path(self)} ({self.request.remote_ip})"
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:

@@ -11,6 +11,7 @@ from typing import Any
 
 from snorky.brokers.log import Position, PositionLost
 from snorky.deltas import Delta, Reset, parse_delta
+from snorky.envelope import Envelope
 from snorky.limits import Limits
 from snorky.log import snorky_log
 from snorky.metrics import metrics
@@ -24,7 +25,6 @@ from snorky.services.datasync.pages import spread_ms
 from snorky.services.datasync.selection import Described, subject_text
 from snorky.services.datasync.subscription import Subscription
 from snorky.services.datasync.tokens import Tokens
-from snorky.wire import Envelope
 
 SECONDS_BURNT = 3600.0
 """How long a token that was kept, and has ended, is remembered not to be good any more."""

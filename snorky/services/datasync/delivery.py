@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from snorky.deltas import Delta, Row
+from snorky.envelope import Envelope
 from snorky.log import snorky_log
 from snorky.services.datasync.dealers import Dealer, RefetchDealer, SharingDealer
 from snorky.services.datasync.directory import Directory, refetches
 from snorky.services.datasync.folding import Change
 from snorky.services.datasync.items import Crowd, Item, ItemSet, Note, Place
 from snorky.services.datasync.subscription import SubscriptionItem
-from snorky.wire import Envelope
 
 
 def delta_envelope(service_name: str, delta: Delta) -> Envelope:

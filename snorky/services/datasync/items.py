@@ -15,8 +15,9 @@ import msgspec
 
 from snorky.audience import Audience
 from snorky.deltas import Row
+from snorky.envelope import Envelope
 from snorky.services.datasync.subscription import Subscription, SubscriptionItem
-from snorky.wire import Envelope, decode, encode
+from snorky.wire import decode, encode
 
 NOTE_BYTES = 120
 """What a note costs beside its row, about."""

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 
 from snorky.brokers.log import Append, Entry, Log, Position
 from snorky.deltas import Delta, Reset, parse_delta
+from snorky.envelope import Envelope
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.services.datasync.delivery import Matching, Publication, Touches
@@ -32,7 +33,6 @@ from snorky.services.datasync.directory import Directory
 from snorky.services.datasync.folding import Folded, fold
 from snorky.services.datasync.items import Crowd, Item, Note
 from snorky.services.datasync.line import Line
-from snorky.wire import Envelope
 
 MAX_ENTRY_BYTES = 1024 * 1024
 """JSON of the deltas of one entry. What is larger is a reset, sent by whoever publishes."""

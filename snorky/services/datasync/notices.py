@@ -12,10 +12,10 @@ from itertools import count
 from time import monotonic, time
 from typing import Any
 
+from snorky.envelope import Envelope
 from snorky.services.datasync.items import Item
 from snorky.services.datasync.log import ChangeLog, send
 from snorky.services.datasync.pages import FEW_PAGES, Opened, Pages, by_page
-from snorky.wire import Envelope
 
 STALE_EVERY = 1.0
 """Seconds between two frames that tell a subscription to fetch again."""

@@ -12,6 +12,7 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
+from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.services.datasync.dealers import Dealer
 from snorky.services.datasync.directory import (
@@ -25,7 +26,6 @@ from snorky.services.datasync.items import Crowd, Item
 from snorky.services.datasync.log import ChangeLog
 from snorky.services.datasync.selection import Described
 from snorky.services.datasync.tokens import Token
-from snorky.wire import Envelope
 
 MS_PER_PAGE = 2
 """Of the time over which fetches are spread, for each page that has to."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol, cast
 
 from snorky.deltas import Delta
-from snorky.wire import Envelope
+from snorky.envelope import Envelope
 
 
 class Teller(Protocol):

@@ -10,12 +10,13 @@ import asyncio
 import inspect
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, cast
 
-from snorky.audience import Audience
 from snorky.brokers import Broker
 from snorky.brokers.memory import MemoryBroker
+from snorky.client import Peer
+from snorky.envelope import Envelope
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
@@ -28,7 +29,8 @@ from snorky.services.events.paths import (
     paths_in,
     patterns_of,
 )
-from snorky.wire import Envelope
+from snorky.services.joining import Joining
+from snorky.topics import Topic, Topics, forget, when_all
 
 MAX_CHAINED_UPDATES = 10_000
 """Updates that callbacks may cause while one is delivered: a circle of them has to end."""
@@ -58,8 +60,9 @@ class EventsService(RPCService):
     def __init__(self, name: str, broker: Broker | None = None) -> None:
         super().__init__(name)
         self.broker = broker or MemoryBroker()
-        self._listeners: dict[str, _Listeners] = {}
-        self._pages: dict[Any, _Page] = {}
+        self._listeners = Topics(self.broker, lambda name: _Listeners(name, self._deliver))
+        self._joining = Joining(self._listeners)
+        self._pages: dict[Peer, _Page] = {}
         self._pages_by_id: dict[str, _Page] = {}
         self._waiting: deque[tuple[_Listeners, Envelope]] = deque()
         self._is_delivering = False
@@ -87,11 +90,12 @@ class EventsService(RPCService):
         page = self._pages.get(req.client)
         return None if page is None else self._disconnect_page(page, paths)
 
-    def client_disconnected(self, client: Any) -> None:
+    def client_disconnected(self, client: Peer) -> None:
+        self._joining.forget(client)
         page = self._pages.pop(client, None)
         if page is not None:
             del self._pages_by_id[page.id]
-            _forget(self._disconnect_page(page, list(page.paths)))
+            forget(self._disconnect_page(page, list(page.paths)))
 
     # For this program
 
@@ -105,20 +109,24 @@ class EventsService(RPCService):
             raise TypeError("expected a plain function: updates would overtake each other")
         if path != EVERYTHING:
             check_path(path)
-        listeners = self._listeners.get(path)
+        name = self._topic(path)
+        listeners = self._listeners.get(name)
         if listeners is not None and receiver in listeners.parts:
-            return None
-        done = self._listen(path, lambda listeners: listeners.parts.setdefault(receiver))
+            return listeners.pending and asyncio.shield(listeners.pending)
+        listeners = self._listeners.hold(name)
+        listeners.parts[receiver] = None
+        if listeners.pending is not None:
+            return asyncio.ensure_future(self._connect_later(listeners, receiver, path))
         self._announce(CONNECT, _id_of(receiver), path)
-        return done
+        return None
 
     def disconnect(self, receiver: Receiver, path: str) -> Awaitable[None] | None:
         """End what ``connect`` began; nothing happens where there is nothing to end."""
-        listeners = self._listeners.get(path)
+        listeners = self._listeners.get(self._topic(path))
         if listeners is None or receiver not in listeners.parts:
             return None
         del listeners.parts[receiver]
-        done = self._tidy(path, listeners)
+        done = self._listeners.release(listeners)
         self._announce(DISCONNECT, _id_of(receiver), path)
         return done
 
@@ -147,13 +155,18 @@ class EventsService(RPCService):
         new = [each for each in dict.fromkeys(paths) if each not in page.paths]
         if len(page.paths) + len(new) > self.limits.max_subscriptions:
             raise RPCError("Too many subscriptions")
-        done = []
-        for each in new:
-            page.paths.add(each)
-            metrics.subscriptions += 1
-            done.append(self._listen(each, lambda listeners: listeners.audience.add(page.client)))
-            self._announce(CONNECT, page.id, each)
-        return _when_all(done)
+        topics: list[_Listeners] = []
+        try:
+            for each in new:
+                topics.append(self._listeners.hold(self._topic(each)))  # may raise
+        except BaseException:
+            self._release(topics)
+            raise
+        if any(topic.pending is not None for topic in topics):
+            return asyncio.ensure_future(self._connect_client_later(page, new, topics))
+        for each, topic in zip(new, topics, strict=True):
+            self._connect_page(page, each, topic)
+        return None
 
     def disconnect_client(self, client_id: str, path: Any) -> Awaitable[None] | None:
         """Disconnect a page from a path or a list of paths."""
@@ -169,33 +182,54 @@ class EventsService(RPCService):
     def _disconnect_page(self, page: _Page, paths: list[str]) -> Awaitable[None] | None:
         done = []
         for path in paths:
-            if path not in page.paths:
+            self._joining.withdraw(page.client, self._topic(path))
+            listeners = page.paths.pop(path, None)
+            if listeners is None:
                 continue
-            page.paths.discard(path)
             metrics.subscriptions -= 1
-            listeners = self._listeners[path]
             listeners.audience.remove(page.client)
-            done.append(self._tidy(path, listeners))
+            done.append(self._listeners.release(listeners))
             self._announce(DISCONNECT, page.id, path)
-        return _when_all(done)
+        return when_all(done)
 
-    def _listen(self, path: str, add: Callable[[_Listeners], None]) -> Awaitable[None] | None:
-        listeners = self._listeners.get(path)
-        if listeners is not None:
-            add(listeners)
-            return None
-        listeners = self._listeners[path] = _Listeners(self._deliver)
-        add(listeners)
-        return self.broker.subscribe(self._topic(path), listeners.receive)
+    def _connect_page(self, page: _Page, path: str, listeners: _Listeners) -> None:
+        page.paths[path] = listeners
+        metrics.subscriptions += 1
+        listeners.audience.add(page.client)
+        self._announce(CONNECT, page.id, path)
 
-    def _tidy(self, path: str, listeners: _Listeners) -> Awaitable[None] | None:
-        if listeners.audience or listeners.parts:
-            return None
-        del self._listeners[path]
-        return self.broker.unsubscribe(self._topic(path), listeners.receive)
+    async def _connect_client_later(
+        self, page: _Page, paths: list[str], topics: list[_Listeners]
+    ) -> None:
+        """To all, or to none where the broker fails; but to none that the page leaves meanwhile."""
+        wishes = [self._joining.wish(page.client, topic.name) for topic in topics]
+        held = dict(zip(paths, topics, strict=True))
+        try:
+            for topic in topics:
+                await topic.subscribed()
+            for path, wish in zip(paths, wishes, strict=True):
+                if not wish.withdrawn and path not in page.paths:
+                    self._connect_page(page, path, held.pop(path))
+        finally:
+            for wish in wishes:
+                self._joining.end(wish)
+            self._release(held.values())
+
+    async def _connect_later(self, listeners: _Listeners, receiver: Receiver, path: str) -> None:
+        try:
+            await listeners.subscribed()
+        except BaseException:
+            listeners.parts.pop(receiver, None)
+            raise
+        if receiver in listeners.parts:
+            self._announce(CONNECT, _id_of(receiver), path)
+
+    def _release(self, topics: Iterable[_Listeners]) -> None:
+        for topic in topics:
+            forget(self._listeners.release(topic))
 
     def _announce(self, path: str, part_id: str, connected_to: str) -> None:
-        _forget(self._publish(path, f"{part_id}->{connected_to}"))
+        forget(self._publish(path, f"{part_id}->{connected_to}"))
 
     def _publish(self, path: str, message: Any) -> Awaitable[None] | None:
         notification = {"type": "update", "path": path, "message": message}
@@ -203,7 +237,7 @@ class EventsService(RPCService):
         for pattern in patterns_of(path):
             envelope = Envelope(self.name, {**notification, "pattern": pattern})
             done.append(self.broker.publish(self._topic(pattern), envelope))
-        return _when_all(done)
+        return when_all(done)
 
     def _topic(self, path: str) -> str:
         return f"{self.name}/{path}"
@@ -253,19 +287,19 @@ class _Page:
 
     __slots__ = ("client", "id", "paths")
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Peer) -> None:
         self.id = secrets.token_hex(16)
         self.client = client
-        self.paths: set[str] = set()
+        self.paths: dict[str, _Listeners] = {}
 
 
-class _Listeners:
+class _Listeners(Topic):
     """All who are connected to one path or pattern."""
 
-    __slots__ = ("_deliver", "audience", "parts")
+    __slots__ = ("_deliver", "parts")
 
-    def __init__(self, deliver: Callable[[_Listeners, Envelope], None]) -> None:
-        self.audience = Audience()
+    def __init__(self, name: str, deliver: Callable[[_Listeners, Envelope], None]) -> None:
+        super().__init__(name)
         self.parts: dict[Receiver, None] = {}
         self._deliver = deliver
 
@@ -280,20 +314,3 @@ def _id_of(receiver: Receiver) -> str:
     """A function's id is its name."""
     part_id = getattr(receiver, "id", None) if hasattr(receiver, "update") else None
     return str(part_id or getattr(receiver, "__qualname__", type(receiver).__qualname__))
-
-
-def _when_all(done: list[Awaitable[None] | None]) -> Awaitable[None] | None:
-    pending = [each for each in done if each is not None]
-    return asyncio.ensure_future(_wait(pending)) if pending else None
-
-
-async def _wait(pending: list[Awaitable[None]]) -> None:
-    await asyncio.gather(*pending)
-
-
-def _forget(done: Awaitable[None] | None) -> None:
-    """Nobody waits for it; what it raises is the broker's to log."""
-    if done is not None:
-        asyncio.ensure_future(done).add_done_callback(
-            lambda each: each.cancelled() or each.exception()
-        )

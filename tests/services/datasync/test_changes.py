@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from snorky.envelope import Envelope
 from snorky.services.base import RPCError
 from snorky.services.datasync import Dealer, FilterDealer, SubscriptionItem
-from snorky.wire import Envelope
 from tests.services.datasync.wire import (
     ALL,
     Site,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from snorky.audience import Audience
+from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.services.base import RPCError
 from snorky.services.datasync import (
@@ -17,7 +18,6 @@ from snorky.services.datasync import (
     SimpleDealer,
 )
 from snorky.testing import FakeClient, call
-from snorky.wire import Envelope
 
 BLUE = ["==", "color", "blue"]
 RED = ["==", "color", "red"]
