@@ -12,6 +12,7 @@ The same for asyncio is `snorky.backend.aio.DataSync`. `snorky.backend.lists` do
 a request, the headers included.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
@@ -207,7 +208,7 @@ def pause_after(error: NoAnswerError, attempt: int) -> float | None:
 
 def publication_params(deltas: str, key: str) -> str:
     """The JSON of a publication's parameters, given that of its deltas."""
-    return f'{{"deltas":{deltas}}}'
+    return f'{{"deltas":{deltas},"key":{json.dumps(key)}}}'
 
 
 def given(**params: Any) -> dict[str, Any]:

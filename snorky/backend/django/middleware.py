@@ -11,9 +11,9 @@ last of all it has nobody else's queries in that transaction.
 """
 
 from collections.abc import Callable
+from inspect import iscoroutinefunction
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.http import HttpRequest, HttpResponse
 
@@ -49,8 +49,10 @@ class SnorkyKeysMiddleware:
     def process_view(
         self, request: HttpRequest, view: Any, args: Any, kwargs: Any
     ) -> HttpResponse | None:
+        view_class = getattr(view, "view_class", None)
         opted_out = DEFAULT_DB_ALIAS in getattr(view, "_non_atomic_requests", ())
-        in_async = iscoroutinefunction(view)  # it runs in another thread
+        # It runs in another thread.
+        in_async = iscoroutinefunction(view) or getattr(view_class, "view_is_async", False)
         already = connections[DEFAULT_DB_ALIAS].settings_dict["ATOMIC_REQUESTS"]
         if request.method in SAFE_METHODS or opted_out or in_async or already:
             return None
