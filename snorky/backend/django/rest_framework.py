@@ -22,6 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from snorky.backend.django.comparison import compare_rows
 from snorky.backend.django.cors import add_to_header
 from snorky.backend.django.datasync import authorize_subscription, datasync
 from snorky.backend.django.refetching import (
@@ -68,12 +69,14 @@ def _with_subscription(
     @wraps(method)
     def wrapper(view: View, /, *args: P.args, **kwargs: P.kwargs) -> Response:
         asked = view.requested_subscription()
-        token = view._authorize(items_of(view)) if asked else None
+        items = items_of(view) if asked else []
+        token = view._authorize(items) if asked else None
         # As the changes are rendered, which know nothing of this user.
         with same_for_all() if asked else nullcontext():
             response = method(view, *args, **kwargs)
-        if token is not None and not view._is_told_all():
-            token = None
+        if token is not None:
+            compare_rows(view, items, response)
+            token = token if view._is_told_all() else None
         headers = reading_headers(asked=asked, token=token)
         patch_vary_headers(response, [headers.pop("Vary")])
         for name, value in headers.items():
