@@ -137,14 +137,14 @@ def test_an_older_head_is_asked_for_again():
     assert head.fresh is None
 
 
-async def test_a_refused_authorisation_forgets_the_head(recorded, backend):
-    backend.answers("position")
-    await recorded.datasync.head()
-    backend.refuses("after must be a position")
-    with pytest.raises(SnorkyError):
-        await recorded.datasync.authorize(ITEMS, after="position")
-    backend.answers("another")
-    assert await recorded.datasync.head() == "another"
+async def test_a_place_in_a_log_that_is_gone_gives_no_token_and_is_asked_for_anew(site, page):
+    """Snorky was started anew; with a token of its former life pages would ask again and again."""
+    site.datasync._head.learn("former.7.nonce")
+    place = await site.datasync.head()
+    with pytest.raises(NoAnswerError, match="started anew"):
+        await site.datasync.authorize(ITEMS, after=place)
+    token = await site.datasync.authorize(ITEMS, after=await site.datasync.head())
+    assert page.open(token)["recovered"]
 
 
 async def test_a_publication_whose_answer_was_lost_is_repeated_under_its_key(recorded, backend):
