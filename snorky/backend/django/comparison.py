@@ -47,8 +47,8 @@ def compare_rows(view: Any, items: Sequence[Mapping[str, Any]], response: Respon
 
 
 def _rows(data: Any) -> Iterator[dict[str, Any]]:
-    rows = data if isinstance(data, list) else data.get("results", ())
-    for row in rows:
+    rows = data.get("results") if isinstance(data, dict) else data
+    for row in rows or ():
         yield json.loads(JSONRenderer().render(row))
 
 

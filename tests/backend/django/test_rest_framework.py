@@ -264,7 +264,7 @@ def test_a_page_waits_for_the_commits_that_its_query_saw(snorky, tasks, page):
     def publish_late(handler: Any, request: Any) -> None:
         if request.envelope["message"]["command"] == "publishDeltas":
             committed.set()
-            assert not answered.wait(0.2)
+            assert not answered.wait(0.5)
             published.set()
         reply(handler, request)
 
