@@ -26,7 +26,7 @@ MAY_IMPORT = {
     PARTS: {CORE, WIRE},  # and itself
     EDGES: {EDGES, CORE, WIRE},  # parts are given to them by the application
     TOOLS: {TOOLS, EDGES, PARTS, CORE, WIRE, APART},  # the demo plays the web application, too
-    APART: set(),  # and itself
+    APART: {WIRE},  # and itself
 }
 LAYERS = {
     "snorky": CORE,

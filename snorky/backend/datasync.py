@@ -22,6 +22,7 @@ from snorky.backend.entries import Change, LostModels, entry_text, models_of, ne
 from snorky.backend.exchange import NoAnswerError, SnorkyError
 from snorky.backend.turns import Turn
 
+NOT_THIS_LOG = "after is a position of another log"  # Snorky's words
 HEAD_SECONDS = 10.0  # how old a token's place may be
 PAUSES_SECONDS = (0.05, 0.2)  # before a publication that may have arrived is repeated
 
@@ -96,9 +97,12 @@ class DataSync:
         params = given(items=items, subject=subject, after=after)
         try:
             token: str = self._call("authorizeSubscription", **params)
-        except SnorkyError:
-            self._head.forget()  # it may be of a server that was started anew meanwhile
-            raise
+        except SnorkyError as error:
+            if str(error) != NOT_THIS_LOG:
+                raise
+            # Not with a new place: what was revoked since permission was checked would be lost.
+            self._head.forget()
+            raise NoAnswerError("Snorky was started anew: ask again") from error
         return token
 
     def publish(self, deltas: Iterable[Mapping[str, Any]], key: str | None = None) -> str | None:
@@ -207,7 +211,7 @@ def pause_after(error: NoAnswerError, attempt: int) -> float | None:
 
 def publication_params(deltas: str, key: str) -> str:
     """The JSON of a publication's parameters, given that of its deltas."""
-    return f'{{"deltas":{deltas}}}'
+    return f'{{"deltas":{deltas},"key":{json.dumps(key)}}}'
 
 
 def given(**params: Any) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class CrossOrigin:
         All methods, and the headers that the page names; nothing for an origin that is not allowed.
         """
         allowed = self._allow(headers)
-        if allowed:
+        if "Access-Control-Allow-Origin" in allowed:
             wished = header(headers, "Access-Control-Request-Headers") or ASKING
             method = header(headers, "Access-Control-Request-Method") or "GET"
             allowed["Access-Control-Allow-Headers"] = wished

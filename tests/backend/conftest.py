@@ -209,6 +209,7 @@ class Page:
     def __init__(self, socket: ClientConnection) -> None:
         self._socket = socket
         self.deltas: list[Any] = []
+        self.frames: list[Any] = []
 
     def call(self, service: str, command: str, **params: Any) -> Any:
         message = {"command": command, "params": params, "callId": 1}
@@ -217,8 +218,18 @@ class Page:
             message = self._receive()
             if message["type"] == "response":
                 return message["data"]
-            assert message["type"] == "delta", message
-            self.deltas.append(message["delta"])
+            if message["type"] == "delta":
+                self.deltas.append(message["delta"])
+            else:
+                self.frames.append(message)
+
+    def open(self, token: str) -> Any:
+        """Open a token on the new wire; the one answer."""
+        [answer] = self.call("datasync", "openSubscriptions", subscriptions=[{"token": token}])
+        return answer
+
+    def next_frame(self) -> Any:
+        return self.frames.pop(0) if self.frames else self._receive()
 
     def next_delta(self) -> Any:
         if not self.deltas:

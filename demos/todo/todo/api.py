@@ -4,14 +4,9 @@ Its list can be subscribed to: asked for with the header ``X-Snorky: Subscribe``
 token that the page takes to Snorky. That is `ListSubscribeModelMixin`; the rest is any REST API.
 """
 
-import threading
 from typing import Any
 
-from django.db import transaction
-from django.http import HttpRequest
-from django.http.response import HttpResponseBase
 from rest_framework.decorators import action
-from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BooleanField, ModelSerializer, Serializer
@@ -19,10 +14,6 @@ from rest_framework.viewsets import ModelViewSet
 
 from snorky.backend.django.rest_framework import ListSubscribeModelMixin
 from todo.models import Todo
-
-# The threads of this server take turns to write. A change leaves for Snorky right after its commit:
-# without turns, the next commit might overtake it on the way.
-one_at_a_time = threading.Lock()
 
 
 class TodoSerializer(ModelSerializer[Todo]):
@@ -47,12 +38,6 @@ class TodoViewSet(ListSubscribeModelMixin, ModelViewSet[Todo]):
     queryset = Todo.objects.all()
     serializer_class = TodoSerializer
     dealer = "AllTodos"  # the class in live.py
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.method in SAFE_METHODS:
-            return super().dispatch(request, *args, **kwargs)
-        with one_at_a_time, transaction.atomic():
-            return super().dispatch(request, *args, **kwargs)
 
     @action(detail=False, methods=["patch"])
     def all(self, request: Request) -> Response:

@@ -17,7 +17,11 @@ ROOT_URLCONF = "todo.urls"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django.contrib.staticfiles", "rest_framework", "todo"]
-MIDDLEWARE = ["django.middleware.security.SecurityMiddleware"]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    # Each write is one transaction; its response says under which key pages will hear of it.
+    "snorky.backend.django.middleware.SnorkyKeysMiddleware",
+]
 
 TEMPLATES: list[dict[str, Any]] = [
     {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}

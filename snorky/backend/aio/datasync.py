@@ -8,6 +8,7 @@ from typing import Any
 
 from snorky.backend.aio.transport import SnorkyBackend
 from snorky.backend.datasync import (
+    NOT_THIS_LOG,
     Head,
     Items,
     given,
@@ -85,9 +86,12 @@ class DataSync:
         params = given(items=items, subject=subject, after=after)
         try:
             token: str = await self._call("authorizeSubscription", **params)
-        except SnorkyError:
-            self._head.forget()  # it may be of a server that was started anew meanwhile
-            raise
+        except SnorkyError as error:
+            if str(error) != NOT_THIS_LOG:
+                raise
+            # Not with a new place: what was revoked since permission was checked would be lost.
+            self._head.forget()
+            raise NoAnswerError("Snorky was started anew: ask again") from error
         return token
 
     async def publish(

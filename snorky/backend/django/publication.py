@@ -87,7 +87,8 @@ class _SavepointsUntil:
         self._number = number
 
     def __contains__(self, savepoint: str) -> bool:
-        return int(savepoint.rpartition("_x")[2]) <= self._number
+        number = savepoint.rpartition("_x")[2]
+        return number.isdecimal() and int(number) <= self._number
 
 
 def _publish_at_commit(connection: BaseDatabaseWrapper) -> None:

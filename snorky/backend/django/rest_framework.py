@@ -6,7 +6,7 @@ change that the query did not see reaches the token, and none that it saw comes 
 away the page gets its data without a token, and may ask again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from copy import copy
 from functools import wraps
@@ -22,6 +22,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
+from snorky.backend.django.comparison import compare_rows
+from snorky.backend.django.cors import add_to_header
 from snorky.backend.django.datasync import authorize_subscription, datasync
 from snorky.backend.django.refetching import (
     models_shown_by,
@@ -33,12 +35,11 @@ from snorky.backend.django.rows import same_for_all
 from snorky.backend.django.serializers import default_serializer
 from snorky.backend.django.snapshots import refuse_older_snapshots, refuse_replica
 from snorky.backend.exchange import NoAnswerError, SnorkyError, snorky_log
+from snorky.backend.headers import TOKENS, reading_headers, wants_subscription
 
 P = ParamSpec("P")
 View = TypeVar("View", bound="SubscribeModelMixin")
 Items = list[dict[str, Any]]
-
-TOKEN_HEADERS = ("X-Subscription-Token", "X-Subscription")  # the manual knows both
 
 
 def subscription_in_response(
@@ -68,19 +69,21 @@ def _with_subscription(
     @wraps(method)
     def wrapper(view: View, /, *args: P.args, **kwargs: P.kwargs) -> Response:
         asked = view.requested_subscription()
-        token = view._authorize(items_of(view)) if asked else None
+        items = items_of(view) if asked else []
+        token = view._authorize(items) if asked else None
         # As the changes are rendered, which know nothing of this user.
         with same_for_all() if asked else nullcontext():
             response = method(view, *args, **kwargs)
-        patch_vary_headers(response, ["X-Snorky"])
-        if asked:
-            # Private, since Django's own cache goes by nothing else before 5.2.16.
-            response["Cache-Control"] = "no-store, private"
-            if "Origin" in view.request.headers:
-                _expose_headers(response)
-        if token is not None and view._is_told_all():
-            for header in TOKEN_HEADERS:
-                response[header] = token
+        if token is not None:
+            compare_rows(view, items, response)
+            token = token if view._is_told_all() else None
+        headers = reading_headers(asked=asked, token=token)
+        patch_vary_headers(response, [headers.pop("Vary")])
+        for name, value in headers.items():
+            response[name] = value
+        if token is not None and "Origin" in view.request.headers:
+            # Otherwise the scripts of a page from elsewhere cannot read them.
+            add_to_header(response, "Access-Control-Expose-Headers", TOKENS)
         return response
 
     setattr(wrapper, "hands_out_subscriptions", True)  # noqa: B010 functions have no such attribute
@@ -120,8 +123,7 @@ class SubscribeModelMixin:
 
     def requested_subscription(self) -> bool:
         """Tell whether the page asked for a subscription."""
-        wish: str = self.request.headers.get("X-Snorky", "")
-        return wish.strip().lower() == "subscribe"
+        return wants_subscription(self.request.headers)
 
     def get_dealer(self) -> str:
         """Return the name of the dealer: ``dealer``, or else the model's name."""
@@ -281,10 +283,3 @@ def _without_host(request: Any) -> Any:
     relative = copy(request)
     relative.build_absolute_uri = lambda location=None: location or request.path
     return relative
-
-
-def _expose_headers(response: Response) -> None:
-    # Otherwise the scripts of a page from elsewhere cannot read them.
-    exposed = response.get("Access-Control-Expose-Headers")
-    names: Sequence[str] = [exposed] if exposed else []
-    response["Access-Control-Expose-Headers"] = ", ".join([*names, *TOKEN_HEADERS])

@@ -24,6 +24,9 @@ from snorky.services.datasync.selection import Selection, subject_text
 from snorky.services.datasync.subscription import Subscription, SubscriptionItem
 from snorky.services.datasync.tokens import FIRST, Token, TokenItems, new_origin
 
+NOT_THIS_LOG = "after is a position of another log"
+"""The log was begun anew since the connector asked for ``head``."""
+
 RECHECK_SPREAD = 0.1
 """By how much of it ``recheck`` is shortened at random: not all pages ask on the same second."""
 
@@ -78,7 +81,10 @@ class DataSyncBackend(RelayCommands):
         acquires or opens it. ``subject``: whose it is, as ``client.identity`` would say.
         """
         service = self.frontend
-        start = service.changes.log.head if after is None else _position(after)
+        head = service.changes.log.head
+        start = head if after is None else _position(after)
+        if start.epoch != head.epoch:
+            raise RPCError(NOT_THIS_LOG)  # no page could open it, and would ask again for nothing
         parsed = [_parse_item(item) for item in items]
         if len(parsed) > service.limits.max_subscription_items:
             raise RPCError("Too many items")

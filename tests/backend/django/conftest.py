@@ -46,7 +46,12 @@ settings.configure(
     },
     ALLOWED_HOSTS=["testserver"],
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-    INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "taskapp"],
+    INSTALLED_APPS=[
+        "django.contrib.contenttypes",
+        "django.contrib.auth",
+        "snorky.backend.django",
+        "taskapp",
+    ],
     REST_FRAMEWORK={"DEFAULT_AUTHENTICATION_CLASSES": [], "UNAUTHENTICATED_USER": None},
     MEDIA_URL="/media/",
     ROOT_URLCONF="taskapp.urls",

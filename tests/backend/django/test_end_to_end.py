@@ -60,3 +60,34 @@ def test_rows_enter_and_leave_a_filtered_list(page):
         task.save()
     assert page.next_delta() == {"type": "delete", "model": "Task", "data": row(task)}
     assert page.next_delta() == {"type": "insert", "model": "Task", "data": row(task)}
+
+
+def test_a_soft_deletion_leaves_a_list_by_its_filter(page):
+    task = Task.objects.create(title="milk")
+    _, token = subscribe("/open/?title=milk")
+    answer = page.open(token)
+    assert answer["recovered"]
+    task.title = "deleted: milk"
+    task.save()
+    while (frame := page.next_frame())["type"] != "changes":
+        pass
+    [change] = frame["changes"]
+    assert (change["key"], change["data"], change["in"]) == (task.pk, None, [])
+    assert change["out"] == answer["items"]
+
+
+def test_a_page_of_a_list_is_told_to_ask_again(page):
+    Task.objects.create(title="a")
+    _, token = subscribe("/paged/")
+    answer = page.open(token)
+    Task.objects.create(title="b")
+    while (frame := page.next_frame())["type"] != "stale":
+        pass
+    assert frame["subscriptions"] == [answer["subscription"]]
+
+
+def test_the_keys_of_a_write_lead_to_its_changes(page):
+    with override_settings(MIDDLEWARE=["snorky.backend.django.middleware.SnorkyKeysMiddleware"]):
+        response = APIClient().post("/api/tasks/", {"title": "a"}, format="json")
+    keys = response["X-Snorky-Keys"].split(",")
+    assert isinstance(page.call("datasync", "awaitKeys", keys=keys), str)

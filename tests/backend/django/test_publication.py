@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, transaction
+from django.db.models import F
 from django.test import TestCase
 from taskapp.models import Country, Task
 
@@ -289,6 +290,32 @@ def test_threads_publish_their_own_transactions(published):
     assert sorted(got) == sorted((name, number) for name in "abcd" for number in range(5))
     for name in "abcd":
         assert [number for who, number in got if who == name] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("in_transaction", [True, False])
+def test_threads_that_write_one_row_publish_in_the_order_of_their_commits(
+    published, in_transaction
+):
+    task = Task.objects.create(title="a")
+    published.clear()
+    together = threading.Barrier(3)
+
+    def vote() -> None:
+        together.wait(10)
+        for _ in range(10):
+            with transaction.atomic() if in_transaction else nullcontext():
+                mine = Task(pk=task.pk, title="a", votes=F("votes") + 1)
+                mine._state.adding = False
+                mine.save(update_fields=["votes"])
+        connection.close()
+
+    threads = [threading.Thread(target=vote) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    steps = [(d["oldData"]["votes"], d["newData"]["votes"]) for d in published.deltas]
+    assert steps == [(number, number + 1) for number in range(30)]
 
 
 def test_a_transaction_that_the_program_manages_itself_is_published_too(published):

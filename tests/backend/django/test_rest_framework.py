@@ -1,5 +1,6 @@
 """Views that hand out subscriptions, asked as a page asks them."""
 
+import threading
 import unittest
 from typing import Any
 
@@ -9,6 +10,8 @@ from django.db import connections
 from django.test import TestCase, override_settings
 from rest_framework.test import APIClient
 from taskapp.models import Country, Task
+
+from snorky.backend.django import snapshots
 
 TOKEN = "t0ken" * 8
 TOKEN_HEADERS = {"X-Subscription-Token": TOKEN, "X-Subscription": TOKEN}
@@ -174,6 +177,131 @@ def test_a_refused_subscription_is_no_failure_of_the_page_either(snorky, tasks, 
     assert titles(response) == ["a", "b", "c", "done"]
     assert token_headers(response) == {}
     expect_log("TaskViewSet answers without subscription: Error from Snorky server: No such dealer")
+
+
+@pytest.mark.parametrize(
+    ("refuse", "text"),
+    [
+        (
+            lambda snorky: snorky.refuses("No such dealer"),
+            "No such dealer. Its dealers are AllTasks",
+        ),
+        (
+            lambda snorky: snorky.sends(401, b"{}"),
+            "401 Unauthorized.* the key are SNORKY_BACKEND_UR",
+        ),
+    ],
+)
+def test_a_developer_is_told_of_a_wrong_dealer_or_key_at_once(snorky, tasks, page, refuse, text):
+    refuse(snorky)
+    with override_settings(DEBUG=True), pytest.raises(ImproperlyConfigured, match=text):
+        subscribe(page, "/api/tasks/")
+
+
+def test_but_not_of_an_outage(nobody, tasks, page, expect_log):
+    with override_settings(SNORKY_BACKEND_URL=nobody, DEBUG=True):
+        assert subscribe(page, "/api/tasks/").status_code == 200
+    expect_log("TaskViewSet answers without subscription: No answer from Snorky at http://")
+
+
+def test_the_token_begins_where_the_log_was_before_permission_was_checked(snorky, tasks, page):
+    snorky.requests.clear()
+    subscribe(page, "/api/tasks/")
+    assert snorky.commands() == ["head", "authorizeSubscription"]
+    assert snorky.requests[1].params["after"] == TOKEN  # which is what this server says to all
+
+
+def test_django_s_cache_keeps_no_token(snorky, tasks, page):
+    first = subscribe(page, "/cached/")
+    snorky.answers("another" * 6)
+    second = subscribe(page, "/cached/")
+    assert first["X-Subscription-Token"] == TOKEN
+    assert second["X-Subscription-Token"] == "another" * 6
+    plain = page.get("/cached/")
+    Task.objects.all().delete()
+    assert page.get("/cached/").json() == plain.json() != []  # it caches as it did
+    assert "X-Subscription-Token" not in page.get("/cached/")
+
+
+class ReadsElsewhere:
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "other"
+
+
+class WritesHere(ReadsElsewhere):
+    def db_for_read(self, model: Any, **hints: Any) -> None:
+        return None
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+@pytest.mark.parametrize(
+    ("url", "router"), [("/api/tasks/", ReadsElsewhere), ("/replica/", WritesHere)]
+)
+def test_rows_of_a_replica_are_refused(snorky, tasks, page, url, router):
+    with (
+        override_settings(DATABASE_ROUTERS=[router()]),
+        pytest.raises(ImproperlyConfigured, match=r"'other'.* older .*queryset.using\('default'\)"),
+    ):
+        subscribe(page, url)
+
+
+def test_a_database_that_is_marked_as_a_mirror_is_a_replica(snorky, tasks, page, monkeypatch):
+    assert token_headers(subscribe(page, "/replica/")) == TOKEN_HEADERS
+    snapshots._is_copy.cache_clear()
+    mirror = connections["other"].settings_dict["TEST"] | {"MIRROR": "default"}
+    monkeypatch.setitem(connections["other"].settings_dict, "TEST", mirror)
+    with pytest.raises(ImproperlyConfigured, match="may be older"):
+        subscribe(page, "/replica/")
+    snapshots._is_copy.cache_clear()
+
+
+def test_a_page_waits_for_the_commits_that_its_query_saw(snorky, tasks, page):
+    """Otherwise what is published later would take it backwards."""
+    reply, published = snorky.answer, threading.Event()
+
+    def publish_late(handler: Any, request: Any) -> None:
+        if request.envelope["message"]["command"] == "publishDeltas":
+            committed.set()
+            assert not answered.wait(0.5)
+            published.set()
+        reply(handler, request)
+
+    def write() -> None:
+        Task.objects.create(title="late")
+        connections.close_all()
+
+    snorky.answer = publish_late
+    committed, answered = threading.Event(), threading.Event()
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert committed.wait(10)
+    response = subscribe(page, "/api/tasks/")
+    answered.set()
+    writer.join()
+    assert "late" in titles(response)
+    assert published.is_set()
+    assert token_headers(response) == TOKEN_HEADERS
+
+
+def test_a_page_whose_changes_cannot_be_published_gets_no_token(snorky, tasks, page, expect_log):
+    reply = snorky.answer
+
+    def lose(handler: Any, request: Any) -> None:
+        if request.envelope["message"]["command"] == "publishDeltas":
+            handler.respond(500, b"")
+        else:
+            reply(handler, request)
+
+    snorky.answer = lose
+    Task.objects.create(title="lost")
+    expect_log("1 deltas not published: Error from Snorky server: 500")
+    assert token_headers(subscribe(page, "/api/tasks/")) == {}
+    expect_log("TaskViewSet answers without subscription: Error from Snorky server: 500")
+    snorky.answer = reply
+    assert token_headers(subscribe(page, "/api/tasks/")) == TOKEN_HEADERS
+    assert snorky.requests[-2].params["deltas"] == [{"type": "reset", "model": "Task"}]
 
 
 def test_a_view_that_names_no_dealer_says_so(snorky, page):

@@ -4,12 +4,22 @@ import datetime
 from typing import Any
 
 from django.db import transaction
+from django.http import Http404, HttpResponse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy
-from rest_framework.fields import DateTimeField, SerializerMethodField
+from django.views.decorators.cache import cache_page
+from django_filters.rest_framework import DjangoFilterBackend
+from rest_framework.exceptions import ValidationError
+from rest_framework.fields import CharField, DateTimeField, SerializerMethodField
+from rest_framework.filters import BaseFilterBackend, OrderingFilter, SearchFilter
 from rest_framework.generics import RetrieveAPIView
-from rest_framework.pagination import PageNumberPagination
+from rest_framework.pagination import (
+    CursorPagination,
+    LimitOffsetPagination,
+    PageNumberPagination,
+)
 from rest_framework.permissions import BasePermission
+from rest_framework.relations import StringRelatedField
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import ModelSerializer
@@ -19,10 +29,11 @@ from snorky.backend.django.rest_framework import (
     ListSubscribeAPIView,
     ListSubscribeCreateAPIView,
     ListSubscribeModelMixin,
+    RetrieveSubscribeModelMixin,
     SubscribeModelMixin,
     subscription_in_response,
 )
-from taskapp.models import Country, Meeting, Person, Task
+from taskapp.models import Country, Meeting, Person, Project, Task, Ticket
 
 
 class TaskViewSet(ListSubscribeModelMixin, ModelViewSet):
@@ -68,6 +79,10 @@ class OpenTasksAgain(OpenTasks):
 
 class PageOfTwo(PageNumberPagination):
     page_size = 2
+
+
+class OptionalPages(PageNumberPagination):
+    page_size_query_param = "page_size"
 
 
 class PagedTasks(ListSubscribeAPIView):
@@ -175,3 +190,146 @@ class SaidTasks(ListSubscribeAPIView):
             return {"state": self.get_state(task), "at": self.fields["at"].to_representation(at)}
 
     serializer_class = TaskSerializer
+
+
+class EverythingOfTasks(ListSubscribeModelMixin, ModelViewSet):
+    """As projects have it: pages, search, order and filters of the request."""
+
+    queryset = Task.objects.order_by("id")
+    serializer_class = TitleSerializer
+    dealer = "AllTasks"
+    pagination_class = OptionalPages
+    filter_backends = (DjangoFilterBackend, SearchFilter, OrderingFilter)
+    filterset_fields = ("completed", "votes")
+    search_fields = ("title",)
+    ordering_fields = ("title", "votes")
+
+
+class LimitedTasks(ListSubscribeAPIView):
+    queryset = Task.objects.order_by("id")
+    pagination_class = LimitOffsetPagination
+    serializer_class = TitleSerializer
+
+
+class CursorOfTwo(CursorPagination):
+    page_size = 2
+    ordering = "id"
+
+
+class CursorTasks(ListSubscribeAPIView):
+    model = Task
+    pagination_class = CursorOfTwo
+
+
+class OwnRows(BaseFilterBackend):
+    def filter_queryset(self, request: Request, queryset: Any, view: Any) -> Any:
+        return queryset.filter(title="a")
+
+
+class RowsOfABackend(ListSubscribeAPIView):
+    model = Task
+    filter_backends = (OwnRows,)
+
+
+class RowsOfABackendAndAQuery(RowsOfABackend):
+    dealer = "OpenTasks"
+    dealer_query = ("==", "title", "a")
+
+
+class AlwaysAsked(ListSubscribeAPIView):
+    model = Task
+    refetch = True
+
+
+class TicketsWithNames(ListSubscribeAPIView):
+    """Shows what other tables hold."""
+
+    class TicketSerializer(ModelSerializer[Ticket]):
+        class ProjectSerializer(ModelSerializer[Project]):
+            team = StringRelatedField()
+
+            class Meta:
+                model = Project
+                fields = ("name", "team")
+
+        project = ProjectSerializer()
+
+        class Meta:
+            model = Ticket
+            fields = ("title", "project")
+
+    queryset = Ticket.objects.all()
+    serializer_class = TicketSerializer
+    refetch = True
+
+
+class TicketsWithTeams(TicketsWithNames):
+    class TicketSerializer(ModelSerializer[Ticket]):
+        team = CharField(source="project.team.name")
+
+        class Meta:
+            model = Ticket
+            fields = ("title", "team")
+
+    serializer_class = TicketSerializer
+
+
+class LiveTasks(RetrieveSubscribeModelMixin, ListSubscribeModelMixin, ModelViewSet):
+    """A list and its single objects."""
+
+    model = Task
+    dealer = "AllTasks"
+
+
+class WrongFilter(ListSubscribeAPIView):
+    """The filter is not the query's."""
+
+    model = Task
+    dealer = "OpenTasks"
+    dealer_query = ("and", ("==", "completed", False), ("<", "votes", 5))
+
+    def get_queryset(self) -> Any:
+        return Task.objects.filter(completed=False)
+
+
+class ReplicaTasks(ListSubscribeAPIView):
+    model = Task
+
+    def get_queryset(self) -> Any:
+        return Task.objects.using("other")
+
+
+@method_decorator(cache_page(60), name="dispatch")
+class CachedTasks(ListSubscribeAPIView):
+    model = Task
+
+
+def write_tasks(request: Any, title: str) -> HttpResponse:
+    Task.objects.create(title=title)
+    Task.objects.create(title=title + "2")
+    if title == "raise":
+        raise Http404
+    return HttpResponse(status=500 if title == "fail" else 201)
+
+
+@transaction.non_atomic_requests
+def write_apart(request: Any) -> HttpResponse:
+    Task.objects.create(title="a")
+    Task.objects.create(title="b")
+    return HttpResponse(status=201)
+
+
+async def write_async(request: Any) -> HttpResponse:
+    await Task.objects.acreate(title="a")
+    return HttpResponse(status=201)
+
+
+class RefusingTasks(ModelViewSet):
+    """Raises after it has written, as a validation of several objects may."""
+
+    queryset = Task.objects.all()
+    serializer_class = TitleSerializer
+
+    def perform_create(self, serializer: Any) -> None:
+        serializer.save()
+        raise ValidationError("no")
