@@ -11,6 +11,7 @@ import inspect
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from math import ceil
 from operator import itemgetter
 from time import monotonic, time
 from typing import Any
@@ -149,7 +150,7 @@ class Openings:
 
     def resume_token(self, opened: Opened) -> str:
         """A token for the subscription from here on."""
-        token = opened.token.renewed(self._changes.processed, int(time() + self._resume_ttl))
+        token = opened.token.renewed(self._changes.processed, ceil(time() + self._resume_ttl))
         opened.token = token
         return self._text(token, opened.items)
 
