@@ -18,7 +18,7 @@ class Limits:
     max_message_bytes: int = 64 * KIB
     """Longest message from a client. Past it the connection is closed with code 1009."""
 
-    max_backend_message_bytes: int = 1 * MIB
+    max_backend_message_bytes: int = 4 * MIB
     """Longest body of a request to the HTTP back end. Past it: status 413."""
 
     max_unsent_bytes: int = 1 * MIB
@@ -68,11 +68,12 @@ class Limits:
     """Items of one DataSync subscription. Past it: ``Too many items``."""
 
     max_unacquired_tokens: int = 10_000
-    """DataSync tokens of one service that were authorised and not acquired yet. Past it: ``Too
-    many unacquired tokens``."""
+    """DataSync tokens of one service that are kept until they are used: those whose dealers are
+    told of each (past it who has most of them is refused: ``Too many unacquired tokens``), and those
+    too large for a header (past it the oldest goes)."""
 
     max_kept_deltas: int = 1000
-    """Deltas kept for a token that is not acquired yet. Past it the token dies."""
+    """Deltas that acquiring a token may have to deliver. Past it the token dies."""
 
     max_kept_bytes: int = 256 * KIB
     """Their size. Past it the token dies. Less than ``max_unsent_bytes``: they are sent at once."""

@@ -16,6 +16,7 @@ from types import ModuleType
 import click
 
 from snorky import ServiceRegistry
+from snorky.services.datasync import DataSyncService
 
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+/?", re.ASCII | re.IGNORECASE)
 
@@ -58,6 +59,7 @@ def load(file: Path, more_origins: Sequence[str] = ()) -> Served:
             f"{file} defines a back end, but there is no key for it: "
             "set the environment variable SNORKY_API_KEY, or define api_key in the file."
         )
+    sign_tokens(frontend, api_keys)
     origins = getattr(module, "allowed_origins", None)
     if isinstance(origins, str):
         raise click.ClickException(f"allowed_origins in {file} must be a list; got str.")
@@ -72,6 +74,14 @@ def load(file: Path, more_origins: Sequence[str] = ()) -> Served:
         start=_hook(module, "start"),
         stop=_hook(module, "stop"),
     )
+
+
+def sign_tokens(frontend: ServiceRegistry, api_keys: Sequence[str]) -> None:
+    """Let DataSync services that have no key of their own sign with what the back end's keys give:
+    tokens outlive a restart, and a change of keys."""
+    for service in frontend.registered_services.values():
+        if isinstance(service, DataSyncService) and api_keys and not service.has_token_key:
+            service.sign_with(api_keys)
 
 
 def _hook(module: ModuleType, name: str) -> Hook | None:
