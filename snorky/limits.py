@@ -69,8 +69,8 @@ class Limits:
 
     max_unacquired_tokens: int = 10_000
     """DataSync tokens of one service that are kept until they are used: those whose dealers are
-    told of each (past it who has most of them is refused: ``Too many unacquired tokens``), and those
-    too large for a header (past it the oldest goes)."""
+    told of each (past it who has most is refused: ``Too many unacquired tokens``), and those too
+    large for a header (past it the oldest goes)."""
 
     max_kept_deltas: int = 1000
     """Deltas that acquiring a token may have to deliver. Past it the token dies."""
