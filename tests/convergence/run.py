@@ -20,11 +20,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from tests.conftest import free_port
 from tests.convergence.application import AWAY, Application, Backend
 from tests.convergence.client import ListView, Page
 from tests.convergence.history import place
 from tests.convergence.relay import Relay
-from tests.conftest import free_port
 
 MODES = ("hand", "relay", "runs")
 SECONDS_OF_WRITES = 2.5

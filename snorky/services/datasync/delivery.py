@@ -194,7 +194,7 @@ class Touches:
                 entry = told.get((number, item.fields))
                 if entry is None:
                     entry = told[number, item.fields] = (number, change, [], [])
-                entry[2 if is_in else 3].append(item)
+                (entry[2] if is_in else entry[3]).append(item)
         return [
             change_json(change.place, change.kept if ins else None, ins, outs)
             for _, change, ins, outs in sorted(told.values(), key=itemgetter(0))
