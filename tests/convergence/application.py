@@ -121,6 +121,7 @@ class Application:
                 self._commit(rows, deltas)
                 return
             key, deltas = self._commit(rows, deltas)
+            await self._pause(0.03)
             if not self.unpublished:
                 await self._publish(self.history.last, key, deltas)
             else:
@@ -221,19 +222,20 @@ class Application:
 
     # Permissions
 
-    async def revoke(self, subject: str) -> None:
+    async def revoke(self, subject: str) -> str:
+        """Nothing appended after the answer reaches who is revoked; returns where that was."""
         self.allowed[subject] = False
         await self._until_done(lambda: self.backend.call("revokeSubscriptions", subject=subject))
+        return str(await self._until_done(lambda: self.backend.call("head")))
 
     async def refresh(self) -> None:
         model = self.chance.choice(["Task", "Note"])
         await self._until_done(lambda: self.backend.call("refreshSubscriptions", models=[model]))
 
-    async def _until_done(self, call: Callable[[], Any]) -> None:
+    async def _until_done(self, call: Callable[[], Any]) -> Any:
         while True:
             try:
-                await call()
-                return
+                return await call()
             except AWAY:
                 await asyncio.sleep(0.05)
 

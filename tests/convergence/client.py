@@ -11,6 +11,7 @@ import itertools
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -44,6 +45,7 @@ class Shown:
     """None: a snapshot as it came; ``transaction`` says of when."""
     transaction: int
     why: str
+    time: float = field(default_factory=monotonic)
 
 
 @dataclass

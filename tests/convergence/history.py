@@ -12,7 +12,7 @@ from typing import Any
 Rows = dict[tuple[str, int], dict[str, Any]]
 
 
-MOST_IN_AN_ENTRY = 3
+MOST_IN_AN_ENTRY = 5
 """Transactions."""
 
 

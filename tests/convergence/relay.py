@@ -6,9 +6,14 @@ import asyncio
 from typing import Any
 
 from tests.convergence.application import AWAY, Application, Refused
+from tests.convergence.history import MOST_IN_AN_ENTRY
 
 KEPT = 60
 """Transactions that are kept for a relay that begins anew: older ones are trimmed."""
+
+
+class Killed(Exception):
+    """In the middle of a step."""
 
 
 class Relay:
@@ -37,9 +42,7 @@ class Relay:
         while True:
             try:
                 await self._serve()
-            except Refused:
-                await asyncio.sleep(0.05)
-            except AWAY:
+            except (Refused, Killed, *AWAY):
                 await asyncio.sleep(0.05)
 
     async def _serve(self) -> None:
@@ -75,22 +78,23 @@ class Relay:
         visible = len(self._outbox)
         while self.taken < visible:
             await self.awake.wait()
-            await asyncio.sleep(chance.random() * 0.02)
             step: list[tuple[int, dict[str, Any]]] = []
             ends = self.taken
             while ends < visible and len(step) < chance.randint(1, 6):
-                size = min(chance.randint(1, 3) if self.runs else 1, visible - ends)
+                size = min(chance.randint(1, MOST_IN_AN_ENTRY) if self.runs else 1, visible - ends)
                 step.append(self._entry(ends, ends + size))
                 ends += size
             if self.application.breakage == "rule 4":
                 step.reverse()
+            await asyncio.sleep(chance.random() * 0.02)  # suspended here: it wakes with old entries
             more = {"place": ends} if self.runs else {}
             positions = await self._call(
                 "appendEntries", entries=[entry for _, entry in step], **more
             )
             for position, (transaction, _) in zip(positions, step, strict=True):
                 self.application.history.accepted(position, transaction)
-            await asyncio.sleep(chance.random() * 0.01)  # killed here: appended, not taken out
+            if not self.runs and chance.random() < 0.1:
+                raise Killed  # appended, and not taken out
             self.taken = ends
 
     def _entry(self, first: int, end: int) -> tuple[int, dict[str, Any]]:

@@ -22,7 +22,7 @@ from typing import Any
 
 from tests.conftest import free_port
 from tests.convergence.application import AWAY, Application, Backend
-from tests.convergence.client import ListView, Page
+from tests.convergence.client import ListView, Page, Shown
 from tests.convergence.history import place
 from tests.convergence.relay import Relay
 
@@ -103,13 +103,15 @@ class Run:
         if mode != "hand":
             self.application.outbox = []
             self.relays = [Relay(self.application, runs=mode == "runs")]
+        self.revoked: list[tuple[str, str, float, float]] = []
+        """Who, since which position, and from when until when nobody let him in."""
         url = f"ws://127.0.0.1:{self.server.port}/ws"
-        self.pages = [self._page(url, number) for number in range(5)]
+        self.pages = [self._page(url, number) for number in range(4)]
         for page in self.pages:
             page.one_since_for_all = breakage == "one since for all"
 
     def _page(self, url: str, number: int) -> Page:
-        lists = 36 if number == 0 else self.chance.randint(1, 4)
+        lists = 34 if number == 0 else self.chance.randint(1, 3)
         views = [
             ListView(
                 self.chance.choice(["Task", "Note"]),
@@ -132,18 +134,17 @@ class Run:
             await self._trouble()
             await self._settle()
         finally:
-            for page in self.pages:
-                await page.stop()
+            await asyncio.gather(*[page.stop() for page in self.pages])
             for relay in self.relays:
                 await relay.kill()
             for task in tasks:
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
             self.server.kill()
-            await self.application.close()
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, asyncio.CancelledError):
                 self.outcome.problems.append(f"a page failed: {result!r}")
+        await self.application.close()
         self._judge()
         return self.outcome
 
@@ -163,9 +164,9 @@ class Run:
 
     async def _trouble(self) -> None:
         chance, ends = self.chance, monotonic() + SECONDS_OF_WRITES
-        kill_at = (
-            monotonic() + chance.uniform(0.5, SECONDS_OF_WRITES) if chance.random() < 0.5 else 0
-        )
+        kill_at = 0.0
+        if not self.application.breakage and chance.random() < 0.5:
+            kill_at = monotonic() + chance.uniform(0.5, SECONDS_OF_WRITES)
         writers = [asyncio.create_task(self._write(ends)) for _ in range(3)]
         faults: list[asyncio.Task[None]] = []
         while monotonic() < ends:
@@ -173,9 +174,8 @@ class Run:
             if kill_at and monotonic() > kill_at:
                 kill_at = 0
                 await self._restart()
-            fault = chance.choice(
-                ["drop", "drop", "drop", "stall", "revoke", "refresh", self.relay_fault]
-            )
+            faults_of_pages = ["drop", "drop", "drop", "stall", "revoke", "refresh"]
+            fault = chance.choice([*faults_of_pages, *faults_of_pages, self.relay_fault])
             faults.append(asyncio.create_task(getattr(self, f"_{fault}")()))
             if fault != "none":
                 self.outcome.counts[fault] += 1
@@ -185,7 +185,7 @@ class Run:
     async def _write(self, ends: float) -> None:
         while monotonic() < ends:
             await self.application.write()
-            await asyncio.sleep(self.chance.uniform(0, 0.03))
+            await asyncio.sleep(self.chance.uniform(0, 0.03 if not self.relays else 0.2))
 
     async def _restart(self) -> None:
         self.outcome.counts["restart"] += 1
@@ -212,8 +212,10 @@ class Run:
         subject = self.chance.choice(SUBJECTS)
         if not self.application.allowed.get(subject, True):
             return
-        await self.application.revoke(subject)
-        await asyncio.sleep(0.2)
+        since = await self.application.revoke(subject)
+        began = monotonic()
+        await asyncio.sleep(0.3)
+        self.revoked.append((subject, since, began, monotonic()))
         self.application.allowed[subject] = True
         for page in self.pages:
             for each in page.lists:
@@ -284,6 +286,9 @@ class Run:
             newest = 0
             for shown in each.log:
                 counts[shown.why] += 1
+                if self._was_revoked(each, shown):
+                    self.outcome.problems.append(f"{each.subject} was shown what was revoked")
+                    break
                 found = self._transaction(each, shown)
                 if found is None:
                     self.outcome.problems.append(
@@ -298,7 +303,19 @@ class Run:
                     break
                 newest = max(newest, found)
 
-    def _transaction(self, each: ListView, shown: Any) -> int | None:
+    def _was_revoked(self, each: ListView, shown: Shown) -> bool:
+        if shown.position is None:
+            return False
+        epoch, sequence = place(shown.position)
+        return any(
+            subject == each.subject
+            and began < shown.time < ended
+            and place(since)[0] == epoch
+            and place(since)[1] < sequence
+            for subject, since, began, ended in self.revoked
+        )
+
+    def _transaction(self, each: ListView, shown: Shown) -> int | None:
         """The transaction that a list shows; None where there is no such one."""
         history = self.application.history
         if shown.position is None:
