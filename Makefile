@@ -12,7 +12,7 @@ PEERS  := $(PEERS:%=%/node_modules/.stamp)
 INSTALL := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-pure test-client check format client docs packages bench fuzz chromium clean
+.PHONY: help demo test test-python test-pure test-client check format client docs packages bench convergence fuzz chromium clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ docs: $(VENV)/dev.stamp ## Build the manual as a site, into build/docs
 packages: $(VENV)/dev.stamp client/node_modules/.stamp ## Build what is published, for PyPI and npm, into dist
 	$(BIN)/python -m build --outdir dist .
 	cd client && npm pack --pack-destination ../dist
+
+convergence: $(VENV)/dev.stamp ## Judge live lists under faults (ARGS="--seeds 1-200 --mode hand --breakage 'rule 5'")
+	$(BIN)/python -m tests.convergence.run $(ARGS)
 
 bench: $(VENV)/dev.stamp ## Measure everything beside the peers, 20 minutes (ARGS=--help): needs Node and a C compiler
 	$(BIN)/python benchmarks/bench.py $(ARGS)

@@ -22,7 +22,7 @@ class Limits:
     """Arrays and objects in one message from a client. Past it the message is dropped like one that
     is no JSON: an empty array of two bytes costs thirty times that in memory, and time."""
 
-    max_backend_message_bytes: int = 1 * MIB
+    max_backend_message_bytes: int = 4 * MIB
     """Longest body of a request to the HTTP back end. Past it: status 413."""
 
     max_unsent_bytes: int = 1 * MIB
@@ -85,11 +85,12 @@ class Limits:
     """Items of one DataSync subscription. Past it: ``Too many items``."""
 
     max_unacquired_tokens: int = 10_000
-    """DataSync tokens of one service that were authorised and not acquired yet. Past it: ``Too
-    many unacquired tokens``."""
+    """DataSync tokens of one service that are kept until they are used: those whose dealers are
+    told of each (past it who has most is refused: ``Too many unacquired tokens``), and those too
+    large for a header (past it the oldest goes)."""
 
     max_kept_deltas: int = 1000
-    """Deltas kept for a token that is not acquired yet. Past it the token dies."""
+    """Deltas that acquiring a token may have to deliver. Past it the token dies."""
 
     max_kept_bytes: int = 256 * KIB
     """Their size. Past it the token dies. Less than ``max_unsent_bytes``: they are sent at once."""

@@ -117,7 +117,7 @@ class _SnorkyCollector(Collector):
             family = GaugeMetricFamily if each.name in GAUGES else CounterMetricFamily
             yield family(f"snorky_{each.name}", HELP[each.name], value=getattr(metrics, each.name))
         resumes = CounterMetricFamily("snorky_resumes", HELP["resumes"], labels=["outcome"])
-        for outcome, value in metrics.resumes.items():
+        for outcome, value in {"recovered": 0, **metrics.resumes}.items():
             resumes.add_metric([outcome], value)
         yield resumes
         yield from _log_families()

@@ -16,6 +16,7 @@ from types import ModuleType
 import click
 
 from snorky import ServiceRegistry
+from snorky.services.datasync import DataSyncService
 
 ORIGIN = re.compile(
     r"[a-z][a-z0-9+.-]*://(\*\.[^/\s*.:]+[^/\s*]*|[^/\s*]+)/?", re.ASCII | re.IGNORECASE
@@ -63,6 +64,7 @@ def load(file: Path, more_origins: Sequence[str] = (), more_hosts: Sequence[str]
             f"{file} defines a back end, but there is no key for it: "
             "set the environment variable SNORKY_API_KEY, or define api_key in the file."
         )
+    sign_tokens(frontend, api_keys)
     origins = _listed(module, "allowed_origins", file, more_origins)
     check_origins(origins or ())
     hosts = _listed(module, "allowed_hosts", file, more_hosts)
@@ -86,6 +88,14 @@ def _listed(
     if isinstance(listed, str):
         raise click.ClickException(f"{name} in {file} must be a list; got str.")
     return (*(listed or ()), *more) if listed is not None or more else None
+
+
+def sign_tokens(frontend: ServiceRegistry, api_keys: Sequence[str]) -> None:
+    """Let DataSync services that have no key of their own sign with what the back end's keys give:
+    tokens outlive a restart, and a change of keys."""
+    for service in frontend.registered_services.values():
+        if isinstance(service, DataSyncService) and api_keys and not service.has_token_key:
+            service.sign_with(api_keys)
 
 
 def _hook(module: ModuleType, name: str) -> Hook | None:

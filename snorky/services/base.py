@@ -202,7 +202,11 @@ class RPCService(Service):
 
     def hide_secrets(self, value: Any) -> Any:
         """``value``, params or a message that holds them, as it may be logged."""
-        if not self.secret_params or not isinstance(value, dict):
+        if not self.secret_params:
+            return value
+        if isinstance(value, list):
+            return [self.hide_secrets(item) for item in value]
+        if not isinstance(value, dict):
             return value
         return {
             key: "(hidden)" if key in self.secret_params else self.hide_secrets(item)

@@ -25,6 +25,7 @@ from tests.docs.capture_site import (
     an_interval_passes,
     as_json,
 )
+from tests.docs.captures_datasync import datasync
 from tests.docs.captures_services import protocol, services
 from tests.docs.captures_socketio import socketio
 from tests.docs.captures_sockjs import sockjs
@@ -194,7 +195,7 @@ async def http_back_end(transcript: Transcript) -> None:
         items = [{"dealer": "AllTasks", "query": None}]
         answer = await post(calling("datasync_backend", "authorizeSubscription", items=items), key)
         token = json.loads(answer)["message"]["data"]
-        transcript.replace(token, "ATokenIsOpaque-AndHas43Characters-AllOfThem")
+        transcript.replace(token, ("ATokenIsOpaque." * 20)[: len(token)])
         transcript.begin("deltas")
         delta = {"type": "insert", "model": "Task", "data": {"id": 1, "title": "Tea"}}
         await post(calling("datasync_backend", "publishDeltas", deltas=[delta]), key)
@@ -212,6 +213,7 @@ async def http_back_end(transcript: Transcript) -> None:
 CONVERSATIONS: dict[str, Callable[[Transcript], Awaitable[None]]] = {
     "protocol": protocol,
     "services": services,
+    "datasync": datasync,
     "websocket": websocket,
     "sockjs": sockjs,
     "socketio": socketio,
@@ -221,7 +223,12 @@ CONVERSATIONS: dict[str, Callable[[Transcript], Awaitable[None]]] = {
 }
 
 
-_FRAMES = {"protocol": "message", "services": "message", "websocket": "hex"}
+_FRAMES = {
+    "protocol": "message",
+    "services": "message",
+    "datasync": "message",
+    "websocket": "hex",
+}
 
 
 async def captured(page: str) -> str:
@@ -244,7 +251,7 @@ async def captured(page: str) -> str:
 
 
 def page_of(name: str) -> Path:
-    is_transport = name not in ("protocol", "services")
+    is_transport = name not in ("protocol", "services", "datasync")
     return REFERENCE / (f"transports/{name}.md" if is_transport else f"{name}.md")
 
 

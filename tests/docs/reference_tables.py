@@ -13,7 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from snorky import limits
-from snorky.metrics import GAUGES, HELP, Metrics
+from snorky.metrics import GAUGES, HELP, LABELLED, LOG_HELP, Metrics
 
 REFERENCE = Path(__file__).parent.parent.parent / "docs" / "reference"
 _TABLE = re.compile(
@@ -28,9 +28,10 @@ def shown(name: str, value: float) -> tuple[str, str]:
             if value >= size and value % size == 0:
                 return "bytes", f"{value // size:,} {unit}"
         return "bytes", f"{value:,} bytes"
-    if name.endswith("_length"):
+    if name.lower().endswith("_length"):
         return "characters", f"{value:,}"
     seconds = ("timeout", "interval", "delay", "seconds", "leeway", "grace")
+    seconds += ("lease", "ttl", "recheck", "max_lag")
     if any(word in name.lower() for word in seconds):
         return "seconds", f"{value:g} s"
     return "count", f"{value:,}"
@@ -45,8 +46,13 @@ def limits_table() -> Iterator[str]:
 
 def metrics_table() -> Iterator[str]:
     for field in fields(Metrics):
+        if field.name in LABELLED:
+            continue
         kind, ending = ("gauge", "") if field.name in GAUGES else ("counter", "_total")
         yield f"| `snorky_{field.name}{ending}` | {kind} | {HELP[field.name]} |"
+    yield f"| `snorky_resumes_total` | counter | {HELP['resumes']} |"
+    for name, text in LOG_HELP.items():
+        yield f"| `snorky_log_{name}` | gauge | {text} |"
 
 
 TABLES = {"limits": limits_table, "metrics": metrics_table}

@@ -10,6 +10,7 @@ from tests.docs.captures import CONVERSATIONS, captured, page_of
 REFUSED = {
     "protocol": ["Invalid params"],
     "services": [],
+    "datasync": [],
     "websocket": ["GET /ws 403", "GET /ws 401"],
     "sockjs": ["404 POST", "Broken JSON encoding.", "500 POST"],
     "socketio": ["400 GET"],

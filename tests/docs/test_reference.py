@@ -47,6 +47,7 @@ TAKES_OPTIONS: dict[str, Callable[..., Any]] = {
     "SnorkySocketIOHandler": SnorkySocketIOHandler.get_route,
     "SnorkyASGI": SnorkyASGI.__init__,
     "DataSyncBackend": DataSyncBackend.__init__,
+    "DataSyncService": DataSyncService.__init__,
     "JWTAuthenticator": JWTAuthenticator.__init__,
     "WebApplicationAuthenticator": WebApplicationAuthenticator.__init__,
 }
@@ -150,7 +151,7 @@ def test_the_codes_of_the_protocols_are_on_the_page() -> None:
 async def test_the_metrics_on_the_page_are_those_that_a_server_has(
     listen: Callable[[Application], int],
 ) -> None:
-    served = Served(ServiceRegistry(), None, (), None)
+    served = Served(ServiceRegistry([DataSyncService("datasync")]), None, (), None)
     port = listen(backend_application(served))
     async with httpx2.AsyncClient(timeout=patient(20)) as http:
         text = (await http.get(f"http://127.0.0.1:{port}/metrics")).text

@@ -25,6 +25,8 @@ _LONG_RUN = re.compile(r"(.)\1{31,}")
 _VARIABLE = [
     (re.compile(rb"(?m)^Date: [^\r\n]+"), b"Date: Sat, 01 Jan 2050 12:00:00 GMT"),
     (re.compile(rb"(?m)^Server: TornadoServer/[^\r\n]+"), b"Server: TornadoServer/6"),
+    (re.compile(rb'"[0-9a-f]{16}\.(\d+)\.[0-9a-f]*"'), rb'"position-\1"'),
+    (re.compile(rb'"[\w-]{100,1500}"'), b'"a-token-of-many-characters"'),
     (re.compile(rb'(?m)^Etag: "\w+"'), b'Etag: "0123456789abcdef0123456789abcdef01234567"'),
 ]
 _ENTROPY = re.compile(rb'"entropy":\d+')

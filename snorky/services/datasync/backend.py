@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import ceil
 from time import time
 from typing import Any, Protocol
 
@@ -109,8 +110,8 @@ class DataSyncBackend(RelayCommands):
             kind=FIRST,
             origin=new_origin(),
             start=start,
-            expires=int(now + self.timeout_interval + 1),
-            recheck=int(now + recheck + 1),
+            expires=ceil(now + self.timeout_interval),
+            recheck=ceil(now + recheck),
             subject=subject,
             items=items,
         )

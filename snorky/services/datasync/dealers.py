@@ -175,9 +175,8 @@ class SharingDealer(Dealer):
             self._drop(shared)
 
     def check(self, query: Any) -> None:
-        """Raise BadQuery where the query is none; nothing is kept."""
-        if self.get_key(query) not in self._queries:
-            self._compile(query)
+        """Raise BadQuery where the query is none, or one too many; nothing is kept."""
+        self.unshare(self.share(query))
 
     def get_key(self, query: Any) -> str:
         """Equal for queries that match the same rows. Raises BadQuery."""

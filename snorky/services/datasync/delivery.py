@@ -7,6 +7,7 @@ subscriptions is told once, and each crowd of connections gets one frame for an 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
 from snorky.deltas import Delta, Row
@@ -183,41 +184,32 @@ class Touches:
         return crowds
 
     def changes(self, items: Iterable[Item]) -> list[dict[str, Any]]:
-        """The changes as those see them who hold these of the touched items."""
-        told: dict[int, tuple[Change, list[Item], list[int]]] = {}
+        """The changes as those see them who hold these of the touched items.
+
+        Items whose dealers show different fields of a row get a change each.
+        """
+        told: dict[Any, tuple[int, Change, list[Item], list[Item]]] = {}
         for item in items:
             for number, change, is_in in self.by_item[item]:
-                entry = told.get(number)
+                entry = told.get((number, item.fields))
                 if entry is None:
-                    entry = told[number] = (change, [], [])
-                if is_in:
-                    entry[1].append(item)
-                else:
-                    entry[2].append(item.id)
+                    entry = told[number, item.fields] = (number, change, [], [])
+                (entry[2] if is_in else entry[3]).append(item)
         return [
             change_json(change.place, change.kept if ins else None, ins, outs)
-            for _, (change, ins, outs) in sorted(told.items())
+            for _, change, ins, outs in sorted(told.values(), key=itemgetter(0))
         ]
 
 
-def change_json(place: Place, row: Any, ins: list[Item], outs: list[int]) -> dict[str, Any]:
+def change_json(place: Place, row: Any, ins: list[Item], outs: list[Item]) -> dict[str, Any]:
+    """``row``: the KeptRow, where the items of ``ins``, which show the same fields, have it."""
     return {
         "model": place.model,
         "key": place.key,
-        "data": row.narrowed(_fields_of(ins)) if ins else None,
+        "data": row.narrowed(ins[0].fields) if ins else None,
         "in": sorted([item.id for item in ins]),
-        "out": sorted(outs),
+        "out": sorted([item.id for item in outs]),
     }
-
-
-def _fields_of(items: list[Item]) -> frozenset[str] | None:
-    fields = items[0].fields
-    for item in items:
-        if item.fields is None:
-            return None
-        if fields is not None and item.fields is not fields:
-            fields |= item.fields
-    return fields
 
 
 def _sides(

@@ -55,7 +55,7 @@ class DataSyncService(RPCService):
       back end's keys; else one is made, for as long as the process lives.
     """
 
-    secret_params = frozenset({"token", "tokens", "since"})
+    secret_params = frozenset({"token", "subscriptions"})
 
     def __init__(
         self,

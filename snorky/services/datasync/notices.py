@@ -17,10 +17,10 @@ from snorky.services.datasync.items import Item
 from snorky.services.datasync.log import ChangeLog, send
 from snorky.services.datasync.pages import FEW_PAGES, Opened, Pages, by_page
 
-STALE_EVERY = 1.0
+SECONDS_BETWEEN_STALE = 1.0
 """Seconds between two frames that tell a subscription to fetch again."""
 
-STALE_SPREAD = 2.0
+SECONDS_OF_SPREAD = 2.0
 """Seconds over which those who share a touched item are told."""
 
 SECONDS_PER_HOLDER = 0.002
@@ -42,11 +42,11 @@ class StaleTelling:
         holders = {each: None for item in items for each in item.holders or ()}
         spread = 0.0
         if len(holders) > FEW_PAGES:
-            spread = min(STALE_SPREAD, len(holders) * SECONDS_PER_HOLDER)
+            spread = min(SECONDS_OF_SPREAD, len(holders) * SECONDS_PER_HOLDER)
         for each in holders:
             if each.stale_due is None:
                 wait = random.random() * spread if spread else 0.0  # noqa: S311  # no secret
-                each.stale_due = max(now + wait, each.stale_sent + STALE_EVERY)
+                each.stale_due = max(now + wait, each.stale_sent + SECONDS_BETWEEN_STALE)
                 heapq.heappush(self._due, (each.stale_due, next(self._numbers), each))
         self._work()
 

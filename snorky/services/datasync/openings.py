@@ -11,6 +11,7 @@ import inspect
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterator
 from dataclasses import replace
+from math import ceil
 from operator import itemgetter
 from time import monotonic, time
 from typing import Any
@@ -149,7 +150,7 @@ class Openings:
 
     def resume_token(self, opened: Opened) -> str:
         """A token for the subscription from here on."""
-        token = opened.token.renewed(self._changes.processed, int(time() + self._resume_ttl))
+        token = opened.token.renewed(self._changes.processed, ceil(time() + self._resume_ttl))
         opened.token = token
         return self._text(token, opened.items)
 
@@ -407,14 +408,14 @@ class Openings:
 
     def _caught_up(self, wanted: Wanted, most: int) -> tuple[list[dict[str, Any]], int]:
         """Every row touched since, as it is now: in which items, and of which it has left."""
-        rows: dict[tuple[str, Any], list[tuple[Item, Note]]] = {}
+        rows: dict[Any, list[tuple[Item, Note]]] = {}
         for item in wanted.items:
             for row, note in item.since(wanted.since.seq).items():
-                rows.setdefault(row, []).append((item, note))
+                rows.setdefault((row, item.fields), []).append((item, note))
         changes, size = [], 0
         for notes in rows.values():
             ins = [item for item, note in notes if note.row is not None]
-            outs = [item.id for item, note in notes if note.row is None]
+            outs = [item for item, note in notes if note.row is None]
             kept = max((note for _, note in notes if note.row), key=_seq, default=_NOTHING).row
             place = notes[0][1].place
             size += 100 + (0 if kept is None else len(kept))

@@ -37,7 +37,6 @@ class Passes:
         self._changes = changes
         self._pages = pages
         self._running = frozenset[str]()
-        self._announced = frozenset[str]()
         self._waiting: dict[str, list[tuple[int, list[Opened]]]] = {
             source: [] for source in self.sources
         }
@@ -109,12 +108,11 @@ class Passes:
         for waiting in self._waiting.values():
             waiting.clear()
         self._passed = dict.fromkeys(self.sources, 0)
-        self._running = self._announced = frozenset()
+        self._running = frozenset()
 
     def _announce(self) -> None:
-        """Let those wait (again) whose source has stopped since this was last called."""
-        lapsed = self._announced - self._running
-        self._announced = self._running
+        """Let those wait (again) whose source has stopped."""
+        lapsed = self.sources.keys() - self._running
         if not lapsed:
             return
         asking: dict[str, list[Opened]] = {}

@@ -15,6 +15,7 @@ from snorky.services.datasync import (
     DataSyncService,
     FilterDealer,
     SimpleDealer,
+    line,
 )
 from snorky.testing import FakeClient, call
 
@@ -122,6 +123,12 @@ class WebApplication:
 
     def publish(self, *deltas: Any) -> None:
         assert call(self.backend, self.client, "publishDeltas", deltas=list(deltas)) is None
+
+
+@pytest.fixture(autouse=True)
+def _all_in_one_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands answer in the call, also where the machine has others to run."""
+    monkeypatch.setattr(line, "SECONDS_PER_SLICE", 60.0)
 
 
 @pytest.fixture

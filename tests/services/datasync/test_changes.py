@@ -388,16 +388,32 @@ def test_a_field_that_comes_goes_or_changes_its_type_did_change(
     assert len(page.changes) == 1
 
 
-def test_a_page_with_several_dealers_sees_what_any_of_them_shows(narrow: Site) -> None:
+def test_items_that_show_different_fields_get_a_change_each(narrow: Site) -> None:
     page = narrow.page()
-    tokens = [narrow.token(dealer="Titles"), narrow.token(dealer="States")]
-    titles, states = (item_of(answer) for answer in page.open(*tokens))
+    tokens = [
+        narrow.token(dealer="Titles"),
+        narrow.token(having("done", True), dealer="Titles"),
+        narrow.token(having("done", True), dealer="States"),
+        narrow.token(),
+    ]
+    titles, done_titles, states, tasks = (item_of(answer) for answer in page.open(*tokens))
     row = task(1, title="a", done=True, secret="x")
     narrow.publish(insert(row))
-    assert page.changes == [is_in(task(1, title="a", done=True), titles, states)]
+    assert sorted(page.changes, key=lambda change: str(change["in"])) == [
+        is_in(task(1, title="a"), titles, done_titles),
+        is_in(task(1, done=True), states),
+        is_in(row, tasks),
+    ]
 
     narrow.publish(update({**row, "done": False}, row))
-    assert page.changes == [is_in(task(1, done=False), states)]
+    assert sorted(page.changes, key=lambda change: str(change["out"])) == [
+        is_out(1, done_titles),
+        is_out(1, states),
+        is_in({**row, "done": False}, tasks),
+    ]
+    answer = narrow.page().open_one(tokens[0])
+    (shown,) = answer["changes"]
+    assert shown == is_in(task(1, title="a"), titles)
 
 
 # Encoding

@@ -95,7 +95,7 @@ def test_what_changed_before_the_opening_is_told_by_the_answer(site: Site) -> No
 
 
 async def test_pages_are_told_at_most_once_a_second(site: Site, monkeypatch: Any) -> None:
-    monkeypatch.setattr(notices, "STALE_EVERY", 0.2)
+    monkeypatch.setattr(notices, "SECONDS_BETWEEN_STALE", 0.2)
     page = site.page()
     answer = page.open_one(refetching(site, "Task"))
     loop = asyncio.get_running_loop()
@@ -115,7 +115,7 @@ async def test_pages_are_told_at_most_once_a_second(site: Site, monkeypatch: Any
 
 
 async def test_the_position_is_that_at_which_it_is_sent(site: Site, monkeypatch: Any) -> None:
-    monkeypatch.setattr(notices, "STALE_EVERY", 0.1)
+    monkeypatch.setattr(notices, "SECONDS_BETWEEN_STALE", 0.1)
     page = site.page()
     page.open_one(refetching(site, "Task"))
     site.publish(insert(task(1)))
@@ -128,7 +128,7 @@ async def test_the_position_is_that_at_which_it_is_sent(site: Site, monkeypatch:
 
 
 async def test_the_last_touch_is_told_in_time_and_spread(site: Site, monkeypatch: Any) -> None:
-    monkeypatch.setattr(notices, "STALE_SPREAD", 0.2)
+    monkeypatch.setattr(notices, "SECONDS_OF_SPREAD", 0.2)
     pages = [site.page() for _ in range(100)]
     for page in pages:
         page.open_one(refetching(site, "Task"))
