@@ -26,7 +26,7 @@ MAY_IMPORT = {
     PARTS: {CORE, WIRE},  # and itself
     EDGES: {EDGES, CORE, WIRE},  # parts are given to them by the application
     TOOLS: {TOOLS, EDGES, PARTS, CORE, WIRE, APART},  # the demo plays the web application, too
-    APART: set(),  # and itself
+    APART: {WIRE},  # and itself
 }
 LAYERS = {
     "snorky": CORE,
@@ -77,7 +77,7 @@ ONLY_IN = {
     "httpx2": ("snorky.backend", "snorky.cli", "snorky.identity.web"),
     "django": ("snorky.backend.django",),
     "rest_framework": ("snorky.backend.django",),
-    "sqlalchemy": ("snorky.backend",),
+    "sqlalchemy": ("snorky.backend", "snorky.filters"),
     "psycopg": ("snorky.backend",),
     "redis": ("snorky.brokers.redis",),
     "nats": ("snorky.brokers.nats",),
