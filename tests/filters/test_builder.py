@@ -38,7 +38,7 @@ from snorky.wire import encode
         (any_of(field("a") == 1), '["or", ["==", "a", 1]]'),
         # As serializers render them.
         (field("price") < Decimal("9.50"), '["<", "price", "9.50"]'),
-        (field("at") < datetime(2026, 1, 1, tzinfo=UTC), '["<", "at", "2026-01-01T00:00:00+00:00"]'),
+        (field("d") < datetime(2026, 1, 1, tzinfo=UTC), '["<", "d", "2026-01-01T00:00:00+00:00"]'),
         (field("day") == date(2026, 1, 1), '["==", "day", "2026-01-01"]'),
         (field("id").in_([UUID(int=1)]), '["in", "id", ["00000000-0000-0000-0000-000000000001"]]'),
     ],
