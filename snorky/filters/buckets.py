@@ -9,6 +9,7 @@ never misses one that does.
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import islice
 from typing import Any
 
 from snorky.filters.cover import MAX_PLACES, Method, Predicate, Used, cover
@@ -19,6 +20,7 @@ from snorky.filters.shapes import Shape
 BUCKET_SIZE = 16
 """Filters that share a predicate before they are parted by another one."""
 
+SAMPLE_SIZE = 8
 BLOCK_SIZE = 128
 """Filters in one block of bounds before it is cut in two."""
 
@@ -76,8 +78,9 @@ class Bucket:
         node = Node(parent.limit, self.used, parent)
         if self.used[-1][0] in ("above", "below"):
             # Filters with a bound and nothing else are well off in their block.
-            parted = sum(node.cover_of(entry) is not None for entry in self.entries)
-            if 2 * parted < len(self.entries):
+            sample = list(islice(reversed(self.entries), SAMPLE_SIZE))
+            parted = sum(node.cover_of(entry) is not None for entry in sample)
+            if 2 * parted < len(sample):
                 return
         for entry in self.entries:
             node.add(entry)
@@ -171,7 +174,9 @@ class Blocks:
             middle = bounds[bisect_right(bounds, middle)] if bounds[-1] != middle else None
         if middle is None:
             return
-        halves = Bucket(self.used), Bucket(self.used)
+        # What nothing else parted so far is not looked at again before the next cut.
+        part_at = BUCKET_SIZE if block.node is not None else BLOCK_SIZE
+        halves = Bucket(self.used, part_at), Bucket(self.used, part_at)
         block.give_up_node()
         for entry, bound in block.entries.items():
             halves[bound >= middle].add(entry, node, bound)
@@ -355,9 +360,6 @@ class Node:
             slot = (
                 (column.prefix or {}).get(min(len(value), MAX_PREFIX), {}).get(value[:MAX_PREFIX])
             )
-        elif method == "between":
-            level, cells = cells_of(*value)
-            slot = (column.between or {}).get(level, {}).get(cells[0])
         else:
             blocks = column.above if method == "above" else column.below
             return 0 if blocks is None else BLOCK_SIZE * len(blocks.blocks)

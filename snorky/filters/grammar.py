@@ -43,7 +43,7 @@ def parse(filter: Any, types: Types | None = None) -> Filter:  # noqa: A002 (the
 
 def parse_by_kinds(filter: Any, kinds: dict[str, str]) -> Filter:  # noqa: A002
     try:
-        return Filter(canonicalised(_Parser(kinds).parse(filter, True, 1)))
+        return Filter(*canonicalised(_Parser(kinds).parse(filter, True, 1)))
     except _Fault as fault:
         raise BadQuery(str(fault)) from fault.__cause__
 
