@@ -1,7 +1,7 @@
 """What does it cost to find which of a million different filters match a changed row?
 
---sizes filters of each mix are added to an index, rows are matched, and all are removed again. A row
-of a selective mix matches about ten filters, whatever their number; of the last one a thousand.
+--sizes filters of each mix are added to an index, rows are matched, and all are removed again.
+A row of a selective mix matches about ten filters, whatever their number; of the last a thousand.
 Each measurement has a process of its own. Beside it, in the same run:
 
 scan          every filter evaluated for the row, one after the other (from 10^5 on extrapolated

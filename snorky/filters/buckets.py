@@ -12,7 +12,7 @@ from bisect import bisect_right
 from itertools import islice
 from typing import Any
 
-from snorky.filters.cover import MAX_PLACES, Method, Predicate, Used, cover
+from snorky.filters.cover import Method, Predicate, Used, cover
 from snorky.filters.facts import Facts
 from snorky.filters.positions import cells_of, position
 from snorky.filters.shapes import Shape
@@ -23,6 +23,16 @@ BUCKET_SIZE = 16
 SAMPLE_SIZE = 8
 BLOCK_SIZE = 128
 """Filters in one block of bounds before it is cut in two."""
+
+MAX_PLACES = 1_000
+"""Predicates under which a filter is filed at first."""
+
+MAX_PLACES_BELOW = 16
+"""The same in each bucket that overflowed."""
+
+MAX_WORK = 4_000
+"""Places times comparisons of a filter: past it, it is not parted from others any further. So to
+add the largest filter takes some milliseconds, not seconds."""
 
 MAX_PREFIX = 64
 """Characters by which a prefix is filed: they bound the look-ups for a long text."""
@@ -257,7 +267,7 @@ def _collect(slot: Entry | Bucket, facts: Facts, found: list[Entry]) -> None:
 class Node:
     """Files filters under the predicates of their covers; those without one are its rest."""
 
-    __slots__ = ("columns", "limit", "parent", "rest", "used")
+    __slots__ = ("columns", "limit", "parent", "parted_by_nothing", "rest", "used")
 
     def __init__(self, limit: int, used: Used = (), parent: Node | None = None) -> None:
         self.limit = limit
@@ -265,6 +275,7 @@ class Node:
         self.parent = parent
         self.columns: dict[str, Column] = {}
         self.rest: dict[Entry, None] = {}
+        self.parted_by_nothing = 0
 
     def is_below(self, other: Node) -> bool:
         node: Node | None = self
@@ -275,22 +286,34 @@ class Node:
         return False
 
     def cover_of(self, entry: Entry) -> list[Predicate] | None:
-        return cover(entry.shape.program, entry.arguments, self.used, self.count)
+        most = MAX_PLACES
+        if self.parent is not None:
+            if len(entry.places) * entry.shape.leaves > MAX_WORK:
+                return None
+            most = MAX_PLACES_BELOW
+        return cover(entry.shape.program, entry.arguments, self.used, self.count, most)
 
     def add(self, entry: Entry) -> None:
         """Raises Unindexed where the rest is full."""
         predicates = self.cover_of(entry)
-        if predicates is None or (
-            self.parent is not None and len(entry.places) + len(predicates) > MAX_PLACES
-        ):
-            if len(self.rest) >= self.limit:
-                raise Unindexed
+        if predicates is None:
+            if self._counts(entry):
+                if self.parted_by_nothing >= self.limit:
+                    raise Unindexed
+                self.parted_by_nothing += 1
             self.rest[entry] = None
             entry.places += ((self, None),)
             return
         entry.places += tuple([(self, predicate) for predicate in predicates])
         for predicate in predicates:
             self._file(predicate, entry)
+
+    def _counts(self, entry: Entry) -> bool:
+        """Whether rows look at this filter of the rest in vain.
+
+        In a bucket they do not where one predicate is all that the filter asks for.
+        """
+        return self.parent is None or not entry.shape.one_is_enough
 
     def _file(self, predicate: Predicate, entry: Entry) -> None:
         method, key, value = predicate
@@ -328,7 +351,8 @@ class Node:
 
     def discard(self, predicate: Predicate | None, entry: Entry) -> None:
         if predicate is None:
-            self.rest.pop(entry, None)
+            del self.rest[entry]
+            self.parted_by_nothing -= self._counts(entry)
             return
         method, key, value = predicate
         column = self.columns.get(key)

@@ -16,9 +16,6 @@ from snorky.filters.values import OTHER
 
 Method = Literal["equal", "prefix", "between", "above", "below"]
 
-MAX_PLACES = 1_000
-"""Places under which one filter is filed, at all levels."""
-
 
 class Predicate(NamedTuple):
     """``method`` says what ``value`` is: the value, the prefix, both bounds, or the one bound."""
@@ -54,22 +51,25 @@ _Cost = tuple[int, int, int]
 
 
 def cover(
-    program: Program, arguments: tuple[Any, ...], used: Used, count: Count
+    program: Program, arguments: tuple[Any, ...], used: Used, count: Count, most: int
 ) -> list[Predicate] | None:
-    """The cheapest cover; None where the filter has none. Empty: no row matches."""
-    found = _cover(program, arguments, used, count)
+    """The cheapest cover; None where the filter has none of at most ``most`` predicates.
+
+    Empty: no row matches.
+    """
+    found = _cover(program, arguments, used, count, most)
     return None if found is None else found[1]
 
 
 def _cover(
-    program: Program, arguments: tuple[Any, ...], used: Used, count: Count
+    program: Program, arguments: tuple[Any, ...], used: Used, count: Count, most: int
 ) -> tuple[_Cost, list[Predicate]] | None:
     operator, rest = program
     method = _METHODS.get(operator)
     if method is None:
         if operator == "or":
-            return _union(rest, arguments, used, count)
-        return _cheapest(rest, arguments, used, count) if operator == "and" else None
+            return _union(rest, arguments, used, count, most)
+        return _cheapest(rest, arguments, used, count, most) if operator == "and" else None
     key = arguments[rest]
     if used and (method, key) in used:
         return None
@@ -79,34 +79,38 @@ def _cover(
     if operator != "in":
         predicate = Predicate(method, key, arguments[rest + 1])
         return (rank, 1, count(predicate)), [predicate]
+    if len(arguments[rest + 1]) > most:
+        return None
     predicates = [Predicate(method, key, value) for value in arguments[rest + 1]]
     return (rank, len(predicates), sum(map(count, predicates))), predicates
 
 
 def _union(
-    parts: tuple[Program, ...], arguments: tuple[Any, ...], used: Used, count: Count
+    parts: tuple[Program, ...], arguments: tuple[Any, ...], used: Used, count: Count, most: int
 ) -> tuple[_Cost, list[Predicate]] | None:
     rank, filed = 0, 0
     predicates: dict[Predicate, None] = {}
     for part in parts:
-        found = _cover(part, arguments, used, count)
+        found = _cover(part, arguments, used, count, most)
         if found is None:
             return None
         (part_rank, _, part_filed), part_predicates = found
         rank, filed = max(rank, part_rank), filed + part_filed
         predicates.update(dict.fromkeys(part_predicates))
+        if len(predicates) > most:
+            return None
     return (rank, len(predicates), filed), list(predicates)
 
 
 def _cheapest(
-    parts: tuple[Program, ...], arguments: tuple[Any, ...], used: Used, count: Count
+    parts: tuple[Program, ...], arguments: tuple[Any, ...], used: Used, count: Count, most: int
 ) -> tuple[_Cost, list[Predicate]] | None:
     best: tuple[_Cost, list[Predicate]] | None = None
     bounds: list[tuple[str, int]] = []
     for part in parts:
         if part[0] in _BOUNDS:
             bounds.append(part)
-        found = _cover(part, arguments, used, count)
+        found = _cover(part, arguments, used, count, most)
         if found is not None and (best is None or found[0] < best[0]):
             best = found
     if len(bounds) > 1:
