@@ -322,11 +322,7 @@ except RuntimeError:
 
 @pytest.mark.parametrize("blocked", [sorted(OPTIONAL)])
 def test_without_the_extras_everything_else_can_be_imported(blocked: list[str]) -> None:
-    names = [
-        name
-        for name in MODULES
-        if name != "snorky.__main__" and not is_in(name, NEED_EXTRAS)
-    ]
+    names = [name for name in MODULES if name != "snorky.__main__" and not is_in(name, NEED_EXTRAS)]
     program = f"""
 import importlib, importlib.abc, sys
 class Block(importlib.abc.MetaPathFinder):
