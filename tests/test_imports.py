@@ -85,7 +85,7 @@ ONLY_IN = {
     "httpx2": ("snorky.backend", "snorky.cli", "snorky.identity.web"),
     "django": ("snorky.backend.django",),
     "rest_framework": ("snorky.backend.django",),
-    "sqlalchemy": ("snorky.backend",),
+    "sqlalchemy": ("snorky.backend", "snorky.filters"),
     "psycopg": ("snorky.backend",),
     "redis": ("snorky.brokers.redis",),
     "nats": ("snorky.brokers.nats",),
@@ -238,6 +238,7 @@ OPTIONAL = {
     "jwt": "snorky.identity.jwt",
     "rich": "snorky.cli",
 }
+NEED_EXTRAS = (*OPTIONAL.values(), "snorky.filters.sqlalchemy")
 
 
 def test_every_package_imported_without_a_need_for_extras_is_a_declared_dependency() -> None:
@@ -329,11 +330,7 @@ except RuntimeError:
 
 @pytest.mark.parametrize("blocked", [sorted(OPTIONAL)])
 def test_without_the_extras_everything_else_can_be_imported(blocked: list[str]) -> None:
-    names = [
-        name
-        for name in MODULES
-        if name != "snorky.__main__" and not is_in(name, tuple(OPTIONAL.values()))
-    ]
+    names = [name for name in MODULES if name != "snorky.__main__" and not is_in(name, NEED_EXTRAS)]
     program = f"""
 import importlib, importlib.abc, sys
 class Block(importlib.abc.MetaPathFinder):

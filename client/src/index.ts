@@ -26,6 +26,18 @@ export {
 export { DataSync, type Resync, type TokenParams } from "./datasync/service.js";
 export { SingleItemCollection, SingleItemIterator } from "./datasync/single_item_collection.js";
 export { ConnectionError, type ConnectionErrorReason } from "./errors.js";
+export {
+  and,
+  Field,
+  field,
+  type FieldOf,
+  fields,
+  type Filter,
+  type Json,
+  not,
+  or,
+  type ValueOf,
+} from "./filters.js";
 export type { Disconnection, Host } from "./host.js";
 export type { SnorkyOptions, Transport } from "./options.js";
 export { RPCService, type RPCServiceClass } from "./rpc.js";

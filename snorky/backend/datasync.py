@@ -12,6 +12,7 @@ The same for asyncio is `snorky.backend.aio.DataSync`. `snorky.backend.lists` do
 a request, the headers included.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count

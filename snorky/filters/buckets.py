@@ -9,9 +9,10 @@ never misses one that does.
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import islice
 from typing import Any
 
-from snorky.filters.cover import MAX_PLACES, Method, Predicate, Used, cover
+from snorky.filters.cover import Method, Predicate, Used, cover
 from snorky.filters.facts import Facts
 from snorky.filters.positions import cells_of, position
 from snorky.filters.shapes import Shape
@@ -19,8 +20,19 @@ from snorky.filters.shapes import Shape
 BUCKET_SIZE = 16
 """Filters that share a predicate before they are parted by another one."""
 
+SAMPLE_SIZE = 8
 BLOCK_SIZE = 128
 """Filters in one block of bounds before it is cut in two."""
+
+MAX_PLACES = 1_000
+"""Predicates under which a filter is filed at first."""
+
+MAX_PLACES_BELOW = 16
+"""The same in each bucket that overflowed."""
+
+MAX_WORK = 4_000
+"""Places times comparisons of a filter: past it, it is not parted from others any further. So to
+add the largest filter takes some milliseconds, not seconds."""
 
 MAX_PREFIX = 64
 """Characters by which a prefix is filed: they bound the look-ups for a long text."""
@@ -76,8 +88,9 @@ class Bucket:
         node = Node(parent.limit, self.used, parent)
         if self.used[-1][0] in ("above", "below"):
             # Filters with a bound and nothing else are well off in their block.
-            parted = sum(node.cover_of(entry) is not None for entry in self.entries)
-            if 2 * parted < len(self.entries):
+            sample = list(islice(reversed(self.entries), SAMPLE_SIZE))
+            parted = sum(node.cover_of(entry) is not None for entry in sample)
+            if 2 * parted < len(sample):
                 return
         for entry in self.entries:
             node.add(entry)
@@ -171,7 +184,9 @@ class Blocks:
             middle = bounds[bisect_right(bounds, middle)] if bounds[-1] != middle else None
         if middle is None:
             return
-        halves = Bucket(self.used), Bucket(self.used)
+        # What nothing else parted so far is not looked at again before the next cut.
+        part_at = BUCKET_SIZE if block.node is not None else BLOCK_SIZE
+        halves = Bucket(self.used, part_at), Bucket(self.used, part_at)
         block.give_up_node()
         for entry, bound in block.entries.items():
             halves[bound >= middle].add(entry, node, bound)
@@ -252,7 +267,7 @@ def _collect(slot: Entry | Bucket, facts: Facts, found: list[Entry]) -> None:
 class Node:
     """Files filters under the predicates of their covers; those without one are its rest."""
 
-    __slots__ = ("columns", "limit", "parent", "rest", "used")
+    __slots__ = ("columns", "limit", "parent", "parted_by_nothing", "rest", "used")
 
     def __init__(self, limit: int, used: Used = (), parent: Node | None = None) -> None:
         self.limit = limit
@@ -260,6 +275,7 @@ class Node:
         self.parent = parent
         self.columns: dict[str, Column] = {}
         self.rest: dict[Entry, None] = {}
+        self.parted_by_nothing = 0
 
     def is_below(self, other: Node) -> bool:
         node: Node | None = self
@@ -270,22 +286,34 @@ class Node:
         return False
 
     def cover_of(self, entry: Entry) -> list[Predicate] | None:
-        return cover(entry.shape.program, entry.arguments, self.used, self.count)
+        most = MAX_PLACES
+        if self.parent is not None:
+            if len(entry.places) * entry.shape.leaves > MAX_WORK:
+                return None
+            most = MAX_PLACES_BELOW
+        return cover(entry.shape.program, entry.arguments, self.used, self.count, most)
 
     def add(self, entry: Entry) -> None:
         """Raises Unindexed where the rest is full."""
         predicates = self.cover_of(entry)
-        if predicates is None or (
-            self.parent is not None and len(entry.places) + len(predicates) > MAX_PLACES
-        ):
-            if len(self.rest) >= self.limit:
-                raise Unindexed
+        if predicates is None:
+            if self._counts(entry):
+                if self.parted_by_nothing >= self.limit:
+                    raise Unindexed
+                self.parted_by_nothing += 1
             self.rest[entry] = None
             entry.places += ((self, None),)
             return
         entry.places += tuple([(self, predicate) for predicate in predicates])
         for predicate in predicates:
             self._file(predicate, entry)
+
+    def _counts(self, entry: Entry) -> bool:
+        """Whether rows look at this filter of the rest in vain.
+
+        In a bucket they do not where one predicate is all that the filter asks for.
+        """
+        return self.parent is None or not entry.shape.one_is_enough
 
     def _file(self, predicate: Predicate, entry: Entry) -> None:
         method, key, value = predicate
@@ -323,7 +351,8 @@ class Node:
 
     def discard(self, predicate: Predicate | None, entry: Entry) -> None:
         if predicate is None:
-            self.rest.pop(entry, None)
+            del self.rest[entry]
+            self.parted_by_nothing -= self._counts(entry)
             return
         method, key, value = predicate
         column = self.columns.get(key)
@@ -355,9 +384,6 @@ class Node:
             slot = (
                 (column.prefix or {}).get(min(len(value), MAX_PREFIX), {}).get(value[:MAX_PREFIX])
             )
-        elif method == "between":
-            level, cells = cells_of(*value)
-            slot = (column.between or {}).get(level, {}).get(cells[0])
         else:
             blocks = column.above if method == "above" else column.below
             return 0 if blocks is None else BLOCK_SIZE * len(blocks.blocks)

@@ -13,13 +13,15 @@ from snorky.filters.nodes import FALSE, TRUE, Group, Leaf, Node, node_text, one_
 from snorky.filters.values import NULL, TEXT, Constant, text_of
 
 
-def canonicalised(node: Node) -> Node:
+def canonicalised(node: Node) -> tuple[Node, str]:
+    """The canonical form of a node, and its text."""
     if isinstance(node, Leaf):
-        return node
-    parts = _flattened(node.operator, map(canonicalised, node.parts))
+        return node, node_text(node)
+    parts = _flattened(node.operator, [canonicalised(part)[0] for part in node.parts])
     if node.operator == "and":
         return _conjunction(parts)
-    return _negated(_conjunction([_negated(part) for part in parts]))
+    result = _negated(_conjunction([_negated(part) for part in parts])[0])
+    return result, node_text(result)
 
 
 def holds(leaf: Leaf, constant: Constant) -> bool:
@@ -70,31 +72,34 @@ def _negated(node: Node) -> Node:
     )
 
 
-def _conjunction(parts: list[Node]) -> Node:
-    """All of ``parts``, which are canonical themselves and no ``and``."""
+def _conjunction(parts: list[Node]) -> tuple[Node, str]:
+    """All of ``parts``, which are canonical themselves and no ``and``; and its text."""
     groups: list[Node] = []
     by_field: dict[str, list[Leaf]] = {}
     for part in parts:
         if isinstance(part, Leaf):
             by_field.setdefault(part.field, []).append(part)
         elif part == FALSE:
-            return FALSE
+            return FALSE, node_text(FALSE)
         else:
             groups.append(part)
     for leaves in by_field.values():
         if len(leaves) > 1:
             merged = _merged(leaves)
             if merged is None:
-                return FALSE
+                return FALSE, node_text(FALSE)
             groups += merged
         else:
             groups += leaves
     by_text = {node_text(part): part for part in groups}
-    if len(by_text) == 1:
-        return groups[0]
-    if not by_text:
-        return TRUE
-    return Group("and", tuple(by_text[text] for text in sorted(by_text)))
+    texts = sorted(by_text)
+    if len(texts) == 1:
+        return by_text[texts[0]], texts[0]
+    return Group("and", tuple([by_text[text] for text in texts])), _and_text(texts)
+
+
+def _and_text(texts: list[str]) -> str:
+    return f'["and",{",".join(texts)}]' if texts else node_text(TRUE)
 
 
 def _merged(leaves: list[Leaf]) -> list[Leaf] | None:

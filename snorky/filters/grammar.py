@@ -43,7 +43,7 @@ def parse(filter: Any, types: Types | None = None) -> Filter:  # noqa: A002 (the
 
 def parse_by_kinds(filter: Any, kinds: dict[str, str]) -> Filter:  # noqa: A002
     try:
-        return Filter(canonicalised(_Parser(kinds).parse(filter, True, 1)))
+        return Filter(*canonicalised(_Parser(kinds).parse(filter, True, 1)))
     except _Fault as fault:
         raise BadQuery(str(fault)) from fault.__cause__
 
@@ -80,7 +80,7 @@ class _Parser:
             raise _Fault(f'a filter is an array like ["==", field, value]; got {describe(node)}')
         if depth > MAX_DEPTH:
             raise _TooLarge(f"the filter is nested deeper than {MAX_DEPTH} levels")
-        if not node:
+        if len(node) == 0:  # A builder's condition has no truth.
             raise _Fault("a filter begins with an operator; got an empty array")
         name = node[0]
         if name == "and" or name == "or":

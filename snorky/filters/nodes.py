@@ -39,9 +39,9 @@ class Filter:
 
     __slots__ = ("node", "text")
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, text: str) -> None:
         self.node = node
-        self.text = node_text(node)
+        self.text = text
         """Its JSON text: a key under which equal filters meet."""
 
     @property

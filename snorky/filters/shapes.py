@@ -119,11 +119,24 @@ def key_offsets(program: Program) -> list[int]:
 class Shape:
     """One shape, while at least one filter has it."""
 
-    __slots__ = ("compiled", "count", "key_offsets", "program", "test")
+    __slots__ = (
+        "compiled",
+        "count",
+        "key_offsets",
+        "leaves",
+        "one_is_enough",
+        "program",
+        "test",
+    )
 
     def __init__(self, program: Program) -> None:
         self.program = program
         self.key_offsets = key_offsets(program)
+        self.leaves = len(leaves_of(program))
+        # Whether each of its predicates makes it true by itself.
+        self.one_is_enough = program[0] not in ("and", "or") or (
+            program[0] == "or" and all(part[0] not in ("and", "or") for part in program[1])
+        )
         self.count = 0
         self.compiled = False
         self.test: Test = partial(walk, program)
@@ -165,7 +178,7 @@ class Shapes:
             self._compiled.discard(shape)
 
     def _compile(self, shape: Shape) -> None:
-        if len(leaves_of(shape.program)) > MAX_COMPILED_LEAVES:
+        if shape.leaves > MAX_COMPILED_LEAVES:
             return
         if len(self._compiled) >= self._limit:
             rarest = min(self._compiled, key=lambda compiled: compiled.count)

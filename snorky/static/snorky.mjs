@@ -291,18 +291,18 @@ var CometSocket = class {
     });
   }
   heard(event) {
-    const fields = {};
+    const fields2 = {};
     for (const line of event.split("\n")) {
       const colon = line.indexOf(":");
-      fields[line.slice(0, colon)] = line.slice(colon + 2);
+      fields2[line.slice(0, colon)] = line.slice(colon + 2);
     }
-    if (fields.event === "open") {
+    if (fields2.event === "open") {
       if (!this.isOpen) this.opened();
-    } else if (fields.event === "close") {
-      const [code, reason] = JSON.parse(fields.data);
+    } else if (fields2.event === "close") {
+      const [code, reason] = JSON.parse(fields2.data);
       this.ended(code, reason);
-    } else if (fields.id !== void 0) {
-      this.message(Number(fields.id), fields.data);
+    } else if (fields2.id !== void 0) {
+      this.message(Number(fields2.id), fields2.data);
     }
   }
   async poll(progress) {
@@ -1401,7 +1401,7 @@ function keyOf(row, names) {
   return keyText(values.length > 1 ? values : values[0]);
 }
 var INSTANT = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:?\d\d)$/;
-var plain = (field) => field.replace(/^-/, "");
+var plain = (field2) => field2.replace(/^-/, "");
 function sortable(value) {
   if (value == null) return [2, 0, ""];
   if (typeof value !== "string") return [0, +value, ""];
@@ -1411,21 +1411,21 @@ function sortable(value) {
 function comparer(order, names) {
   if (typeof order === "function") return order;
   if (!order?.length) return void 0;
-  const fields = [order].flat();
-  fields.push(...names.filter((name) => !fields.some((field) => plain(field) === name)));
+  const fields2 = [order].flat();
+  fields2.push(...names.filter((name) => !fields2.some((field2) => plain(field2) === name)));
   const known = /* @__PURE__ */ new WeakMap();
   const valuesOf = (row) => {
     let values = known.get(row);
     if (!values) {
-      known.set(row, values = fields.map((field) => sortable(row[plain(field)])));
+      known.set(row, values = fields2.map((field2) => sortable(row[plain(field2)])));
     }
     return values;
   };
   return (a, b) => {
     const [left, right] = [valuesOf(a), valuesOf(b)];
-    for (let index = 0; index < fields.length; index++) {
+    for (let index = 0; index < fields2.length; index++) {
       const result = compareParts(left[index], right[index]);
-      if (result) return fields[index][0] === "-" ? -result : result;
+      if (result) return fields2[index][0] === "-" ? -result : result;
     }
     return 0;
   };
@@ -1727,7 +1727,7 @@ function createWrites(options, host) {
     });
   });
   const fieldsOf = (write) => Object.keys(write.change).filter((each) => !names.includes(each));
-  const collide = (a, b) => a.change && b.change && a.key === b.key && (a.remove || b.remove || fieldsOf(a).some((field) => field in b.change));
+  const collide = (a, b) => a.change && b.change && a.key === b.key && (a.remove || b.remove || fieldsOf(a).some((field2) => field2 in b.change));
   const fetchOnce = (write) => {
     if (host.begun() <= write.after) host.fetch();
   };
@@ -1780,7 +1780,7 @@ function createWrites(options, host) {
     for (const [key, row] of effects) {
       if (row && host.has(key)) continue;
       if (write.others.size < MOST_OTHERS) write.others.add(key);
-      const isIt = (field) => equal(row[field], write.change[field]);
+      const isIt = (field2) => equal(row[field2], write.change[field2]);
       if (!row || write.hadIt || writes.some((one) => one.twin === key)) continue;
       if (fieldsOf(write).every(isIt)) {
         write.hadIt = true;
@@ -2451,6 +2451,57 @@ function receive2(notification) {
   }
 }
 
+// src/filters.ts
+var Field = class {
+  constructor(name) {
+    this.name = name;
+  }
+  eq(value) {
+    return ["==", this.name, value];
+  }
+  /** Present, and not equal. */
+  ne(value) {
+    return ["!=", this.name, value];
+  }
+  lt(value) {
+    return ["<", this.name, value];
+  }
+  le(value) {
+    return ["<=", this.name, value];
+  }
+  gt(value) {
+    return [">", this.name, value];
+  }
+  ge(value) {
+    return [">=", this.name, value];
+  }
+  in(values) {
+    return ["in", this.name, [...values]];
+  }
+  /** Null or missing; `isNull(false)`: neither. */
+  isNull(isNull = true) {
+    return ["isnull", this.name, isNull];
+  }
+  startsWith(prefix) {
+    return ["startswith", this.name, prefix];
+  }
+};
+function field(name) {
+  return new Field(name);
+}
+function fields() {
+  return (name) => new Field(name);
+}
+function and(...filters) {
+  return ["and", ...filters];
+}
+function or(...filters) {
+  return ["or", ...filters];
+}
+function not(filter) {
+  return ["not", filter];
+}
+
 // src/services/chat.ts
 var Chat = Class(RPCService, {
   _setUp() {
@@ -2925,8 +2976,8 @@ function reasonIn(body) {
 function csrf(service) {
   const { document } = globalThis;
   const cookie = document?.cookie.split("; ").find((each) => each.startsWith(`${service.csrfCookie}=`))?.slice(service.csrfCookie.length + 1);
-  const field = document?.querySelector("input[name=csrfmiddlewaretoken]");
-  const token = cookie === void 0 ? field?.value : decodeURIComponent(cookie);
+  const field2 = document?.querySelector("input[name=csrfmiddlewaretoken]");
+  const token = cookie === void 0 ? field2?.value : decodeURIComponent(cookie);
   return token ? { [service.csrfHeader]: token } : {};
 }
 
@@ -3062,6 +3113,7 @@ export {
   DataSync,
   Document,
   Events,
+  Field,
   ForeignCursor,
   Iterator,
   Messaging,
@@ -3073,5 +3125,10 @@ export {
   Signal,
   SingleItemCollection,
   SingleItemIterator,
-  Snorky
+  Snorky,
+  and,
+  field,
+  fields,
+  not,
+  or
 };
