@@ -15,6 +15,8 @@ from snorky.testing import FakeClient
 from snorky.wire import Envelope
 from tests.lines import MemoryLine, connect_in_memory, take_frames
 
+pytestmark = pytest.mark.usefixtures("each_fanout")
+
 
 class Member:
     """A client with its line, and what arrives there."""
