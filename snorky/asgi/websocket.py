@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from snorky import close_codes
 from snorky.asgi.scopes import ASGIHandshake, Receive, Scope, Send, handshake_of
 from snorky.client import Client
-from snorky.connection import HEARTBEAT_SUBPROTOCOL
+from snorky.connection import HEARTBEAT_SUBPROTOCOL, SECONDS_PER_TURN
 from snorky.edges.handshakes import REFUSAL_TYPE, admit, log_refused_page, select_subprotocol
-from snorky.edges.pace import Pace
 from snorky.envelope import Envelope
 from snorky.identity import Refused
 from snorky.limits import Limits
@@ -146,7 +146,7 @@ class ASGIClient(Client):
             self._writer.cancel()
 
     async def _write(self, send: Send) -> None:
-        pace = Pace(self._limits)
+        turn = Turn(self._limits)
         try:
             while self._outbox or self.closing is None:
                 while self._outbox:
@@ -156,7 +156,7 @@ class ASGIClient(Client):
                     self._messages_taken += 1
                     if self._unsent_bytes <= self._limits.max_unsent_bytes // 4:
                         self._emptied.set()
-                    await pace.message_done()
+                    await turn.message_done()
                 if self.closing is None:
                     self._filled.clear()
                     await self._filled.wait()
@@ -164,6 +164,24 @@ class ASGIClient(Client):
             await send({"type": "websocket.close", "code": code, "reason": reason})
         except Exception as error:  # OSError by the specification; servers raise what they like
             snorky_log.debug("Client %s left: %r", printable(self.remote_address), error)
+
+
+class Turn:
+    """Lets other tasks run between the messages of one client: servers' queues never wait."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._most = limits.max_messages_per_turn
+        self._begin()
+
+    def _begin(self) -> None:
+        self._left = self._most
+        self._deadline = monotonic() + SECONDS_PER_TURN
+
+    async def message_done(self) -> None:
+        self._left -= 1
+        if self._left <= 0 or (not self._left & 7 and monotonic() > self._deadline):
+            await asyncio.sleep(0)
+            self._begin()
 
 
 async def serve_websocket(
@@ -245,7 +263,7 @@ async def _read(
     registry: ServiceRegistry, client: ASGIClient, receive: Receive, *, heartbeats: bool
 ) -> None:
     limits = registry.limits
-    pace = Pace(limits)
+    turn = Turn(limits)
     try:
         while (event := await receive())["type"] == "websocket.receive":
             text = event.get("text")
@@ -262,7 +280,7 @@ async def _read(
                 metrics.messages_received += 1
                 registry.process_message_raw(client, text)
             await client.wait_for_room()
-            await pace.message_done()
+            await turn.message_done()
     except Exception:
         snorky_log.exception(
             "Unhandled exception in the connection of %s", printable(client.remote_address)
