@@ -54,10 +54,12 @@ def _rows(data: Any) -> Iterator[dict[str, Any]]:
 
 def _field_that_fails(node: Any, row: dict[str, Any]) -> str:
     from snorky.filters import Filter, compile_filter
-    from snorky.filters.nodes import Group
+    from snorky.filters.nodes import Group, node_text
 
     while isinstance(node, Group):
-        failing = [part for part in node.parts if not compile_filter(Filter(part))(row)]
+        failing = [
+            part for part in node.parts if not compile_filter(Filter(part, node_text(part)))(row)
+        ]
         if not failing:
             return "?"
         node = failing[0]
