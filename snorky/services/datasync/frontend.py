@@ -191,6 +191,8 @@ class DataSyncService(RPCService):
         """Deliver what was kept for the token, then every delta that follows."""
         if not isinstance(token, str):
             raise RPCError("token must be string")
+        if self.classic.is_acquired(token):
+            raise RPCError("No such subscription")
         whole = self._read_first(token)
         if not getattr(req.client, "connected", True):
             return None  # it left while an override of this command was deciding
