@@ -112,6 +112,13 @@ class DataSyncService(RPCService):
             self.register_dealer(dealer)
         metrics.watch_log(name, self, DataSyncService._figures)
 
+    async def start(self) -> None:
+        """Read what the broker's log keeps, and follow it. The embedded one needs no start."""
+        await self.upkeep.start()
+
+    async def stop(self) -> None:
+        await self.upkeep.stop()
+
     @property
     def dealers(self) -> dict[str, Dealer]:
         """The dealers by name; "refetch", which every service has, is not among them."""
