@@ -47,8 +47,8 @@ def test_what_is_no_call_is_a_status(snorky, server, expect_log):
 
 def test_a_message_past_the_servers_limit_is_a_status(snorky, expect_log):
     with pytest.raises(RuntimeError, match=r"^Error from Snorky server: 413 "):
-        snorky.call("pubsub_backend", "publish", channel="c", message="x" * 2**21)
-    expect_log("Expected at most 1048576 bytes")
+        snorky.call("pubsub_backend", "publish", channel="c", message="x" * 2**23)
+    expect_log("Expected at most 4194304 bytes")
     assert snorky.call("pubsub_backend", "publish", channel="c", message="x") is None
 
 

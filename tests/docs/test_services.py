@@ -13,6 +13,7 @@ from docs.examples.protocol.client import CallError, Connection, connect
 from snorky.limits import Limits
 from snorky.services.chat import ChatService
 from snorky.services.cursors import CursorsService
+from snorky.services.datasync import BroadcastDealer
 from snorky.services.events import EventsBackend, EventsService
 from snorky.services.messaging import MessagingService
 from snorky.testing import FakeClient, call
@@ -97,18 +98,35 @@ async def test_errors_of_datasync(open_live: OpenLive) -> None:
         assert again == {"No such subscription"}
 
 
+class Hearing(BroadcastDealer):
+    """Is told of each item that is authorised."""
+
+    model = "Task"
+
+    def add_subscription_item(self, item: Any) -> None:
+        super().add_subscription_item(item)
+
+
 async def test_errors_of_the_datasync_back_end(open_live: OpenLive) -> None:
     live = open_live(limits=Limits(max_subscription_items=1, max_unacquired_tokens=1))
     item = {"dealer": "AllTasks", "query": None}
 
-    async def authorize(*items: Any) -> Any:
-        return await live.back_end("datasync_backend", "authorizeSubscription", items=items)
+    live.datasync.register_dealer(Hearing)
+    hearing = {"dealer": "Hearing", "query": None}
+
+    async def authorize(*items: Any, **more: Any) -> Any:
+        return await live.back_end("datasync_backend", "authorizeSubscription", items=items, **more)
 
     wrong = [{"query": 1}, {"dealer": "AllTasks"}, {**item, "dealer": 7}, {**item, "dealer": "x"}]
     errors = {await elicited(authorize(one)) for one in wrong}
     errors.add(await elicited(authorize(item, item)))
-    await authorize(item)
-    errors.add(await elicited(authorize(item)))
+    errors.add(await elicited(authorize(item, after="now")))
+    await authorize(hearing)
+    errors.add(await elicited(authorize(hearing)))
+    both = [item, {"dealer": "refetch", "query": {"models": ["Task"]}}]
+    roomy = open_live()
+    refused = roomy.back_end("datasync_backend", "authorizeSubscription", items=both)
+    errors.add(await elicited(refused))
     assert errors == errors_on_the_page("DataSyncBackend", "authorizeSubscription")
 
     insert: dict[str, Any] = {"type": "insert", "model": "Task", "data": {}}
@@ -124,6 +142,9 @@ async def test_errors_of_the_datasync_back_end(open_live: OpenLive) -> None:
             await elicited(live.back_end("datasync_backend", command, deltas=[insert, delta]))
             for delta in faulty
         }
+        large = {**insert, "data": {"text": "x" * 1024 * 1024}}
+        for params in ({"deltas": [large]}, {"deltas": [insert], "key": 7}):
+            errors.add(await elicited(live.back_end("datasync_backend", command, **params)))
         assert errors == errors_on_the_page("DataSyncBackend", "publishDeltas")
 
 

@@ -128,6 +128,11 @@ PARAMS: dict[Any, list[str]] = {
     "authorizeSubscription": ["items"],
     "acquireSubscription": ["token"],
     "cancelSubscription": ["token"],
+    "openSubscriptions": ["subscriptions"],
+    "closeSubscriptions": ["subscriptions"],
+    "takeLease": ["source"],
+    "appendEntries": ["source", "fence", "entries", "place"],
+    "passEnded": ["source", "fence", "asked"],
     "disconnect": ["identity"],
     ("chat", "send"): ["channel", "body"],
     ("chat", "read"): ["channel"],
@@ -347,7 +352,8 @@ def check_left_nothing(site: Site, offender: FakeClient) -> None:
     site.frontend.client_disconnected(offender)
     assert offender not in site.pubsub._topics_by_client
     assert not any(offender in audience for audience in site.pubsub._audiences.values())
-    assert offender not in site.datasync._subscriptions_by_client
+    assert offender not in site.datasync.classic._by_client
+    assert offender not in site.datasync.pages.by_client
     assert offender not in site.chat._memberships
     assert offender not in site.cursors._sessions
     assert offender not in site.messaging._names_by_client

@@ -100,6 +100,10 @@ class Acquisitions:
     def find(self, token: str) -> Subscription | None:
         return self._by_token.get(token)
 
+    def is_acquired(self, token: str) -> bool:
+        subscription = self._by_token.get(token)
+        return subscription is not None and self._held[subscription].acquired
+
     def check_room(self, client: Any) -> None:
         """Raises RPCError where the client has as many as it may."""
         if len(self._by_client.get(client, ())) >= self.limits.max_subscriptions:

@@ -112,6 +112,13 @@ class DataSyncService(RPCService):
             self.register_dealer(dealer)
         metrics.watch_log(name, self, DataSyncService._figures)
 
+    async def start(self) -> None:
+        """Read what the broker's log keeps, and follow it. The embedded one needs no start."""
+        await self.upkeep.start()
+
+    async def stop(self) -> None:
+        await self.upkeep.stop()
+
     @property
     def dealers(self) -> dict[str, Dealer]:
         """The dealers by name; "refetch", which every service has, is not among them."""
@@ -191,6 +198,8 @@ class DataSyncService(RPCService):
         """Deliver what was kept for the token, then every delta that follows."""
         if not isinstance(token, str):
             raise RPCError("token must be string")
+        if self.classic.is_acquired(token):
+            raise RPCError("No such subscription")
         whole = self._read_first(token)
         if not getattr(req.client, "connected", True):
             return None  # it left while an override of this command was deciding

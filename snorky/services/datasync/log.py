@@ -92,6 +92,11 @@ class ChangeLog:
         log.follow(self._entry_came, self._lost)
         log.on_trim(self._entry_trimmed)
 
+    def begin(self) -> None:
+        """The log has been read: what comes from here on is handed out."""
+        if not len(self.line):
+            self.processed = self.log.head
+
     # Appending
 
     def append(

@@ -53,6 +53,14 @@ class Upkeep:
             self.remember_revocations(kept)
         changes.log.on_trim(self._entry_trimmed)
 
+    async def start(self) -> None:
+        """Begin at what the log keeps, with the revocations beside it."""
+        await self._changes.log.start()
+        self._changes.begin()
+        kept = self._changes.log.kept_beside()
+        if inspect.isawaitable(kept):
+            self.remember_revocations(await kept)
+
     # The log
 
     def models_reset(
@@ -150,10 +158,11 @@ class Upkeep:
             self._loop = loop
             self._timer = loop.call_later(self._interval, self._look)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        await self._changes.log.stop()
 
     def _look(self) -> None:
         self._timer = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Any
 
 import pytest
 
-from snorky.brokers.memory import MemoryBroker
+from snorky.brokers import Retention
+from snorky.brokers.memory import MemoryBroker, MemoryLog
 from snorky.services.base import RPCError
 from snorky.testing import call
 from tests.patience import patient
@@ -145,6 +147,32 @@ def test_a_process_that_comes_later_knows_what_was_revoked() -> None:
 
     second = Site(broker=broker, token_key="k")
     assert second.page().open_one(token)["reason"] == "revoked"
+
+
+async def test_a_process_that_reads_an_engine_knows_them_before_it_opens_anything() -> None:
+    """An engine's log is empty here until it has been started."""
+    first = Site(token_key="k")
+    token = first.token(subject="ann")
+    first.call("revokeSubscriptions", subject="ann")
+    there = first.service.changes.log
+
+    class Engine(MemoryLog):
+        async def start(self) -> None:
+            self.fill(there.first, there.read(there.first), there.head)
+
+        def kept_beside(self) -> Any:
+            return asyncio.sleep(0, there.kept_beside()) if self.head.seq else ()
+
+    class EngineBroker(MemoryBroker):
+        def log(self, name: str, retention: Any = None) -> MemoryLog:
+            return Engine(retention or Retention(), monotonic)
+
+    second = Site(broker=EngineBroker(), token_key="k")
+    assert second.page().open_one(token)["reason"] == "epoch"
+    await second.service.start()
+    assert second.page().open_one(token)["reason"] == "revoked"
+    assert second.page().open_one(second.token())["position"] == first.head
+    await second.service.stop()
 
 
 @pytest.mark.parametrize("command", ["revokeSubscriptions", "refreshSubscriptions"])
