@@ -1,4 +1,4 @@
-"""The tickets as people see them: rows that move, edits under way, a connection that comes and goes."""
+"""The tickets as people see them: rows move, edits are under way, a connection comes and goes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def card(page: Page, name: str, number: str) -> Locator:
 
 
 def first(page: Page, name: str) -> str:
-    """The number of the first ticket in a list that is not urgent, as its card shows it: "#12 ·"."""
+    """The number of a list's first ticket that is not urgent, as its card shows it: "#12 ·"."""
     calm = page.locator(f"#{name} li").filter(has=page.locator("[aria-pressed=false]"))
     return calm.first.locator(".number").inner_text().split("·")[0] + "·"
 
