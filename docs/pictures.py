@@ -193,11 +193,25 @@ def progress(open_window: Open) -> list[Page]:
     return pages
 
 
+def tickets(open_window: Open) -> list[Page]:
+    pages = [live(open_window(each)) for each in ("light", "dark")]
+    for name, button in (("open", "Start"), ("doing", "Finish"), ("doing", "Urgent")):
+        card = pages[0].locator(f"#{name} li").nth(1)
+        number = card.locator(".number").inner_text()
+        card.get_by_role("button", name=button).click()
+        for page in pages:
+            expect(page.locator("#board li").filter(has_text=number).first).to_contain_text(" ms")
+    for page in pages:
+        page.wait_for_function("document.getAnimations().length === 0")
+    return pages
+
+
 OPTIONS = {
     "announcements": ["--backend-port=0", "--data=DATA"],
     "progress": ["--backend-port=0", "--snorky-port=0", "--data=DATA"],
+    "tickets": ["--backend-port=0", "--snorky-port=0", "--data=DATA"],
 }
-PICTURES = (announcements, chat, chat_angularjs, chatroom_socketio, cursors, progress)
+PICTURES = (announcements, chat, chat_angularjs, chatroom_socketio, cursors, progress, tickets)
 
 
 def figure(page: Page, number: int) -> str:

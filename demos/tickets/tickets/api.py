@@ -1,0 +1,122 @@
+"""The JSON API. Its three kinds of lists are live, each in its own way.
+
+`/api/lists/open/` and the like are told each row that changes; `/api/tickets/?page=2` and
+`/api/summary/` follow from more than the row that changed, so pages are told to ask again.
+"""
+
+from typing import Any, NamedTuple
+
+from django.db.models import Avg, Count, Q, QuerySet
+from django.http import Http404
+from rest_framework.decorators import action
+from rest_framework.generics import GenericAPIView
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import IntegerField, ModelSerializer, Serializer
+from rest_framework.viewsets import ModelViewSet
+
+from snorky.backend.django.rest_framework import (
+    ListSubscribeAPIView,
+    ListSubscribeModelMixin,
+    SubscribeModelMixin,
+    subscription_in_response,
+)
+from tickets.models import NEXT, URGENT, Ticket
+
+
+class Condition(NamedTuple):
+    """Which tickets are in a list, said twice: to the database, and to Snorky."""
+
+    rows: Q
+    filter: list[Any]
+
+
+LISTS = {
+    "urgent": Condition(
+        Q(priority=URGENT) & ~Q(status="done"),
+        ["and", ["==", "priority", URGENT], ["!=", "status", "done"]],
+    ),
+    **{status: Condition(Q(status=status), ["==", "status", status]) for status in NEXT},
+}
+
+
+class TicketSerializer(ModelSerializer[Ticket]):
+    class Meta:
+        model = Ticket
+        fields = "__all__"
+        extra_kwargs = {
+            "title": {"error_messages": {"blank": "A title needs at least one character."}},
+            "priority": {"min_value": 1, "max_value": URGENT},
+        }
+
+
+class CountSerializer(Serializer[Any]):
+    count = IntegerField(min_value=1, max_value=1000)
+
+
+class FilteredList(ListSubscribeAPIView):
+    """The newest tickets of a list: so many as the page shows, and some more."""
+
+    serializer_class = TicketSerializer
+    dealer = "Tickets"  # the class in live.py
+
+    def condition(self) -> Condition:
+        try:
+            return LISTS[self.kwargs["name"]]
+        except KeyError as error:
+            raise Http404 from error
+
+    def get_queryset(self) -> QuerySet[Ticket]:
+        # The order that the page says, too: it decides which rows are the newest.
+        return Ticket.objects.filter(self.condition().rows).order_by("-changed", "-id")
+
+    def get_dealer_query(self) -> Any:
+        return self.condition().filter
+
+    def filter_queryset(self, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:
+        limit = self.request.query_params.get("limit", "")
+        return super().filter_queryset(queryset)[: int(limit) if limit.isdecimal() else None]
+
+
+class Pages(PageNumberPagination):
+    page_size = 10
+
+
+class TicketViewSet(ListSubscribeModelMixin, ModelViewSet[Ticket]):
+    """All tickets, page by page, and what is done with one."""
+
+    queryset = Ticket.objects.order_by("id")
+    serializer_class = TicketSerializer
+    pagination_class = Pages
+
+    @action(detail=False, methods=["post"])
+    def move(self, request: Request) -> Response:
+        """Give some tickets, whichever, their next status. The request is one transaction."""
+        wish = CountSerializer(data=request.data)
+        wish.is_valid(raise_exception=True)
+        for ticket in Ticket.objects.order_by("?")[: wish.validated_data["count"]]:
+            ticket.status = NEXT[ticket.status]
+            ticket.save()
+        return Response(status=204)
+
+
+class Summary(SubscribeModelMixin, GenericAPIView[Ticket]):
+    """How many tickets each list has, and how many hours they take on average."""
+
+    queryset = Ticket.objects.all()
+    serializer_class = TicketSerializer
+    refetch = True
+
+    @subscription_in_response
+    def get(self, request: Request) -> Response:
+        # One query, so that the numbers agree with each other.
+        counts = {f"{name}_count": Count("pk", filter=each.rows) for name, each in LISTS.items()}
+        hours = {f"{name}_hours": Avg("hours", filter=each.rows) for name, each in LISTS.items()}
+        numbers = self.get_queryset().aggregate(**counts, **hours)
+        return Response(
+            [
+                {"list": name, "count": numbers[f"{name}_count"], "hours": numbers[f"{name}_hours"]}
+                for name in LISTS
+            ]
+        )
