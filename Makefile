@@ -12,7 +12,7 @@ PEERS  := $(PEERS:%=%/node_modules/.stamp)
 INSTALL := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-pure test-client check format client docs packages bench convergence fuzz chromium clean
+.PHONY: help demo quick test test-python test-client test-pure coverage check format client docs packages bench convergence fuzz chromium clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,16 +20,26 @@ help: ## Say what can be made
 demo: $(VENV)/demo.stamp ## Run the to-do list in your browser: needs Python alone (ARGS=--help)
 	$(BIN)/python demos/todo/run.py $(ARGS)
 
-test: test-python test-pure test-client ## Run all tests: Python, browser and JavaScript
+# Tests run beside each other, in as many processes as there are processors (WORKERS=1: in one).
+# SNORKY_TEST_PATIENCE=4 gives every test four times its time, on a machine that is busy.
+WORKERS ?= logical
+PYTEST  := $(BIN)/python -m pytest -n $(WORKERS)
+QUICK   := tests/services tests/protocols tests/brokers tests/filters $(wildcard tests/test_*.py)
+READY   := $(VENV)/dev.stamp $(PEERS) client/node_modules/.stamp chromium
 
-test-python: $(VENV)/dev.stamp $(PEERS) client/node_modules/.stamp chromium
-	$(BIN)/python -m pytest
+quick: $(VENV)/dev.stamp ## Run the tests without a network, in half a minute: services, protocols, brokers, core
+	$(PYTEST) -q $(QUICK)
 
-test-pure: $(VENV)/dev.stamp $(PEERS) client/node_modules/.stamp chromium ## The Python tests without the C extension
-	SNORKY_PURE_PYTHON=1 $(BIN)/python -m pytest
+test: test-python test-client ## Run all tests: Python, browser and JavaScript
+
+test-python: $(READY)
+	$(PYTEST)
 
 test-client: $(VENV)/dev.stamp client/node_modules/.stamp
 	cd client && npm test
+
+test-pure: $(READY) ## Run the Python tests without the C extension, before a release
+	SNORKY_PURE_PYTHON=1 $(PYTEST)
 
 check: $(VENV)/dev.stamp client/node_modules/.stamp ## Check format, lint, types, and that the built client is up to date
 	$(BIN)/ruff format --check .

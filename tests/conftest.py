@@ -27,6 +27,8 @@ from snorky.request_handlers.front_door import FrontDoor
 from tests.patience import patient
 from tests.ports import free_port
 
+pytest_plugins = ["tests.fanouts", "tests.servers"]
+
 # The same examples at each run; with FUZZ, others.
 settings.register_profile("repeatable", derandomize=True)
 if "FUZZ" not in os.environ:

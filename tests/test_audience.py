@@ -16,6 +16,8 @@ from snorky.envelope import Envelope
 from snorky.testing import FakeClient
 from tests.lines import MemoryLine, connect_in_memory, take_frames
 
+pytestmark = pytest.mark.usefixtures("each_fanout")
+
 
 class Member:
     """A client with its line, and what arrives there."""

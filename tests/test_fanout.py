@@ -21,6 +21,8 @@ from tests.conftest import Certificate
 from tests.lines import Recorder, connect_in_memory, turns, until
 from tests.patience import patient
 
+pytestmark = pytest.mark.usefixtures("each_fanout")
+
 Story = Callable[[], Coroutine[Any, Any, None]]
 
 

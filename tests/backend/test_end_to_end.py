@@ -14,6 +14,7 @@ def snorky(server) -> Iterator[SnorkyBackend]:
     transport.close()
 
 
+@pytest.mark.usefixtures("each_fanout")
 def test_a_back_end_publishes_to_a_page(snorky, page):
     token = snorky.call(
         "datasync_backend", "authorizeSubscription", items=[{"dealer": "AllTasks", "query": None}]

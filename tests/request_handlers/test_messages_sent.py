@@ -146,6 +146,7 @@ WAYS = {
 }
 
 
+@pytest.mark.usefixtures("each_fanout")
 @pytest.mark.parametrize("way", WAYS)
 async def test_each_is_counted_once_for_each_client(way: str, listen: Any) -> None:
     crowd = Crowd()

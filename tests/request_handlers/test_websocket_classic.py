@@ -66,6 +66,7 @@ async def test_a_route_of_either_kind_serves_the_registry(
             assert await said(socket, ["größer", None]) == ["größer", None]
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_several_handlers_may_share_a_registry_and_several_registries_a_process(
     site: Site,
 ) -> None:

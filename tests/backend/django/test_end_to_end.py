@@ -26,6 +26,7 @@ def row(task: Task, **changes: Any) -> dict[str, Any]:
     return rendered | changes
 
 
+@pytest.mark.usefixtures("each_fanout")
 def test_a_page_sees_what_happens_after_its_list(page):
     first = Task.objects.create(title="a")
     rows, token = subscribe("/api/tasks/")
@@ -47,6 +48,7 @@ def test_a_page_sees_what_happens_after_its_list(page):
     assert page.next_delta() == {"type": "delete", "model": "Task", "data": gone}
 
 
+@pytest.mark.usefixtures("each_fanout")
 def test_rows_enter_and_leave_a_filtered_list(page):
     task = Task.objects.create(title="milk")
     rows, token = subscribe("/open/?title=milk")
