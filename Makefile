@@ -12,7 +12,7 @@ PEERS  := $(PEERS:%=%/node_modules/.stamp)
 INSTALL := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-python test-pure test-client check format client docs packages bench convergence fuzz chromium clean
+.PHONY: help demo quick test test-python test-client test-pure coverage check format client docs packages bench convergence fuzz chromium clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,8 @@ demo: $(VENV)/demo.stamp ## Run the to-do list in your browser: needs Python alo
 # SNORKY_TEST_PATIENCE=4 gives every test four times its time, on a machine that is busy.
 WORKERS ?= logical
 PYTEST  := $(BIN)/python -m pytest -n $(WORKERS)
-QUICK   := tests/services tests/protocols tests/brokers tests/filters $(wildcard tests/test_*.py)
+QUICK   := tests/services tests/protocols tests/brokers tests/filters
+QUICK   += $(filter-out tests/test_artefacts.py, $(wildcard tests/test_*.py))
 READY   := $(VENV)/dev.stamp $(PEERS) client/node_modules/.stamp chromium
 
 quick: $(VENV)/dev.stamp ## Run the tests without a network, in half a minute: services, protocols, brokers, core

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -20,6 +21,7 @@ import websockets
 
 ROOT = Path(__file__).parent.parent
 CLIENT = ROOT / "client"
+SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 NPM = shutil.which("npm") or "npm"
 QUICK_START = ROOT / "docs/examples/quickstart/live.py"
 
@@ -56,39 +58,53 @@ def run(*command: Any, cwd: Path | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def artefacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the source package and the wheel that was built from it."""
-    out = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--outdir", out, ROOT)
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that is published: the source package, the wheel from it, npm's.
+
+    Beside it is ``venv``, an environment with the wheel alone. Built from a copy, since building
+    writes into the folder; once, also where several workers run.
+    """
+    parallel = "PYTEST_XDIST_WORKER" in os.environ
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if parallel else folder) / "packages"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        out = folder / "dist"
+        if not out.exists():
+            copy = folder / "copy"
+            leave = (".*", "node_modules", "build", "dist", "tests", "*.so", "__pycache__")
+            shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*leave))
+            (copy / "client/node_modules").symlink_to(CLIENT / "node_modules")
+            run(sys.executable, "-m", "build", "--outdir", folder / "made", copy)
+            run(NPM, "pack", "--pack-destination", folder / "made", cwd=copy / "client")
+            run(sys.executable, "-m", "venv", folder / "venv")
+            wheel = next((folder / "made").glob("snorky-*.whl"))
+            run(folder / "venv" / SCRIPTS / "python", "-m", "pip", "install", "-q", wheel)
+            (folder / "made").rename(out)
     return out
 
 
 @pytest.fixture(scope="module")
-def wheel(artefacts: Path) -> Path:
-    return next(artefacts.glob("snorky-*.whl"))
+def wheel(packages: Path) -> Path:
+    return next(packages.glob("snorky-*.whl"))
 
 
 @pytest.fixture(scope="module")
-def npm_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("npm")
-    run(NPM, "pack", "--pack-destination", out, cwd=CLIENT)
-    return next(out.glob("snorky-*.tgz"))
+def npm_package(packages: Path) -> Path:
+    return next(packages.glob("snorky-*.tgz"))
 
 
 @pytest.fixture
 def serve_quick_start(
-    wheel: Path, tmp_path: Path, run_program: Callable[..., Any]
+    packages: Path, tmp_path: Path, run_program: Callable[..., Any]
 ) -> Callable[[], Any]:
     """``serve_quick_start()`` -> its server, from an environment with the wheel alone."""
 
     def serve() -> Any:
-        environment = tmp_path / "venv"
-        run(sys.executable, "-m", "venv", environment)
-        scripts = environment / ("Scripts" if os.name == "nt" else "bin")
-        run(scripts / "python", "-m", "pip", "install", "-q", wheel)
         (tmp_path / "live.py").write_text(QUICK_START.read_text())
-        command = [str(scripts / "snorky"), "serve", "live.py", "--port", "0"]
-        return run_program([*command, "--backend-port", "0"], cwd=tmp_path)
+        command = [str(packages.parent / "venv" / SCRIPTS / "snorky"), "serve", "live.py"]
+        return run_program([*command, "--port", "0", "--backend-port", "0"], cwd=tmp_path)
 
     return serve
 
@@ -118,8 +134,8 @@ def test_the_page_on_pypi_has_no_link_that_leads_nowhere(wheel: Path) -> None:
     assert all("/raw/" in image for image in images)
 
 
-def test_the_source_package_carries_the_package_and_its_licence_alone(artefacts: Path) -> None:
-    with tarfile.open(next(artefacts.glob("snorky-*.tar.gz"))) as source:
+def test_the_source_package_carries_the_package_and_its_licence_alone(packages: Path) -> None:
+    with tarfile.open(next(packages.glob("snorky-*.tar.gz"))) as source:
         names = {name.partition("/")[2] for name in source.getnames() if "/" in name}
     assert {"LICENSE", "README.md", "setup.py", "snorky/_fanout.c", "snorky/_fanout.pyi"} <= names
     folders = {name.partition("/")[0] for name in names if "/" in name}
@@ -143,9 +159,10 @@ def test_the_npm_package_carries_the_builds_the_types_and_the_licence(npm_packag
     with tarfile.open(npm_package) as package:
         names = {name.removeprefix("package/") for name in package.getnames()}
     builds = {f"dist/{path.name}" for path in (ROOT / "snorky/static").iterdir()}
-    expected = builds | {"package.json", "README.md", "LICENSE", "dist/types/index.d.ts"}
+    modules = {"dist/es/index.js", "dist/es/index.d.ts"}
+    expected = builds | modules | {"package.json", "README.md", "LICENSE"}
     assert expected <= names
-    assert all(name in expected or name.startswith("dist/types/") for name in names)
+    assert all(name in expected or name.startswith("dist/es/") for name in names)
 
 
 def test_the_npm_package_runs_and_has_its_types(

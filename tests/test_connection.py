@@ -258,6 +258,7 @@ async def test_nothing_is_written_to_a_transport_that_has_failed() -> None:
 # Endings
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_closing_says_everything_first_and_nothing_later() -> None:
     client, line = connect_in_memory()
     audience = Audience()

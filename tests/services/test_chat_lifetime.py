@@ -191,6 +191,7 @@ def test_services_of_one_name_on_one_broker_are_one_chat(
 # Over the wire
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_pages_hear_each_other_over_real_connections(listen: Any) -> None:
     registry = ServiceRegistry(
         [NoonChat("chat")], authenticate=lambda handshake: handshake.arguments["name"][0]

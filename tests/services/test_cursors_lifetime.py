@@ -186,6 +186,7 @@ def test_a_client_may_leave_while_a_notification_is_on_its_way(
     assert types == ["cursorAdded", "cursorAdded"]
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_pages_see_each_others_cursors_over_real_connections(listen: Any) -> None:
     registry = ServiceRegistry(
         [CursorsService("cursors")], authenticate=lambda handshake: handshake.arguments["name"][0]

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 from tornado.httpclient import AsyncHTTPClient
 from tornado.web import Application
 from websockets.asyncio.client import ClientConnection, connect
@@ -75,6 +76,7 @@ async def receive(page: ClientConnection) -> Any:
     return envelope["message"]
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_a_page_hears_of_every_change_since_its_token(listen: Any, delta: Any) -> None:
     server = Server(listen)
     rows = [{"n": number, "color": "blue"} for number in range(150)]
@@ -96,6 +98,7 @@ async def test_a_page_hears_of_every_change_since_its_token(listen: Any, delta: 
             assert (await receive(early_page))["delta"] == delta.insert(row)
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_a_page_that_leaves_takes_its_subscriptions_with_it(listen: Any, delta: Any) -> None:
     server = Server(listen)
     left = asyncio.Event()
