@@ -15,11 +15,11 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Protocol
 
-from snorky import close_codes
+from snorky import close_codes, visit
 from snorky.client import Client
 from snorky.envelope import text_frame
+from snorky.hooks import HOOK_FAULTS
 from snorky.limits import Limits
-from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.protocols.websocket_frames import (
     BINARY,
@@ -145,7 +145,6 @@ class Connection(asyncio.BufferedProtocol):
         head: bytes = b"",
         heartbeats: bool = False,
     ) -> None:
-        client.log_lines_left = limits.max_log_lines_per_client
         self.client = client
         self.audiences: set[Shared] = set()
         self.closing = False
@@ -188,16 +187,10 @@ class Connection(asyncio.BufferedProtocol):
         if self._wheel is not None:
             self._ping_slot = self._wheel.add(self)
         self.client.connection = self
-        metrics.clients += 1
-        metrics.clients_connected += 1
+        visit.comes(self.client, self._limits)
         self.transport.write(self._head)
         early, self._head, self.early = self.early, b"", b""
-        try:
-            opening = self._receiver.client_connected(self.client)
-        except Exception:
-            snorky_log.exception("Unhandled exception while connecting %s", self._address())
-            self.close(*close_codes.INTERNAL_ERROR)
-            return
+        opening = visit.greet(self.client, self._receiver.client_connected)
         if opening is not None:
             self._wait_for(opening)
         if early:
@@ -232,14 +225,9 @@ class Connection(asyncio.BufferedProtocol):
             self._timer.cancel()
         if self.close_code is None:
             self.close_code, self.close_reason = close_codes.ABNORMAL
-        metrics.clients -= 1
         client, self._events, self._unparsed = self.client, None, b""
-        client.connected = False
         # The client's services leave their audiences first: they know it by its connection.
-        try:
-            self._receiver.client_disconnected(client)
-        except Exception:
-            snorky_log.exception("Unhandled exception while disconnecting %s", self._address())
+        visit.goes(client, self._receiver.client_disconnected)
         for audience in tuple(self.audiences):
             audience.remove_connection(self)
         client.connection = None  # no cycle is left for the collector
@@ -284,10 +272,9 @@ class Connection(asyncio.BufferedProtocol):
         except ProtocolError as error:
             self._events = None
             self.close(error.code, error.reason)
-        except Exception:
+        except HOOK_FAULTS:
             self._events = None
-            snorky_log.exception("Unhandled exception in the connection of %s", self._address())
-            self.close(*close_codes.INTERNAL_ERROR)
+            visit.failed(self.client)
         finally:
             self.write_cork()
             turn.corked = None
@@ -303,9 +290,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def _waited(self, done: asyncio.Future[None]) -> None:
         self._waiting = False
-        if not done.cancelled() and (error := done.exception()) is not None:
-            snorky_log.error("Unhandled exception for client %s", self._address(), exc_info=error)
-            self.close(*close_codes.INTERNAL_ERROR)
+        if not done.cancelled():
+            try:
+                done.result()
+            except Exception:
+                visit.failed(self.client)
         self._resume()
 
     def pause_writing(self) -> None:
@@ -386,13 +375,8 @@ class Connection(asyncio.BufferedProtocol):
         if self.closing or transport.is_closing():
             return
         if transport.get_write_buffer_size() > self._max_unsent_bytes:
-            metrics.clients_slow += 1
-            snorky_log.info(
-                "Client %s is too slow: %d bytes unsent, at most %d may be; disconnected",
-                self._address(),
-                transport.get_write_buffer_size(),
-                self._max_unsent_bytes,
-            )
+            unsent = transport.get_write_buffer_size()
+            visit.is_slow(self.client.remote_address, unsent, self._max_unsent_bytes)
             self._abort(close_codes.SLOW_CLIENT)
         else:
             self.may_wait = True
@@ -429,7 +413,7 @@ class Connection(asyncio.BufferedProtocol):
         if self.closing:
             return
         if self._silent_intervals >= 2:
-            metrics.clients_silent += 1
+            visit.is_silent()
             self._abort(close_codes.SILENT_CLIENT)
             return
         if not self._waiting:  # while we do not read, the silence is ours
@@ -476,9 +460,6 @@ class Connection(asyncio.BufferedProtocol):
             self.closing = True
             self.close_code, self.close_reason = why
             self.transport.abort()
-
-    def _address(self) -> str:
-        return printable(self.client.remote_address)
 
 
 def _descriptor_of(transport: asyncio.Transport) -> int:

@@ -70,6 +70,7 @@ LAYERS = {
     "snorky.testing": TOOLS,
     "snorky.topics": CORE,
     "snorky.turn": CORE,
+    "snorky.visit": CORE,
     "snorky.wheel": CORE,
     "snorky.wire": WIRE,
 }

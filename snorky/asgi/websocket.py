@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
-from snorky import close_codes
+from snorky import close_codes, visit
 from snorky.asgi.scopes import ASGIHandshake, Receive, Scope, Send, handshake_of
 from snorky.client import Client
 from snorky.connection import HEARTBEAT_SUBPROTOCOL, SECONDS_PER_TURN
@@ -32,8 +32,6 @@ from snorky.wire import encode
 _MESSAGE_OVERHEAD = 64
 """What a message counts in the outbox beside its text: many short ones need memory too."""
 
-_TOO_BIG = 1009
-
 
 class ASGIClient(Client):
     """A client at the other end of an ASGI server's WebSocket.
@@ -45,7 +43,6 @@ class ASGIClient(Client):
         self.remote_address = handshake.remote_address
         self.identity = identity
         self.scope = handshake.scope
-        self.log_lines_left = limits.max_log_lines_per_client
         self.closing: tuple[int, str] | None = None
         self._limits = limits
         self._outbox: deque[bytes] = deque()
@@ -70,13 +67,7 @@ class ASGIClient(Client):
         if self.closing is not None:
             return
         if self._unsent_bytes > self._limits.max_unsent_bytes:
-            metrics.clients_slow += 1
-            snorky_log.info(
-                "Client %s is too slow: %d bytes unsent, at most %d may be; disconnected",
-                printable(self.remote_address),
-                self._unsent_bytes,
-                self._limits.max_unsent_bytes,
-            )
+            visit.is_slow(self.remote_address, self._unsent_bytes, self._limits.max_unsent_bytes)
             self.closing = close_codes.SLOW_CLIENT
             self._cut()
             return
@@ -137,7 +128,7 @@ class ASGIClient(Client):
             return
         self._turns_without_progress += 1
         if self._turns_without_progress == 2 and self.closing is None:
-            metrics.clients_silent += 1
+            visit.is_silent()
             self.closing = close_codes.SILENT_CLIENT
             self._cut()
 
@@ -215,20 +206,17 @@ async def serve_websocket(
     except OSError:
         return  # it left while it was being admitted
     client = ASGIClient(handshake, identity, registry.limits)
-    metrics.clients += 1
-    metrics.clients_connected += 1
+    visit.comes(client, registry.limits)
     wheel = wheel_of(asyncio.get_running_loop(), send_timeout / 2)
     slot = wheel.add(client)
     try:
-        _connect(registry, client)
+        visit.greet(client, registry.client_connected)
         heartbeats = subprotocol == HEARTBEAT_SUBPROTOCOL
         reading = asyncio.create_task(_read(registry, client, receive, heartbeats=heartbeats))
         await client.run(reading, send)
     finally:
         wheel.remove(client, slot)
-        metrics.clients -= 1
-        client.connected = False
-        registry.client_disconnected(client)
+        visit.goes(client, registry.client_disconnected)
 
 
 async def refuse_websocket(scope: Scope, send: Send, refused: Refused) -> None:
@@ -249,21 +237,10 @@ async def refuse_websocket(scope: Scope, send: Send, refused: Refused) -> None:
         pass  # it has left already
 
 
-def _connect(registry: ServiceRegistry, client: ASGIClient) -> None:
-    try:
-        registry.client_connected(client)
-    except Exception:
-        snorky_log.exception(
-            "Unhandled exception while connecting %s", printable(client.remote_address)
-        )
-        client.close(*close_codes.INTERNAL_ERROR)
-
-
 async def _read(
     registry: ServiceRegistry, client: ASGIClient, receive: Receive, *, heartbeats: bool
 ) -> None:
-    limits = registry.limits
-    turn = Turn(limits)
+    turn = Turn(registry.limits)
     try:
         while (event := await receive())["type"] == "websocket.receive":
             text = event.get("text")
@@ -274,22 +251,10 @@ async def _read(
             elif heartbeats and len(text) < 2 and not text.strip():
                 # Some servers lose empty texts: a page whose own goes unanswered sends a space.
                 client.send_text(b" " if text else b"")
-            elif _size_of(text) > limits.max_message_bytes:
-                client.close(_TOO_BIG, f"message over {limits.max_message_bytes} bytes")
             else:
-                metrics.messages_received += 1
-                registry.process_message_raw(client, text)
+                visit.speaks(client, text, registry.limits, registry.process_message_raw)
             await client.wait_for_room()
             await turn.message_done()
     except Exception:
-        snorky_log.exception(
-            "Unhandled exception in the connection of %s", printable(client.remote_address)
-        )
-        client.close(*close_codes.INTERNAL_ERROR)
+        visit.failed(client)
         await asyncio.Event().wait()  # until the goodbye is written
-
-
-def _size_of(text: str | bytes) -> int:
-    if isinstance(text, bytes) or text.isascii():
-        return len(text)
-    return len(text.encode("utf-8", "surrogatepass"))

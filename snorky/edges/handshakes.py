@@ -17,7 +17,6 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 
 from snorky.connection import HEARTBEAT_SUBPROTOCOL
-from snorky.edges.hooks import is_cancelled
 from snorky.identity import Handshake, Refused
 from snorky.log import allowance, printable, snorky_log
 from snorky.service_registry import ServiceRegistry
@@ -129,13 +128,6 @@ async def admit(registry: ServiceRegistry, handshake: Handshake) -> Any:
             return await registry.admit(handshake)
     except TimeoutError as error:  # those of authenticate itself have become Refused
         raise Refused(503, "Not admitted in time") from error
-    except asyncio.CancelledError as error:
-        if is_cancelled():
-            raise
-        snorky_log.exception(
-            "Unhandled exception while authenticating %s", printable(handshake.remote_address)
-        )
-        raise Refused(500, "Internal error") from error
 
 
 def why_refused(refused: Refused) -> str:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from snorky import close_codes
+from snorky import close_codes, visit
 from snorky.client import Client
 from snorky.close_codes import CloseCode
 from snorky.envelope import Envelope
-from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.protocols.sessions import Receiver, Session
 from snorky.wheel import wheel_of
@@ -50,12 +49,11 @@ class SessionClient(Client):
     def unsent_bytes(self) -> int:
         return self.session.unsent_bytes
 
-    def gone(self) -> None:
-        """Its session has ended."""
-        self.connected = False
+    def note_its_end(self) -> None:
+        """Its session has ended, perhaps because it was slow."""
         if self.session.close_code == close_codes.SLOW_CLIENT:
-            metrics.clients_slow += 1
-            snorky_log.info("Client %s is too slow; disconnected", printable(self.remote_address))
+            session = self.session
+            visit.is_slow(self.remote_address, session.lost_bytes, session.max_unsent_bytes)
 
 
 class Address(Protocol):
@@ -90,8 +88,6 @@ class LastingSession(Session):
     def begin(self) -> None:
         """Let requests find it, and let it be asked for signs of life."""
         self._address.sessions[self._id] = self
-        metrics.clients += 1
-        metrics.clients_connected += 1
         self._slot = self._wheel.add(self)
 
     def end(self) -> None:
@@ -127,7 +123,7 @@ class LastingSession(Session):
             self._intervals_without_progress = 0
             self.heartbeat()
         elif self._intervals_without_progress >= 2:
-            metrics.clients_silent += 1
+            visit.is_silent()
             self.cut(close_codes.SILENT_CLIENT)
 
     def _has_a_receiver(self) -> None:
@@ -162,5 +158,4 @@ class LastingSession(Session):
 
     def _end(self) -> None:
         self._wheel.remove(self, self._slot)
-        metrics.clients -= 1
         self.end()

@@ -12,7 +12,6 @@ from typing import ClassVar, Protocol
 from snorky.close_codes import SLOW_CLIENT, CloseCode
 
 NORMAL = CloseCode(1000, "")
-TOO_BIG = CloseCode(1009, "message too big")
 
 
 class Receiver(Protocol):
@@ -47,6 +46,8 @@ class Session:
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._heartbeat_due = False
+        self.lost_bytes = 0
+        """What was unsent when it was cut."""
 
     @property
     def closed(self) -> bool:
@@ -79,6 +80,7 @@ class Session:
         """Close and drop what waits: the client does not read, or has gone."""
         if self.closed:
             return
+        self.lost_bytes = self.unsent_bytes
         receiver, self.receiver = self.receiver, None
         self._drop()
         self.close(*why)

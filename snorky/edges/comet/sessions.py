@@ -11,14 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from snorky import close_codes
-from snorky.edges.hooks import HOOK_FAULTS
+from snorky import visit
 from snorky.edges.lasting_sessions import LastingSession, SessionClient
 from snorky.identity import Handshake
-from snorky.log import printable, snorky_log
-from snorky.metrics import metrics
 from snorky.protocols.comet import INTERRUPTED, Receiver, Session
-from snorky.protocols.sessions import TOO_BIG
 from snorky.service_registry import ServiceRegistry
 
 
@@ -95,7 +91,6 @@ class HTTPSession(LastingSession, Session):
         self.close_timeout = limits.close_timeout
         self.client: CometClient | None = endpoint.make_client(self, handshake, identity)
         """None once its services know that it has gone: no cycle is left for the collector."""
-        self.client.log_lines_left = limits.max_log_lines_per_client
         self._registry = endpoint.registry
         self.lasts(endpoint, self.id)
 
@@ -105,11 +100,8 @@ class HTTPSession(LastingSession, Session):
         assert client is not None  # nobody has ended it yet
         self.begin()
         self._wait_for_a_receiver()
-        try:
-            self._registry.client_connected(client)
-        except HOOK_FAULTS:
-            snorky_log.exception("Unhandled exception while connecting %s", _address(client))
-            self.close(*close_codes.INTERNAL_ERROR)
+        visit.comes(client, self._registry.limits)
+        visit.greet(client, self._registry.client_connected)
 
     def deliver(self, number: int, message: str) -> None:
         """Hand over a message of the client, once. Raises BadRequest where one is missing."""
@@ -117,15 +109,7 @@ class HTTPSession(LastingSession, Session):
         if self.closed or client is None or not self.accept(number):
             return
         registry = self._registry
-        if len(message.encode("utf-8", "surrogatepass")) > registry.limits.max_message_bytes:
-            self.close(*TOO_BIG)
-            return
-        metrics.messages_received += 1
-        try:
-            registry.process_message_raw(client, message)
-        except HOOK_FAULTS:
-            snorky_log.exception("Unhandled exception in the connection of %s", _address(client))
-            self.close(*close_codes.INTERNAL_ERROR)
+        visit.speaks(client, message, registry.limits, registry.process_message_raw)
 
     def attach(self, receiver: Receiver, after: int) -> None:
         super().attach(receiver, after)
@@ -138,12 +122,5 @@ class HTTPSession(LastingSession, Session):
     def end(self) -> None:
         client, self.client = self.client, None
         assert client is not None  # it ends once
-        client.gone()
-        try:
-            self._registry.client_disconnected(client)
-        except HOOK_FAULTS:
-            snorky_log.exception("Unhandled exception while disconnecting %s", _address(client))
-
-
-def _address(client: CometClient | None) -> str:
-    return printable(client.remote_address if client is not None else None)
+        client.note_its_end()
+        visit.goes(client, self._registry.client_disconnected)

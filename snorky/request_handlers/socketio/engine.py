@@ -15,6 +15,7 @@ from engineio.exceptions import QueueEmpty  # type: ignore[import-untyped]
 from engineio.packet import CLOSE, OPEN, UPGRADE, Packet  # type: ignore[import-untyped]
 from tornado.httputil import HTTPServerRequest
 
+from snorky import visit
 from snorky.limits import Limits
 from snorky.log import snorky_log
 from snorky.metrics import metrics
@@ -184,7 +185,7 @@ class _WebSocket:
             message = await self._carrier.received.get()
         except asyncio.CancelledError:
             if not self._session.closed:
-                metrics.clients_silent += 1  # python-engineio has waited for long enough
+                visit.is_silent()  # python-engineio has waited for long enough
             raise
         if message is None:
             raise OSError("the peer has gone")

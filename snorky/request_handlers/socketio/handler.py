@@ -22,8 +22,9 @@ from tornado.ioloop import IOLoop
 from tornado.routing import Matcher
 from tornado.web import Application, HTTPError, RequestHandler
 
+from snorky import visit
 from snorky.client import Client
-from snorky.edges.hooks import HOOK_FAULTS, is_cancelled
+from snorky.hooks import HOOK_FAULTS, is_cancelled
 from snorky.identity import Refused
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.log import printable, snorky_log
@@ -215,6 +216,7 @@ class _HandlerPeer(Client):
         self._path = path
         self._line = line
         self._class = handler_class
+        self._counted = False
 
     async def admit(self, handshake: SocketIOHandshake) -> None:
         args, kwargs = self._path.groups(handshake.path)
@@ -237,6 +239,8 @@ class _HandlerPeer(Client):
 
     def opened(self) -> None:
         """The handler knows already."""
+        visit.comes(self, self._class.limits)
+        self._counted = True
 
     async def event(self, name: str, arguments: list[Any], ack_id: int | None) -> None:
         handler = self._handler
@@ -257,6 +261,7 @@ class _HandlerPeer(Client):
             self._failed(method, error)
 
     def left(self) -> None:
+        visit.goes(self, None, counted=self._counted)
         self._line.start(self._tell_of_close())
 
     async def _tell_of_close(self) -> None:

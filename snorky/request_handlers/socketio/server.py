@@ -27,6 +27,7 @@ from socketio.packet import (
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
+from snorky import visit
 from snorky.client import Client, log_about
 from snorky.identity import Handshake, Refused
 from snorky.limits import Limits
@@ -184,13 +185,8 @@ class Line:
         unsent = self.unsent_bytes
         limits = self._server.limits
         if unsent > limits.max_unsent_bytes:
-            metrics.clients_slow += 1
-            snorky_log.info(
-                "Client %s is too slow: %d bytes unsent, at most %d may be; disconnected",
-                printable(self.origin.handshake.remote_address),
-                unsent,
-                limits.max_unsent_bytes,
-            )
+            address = self.origin.handshake.remote_address
+            visit.is_slow(address, unsent, limits.max_unsent_bytes)
             self.cut()
             return
         metrics.messages_sent += 1
@@ -308,7 +304,7 @@ class SocketIOCore(socketio.AsyncServer):  # type: ignore[misc]
         self._binary_packet.pop(eio_sid, None)
         self._binary_bytes.pop(eio_sid, None)
         if reason == self.reason.PING_TIMEOUT:
-            metrics.clients_silent += 1
+            visit.is_silent()
         session = self.eio.sockets.get(eio_sid)
         if session is not None:
             self.eio.part_with(session, self.limits.close_timeout)
@@ -382,8 +378,6 @@ class SocketIOCore(socketio.AsyncServer):  # type: ignore[misc]
             await self.manager.disconnect(sid, namespace, ignore_queue=True)
             peer.left()
             return
-        metrics.clients += 1
-        metrics.clients_connected += 1
         line.open()
         peer.opened()
 
@@ -417,7 +411,6 @@ class SocketIOCore(socketio.AsyncServer):  # type: ignore[misc]
         elif event == "disconnect" and sid in self._peers:
             line, peer = self._peers.pop(sid)
             line.ended = True
-            metrics.clients -= 1
             peer.left()
         return None
 

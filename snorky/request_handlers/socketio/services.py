@@ -12,12 +12,10 @@ from typing import Any
 
 from socketio.packet import EVENT
 
-from snorky import close_codes
+from snorky import visit
 from snorky.client import Client
 from snorky.edges.handshakes import admit
-from snorky.edges.hooks import HOOK_FAULTS
 from snorky.envelope import Envelope
-from snorky.log import printable, snorky_log
 from snorky.request_handlers.socketio.carrier import Carrier
 from snorky.request_handlers.socketio.server import (
     Line,
@@ -105,7 +103,6 @@ class SocketIOClient(Client):
     def __init__(self, registry: ServiceRegistry, encoded: _Encoded, line: Line) -> None:
         self.remote_address = line.origin.handshake.remote_address
         self.line = line
-        self.log_lines_left = registry.limits.max_log_lines_per_client
         self._registry = registry
         self._encoded = encoded
         self._refusal: str | None = None
@@ -150,13 +147,8 @@ class SocketIOClient(Client):
 
     def opened(self) -> None:
         self._announced = True
-        try:
-            self._registry.client_connected(self)
-        except HOOK_FAULTS:
-            snorky_log.exception(
-                "Unhandled exception while connecting %s", printable(self.remote_address)
-            )
-            self.close(*close_codes.INTERNAL_ERROR)
+        visit.comes(self, self._registry.limits)
+        visit.greet(self, self._registry.client_connected)
 
     async def event(self, name: str, arguments: list[Any], ack_id: int | None) -> None:
         message = arguments[0] if arguments else None
@@ -179,7 +171,7 @@ class SocketIOClient(Client):
     def left(self) -> None:
         self.connected = False
         if self._announced:
-            self._registry.client_disconnected(self)
+            visit.goes(self, self._registry.client_disconnected)
 
     def _is_call(self, name: str, message: dict[str, Any]) -> bool:
         service = self._registry.registered_services.get(name)

@@ -12,13 +12,8 @@ from typing import Any, Protocol
 
 from tornado.httputil import HTTPServerRequest
 
-from snorky import close_codes
-from snorky.client import Client
-from snorky.edges.hooks import HOOK_FAULTS
+from snorky import visit
 from snorky.edges.lasting_sessions import LastingSession, SessionClient
-from snorky.log import printable, snorky_log
-from snorky.metrics import metrics
-from snorky.protocols.sessions import TOO_BIG
 from snorky.protocols.sockjs import GO_AWAY, INTERRUPTED, Receiver, Session
 from snorky.service_registry import ServiceRegistry
 
@@ -82,41 +77,27 @@ class Endpoint:
         info = ConnectionInfo(
             request.remote_ip, request.cookies, request.arguments, request.headers
         )
-        try:
-            if handler.on_open(info) is False:
-                client.refused = True
-                session.close(*GO_AWAY)
-        except HOOK_FAULTS:
-            snorky_log.exception("Unhandled exception while connecting %s", _address(client))
-            session.close(*close_codes.INTERNAL_ERROR)
+        if visit.greet(client, lambda _: handler.on_open(info)) is False:
+            client.refused = True
+            session.close(*GO_AWAY)
 
     def deliver(self, handler: SockJSHandler, message: str) -> None:
         """Hand over a message of a client. What fails there closes its session."""
-        session = handler.session
-        if session.closed:
-            return
-        if len(message.encode("utf-8", "surrogatepass")) > self.registry.limits.max_message_bytes:
-            session.close(*TOO_BIG)
-            return
-        metrics.messages_received += 1
-        try:
-            handler.on_message(message)
-        except HOOK_FAULTS:
-            snorky_log.exception(
-                "Unhandled exception in the connection of %s", _address(handler.client)
+        if not handler.session.closed:
+            limits = self.registry.limits
+            visit.speaks(
+                handler.client, message, limits, lambda _, message: handler.on_message(message)
             )
-            session.close(*close_codes.INTERNAL_ERROR)
 
-    def disconnect(self, handler: SockJSHandler) -> None:
-        """Tell the services that a client has gone; one that was refused only if they know it."""
+    def disconnect(self, handler: SockJSHandler, *, counted: bool) -> None:
+        """Tell the services that a client has gone; one that was refused only if they know it.
+
+        ``counted``: not so where its WebSocket is.
+        """
         client = handler.client
-        client.gone()
-        if client.refused and client not in self.registry.clients:
-            return
-        try:
-            handler.on_close()
-        except HOOK_FAULTS:
-            snorky_log.exception("Unhandled exception while disconnecting %s", _address(client))
+        client.note_its_end()
+        known = not client.refused or client in self.registry.clients
+        visit.goes(client, (lambda _: handler.on_close()) if known else None, counted=counted)
 
 
 class HTTPSession(LastingSession, Session):
@@ -135,6 +116,7 @@ class HTTPSession(LastingSession, Session):
     def open(self, request: HTTPServerRequest) -> None:
         self.handler = self._endpoint.handler_of(self, self.identity, request)
         self.begin()
+        visit.comes(self.handler.client, self._endpoint.registry.limits)
         self._endpoint.connect(self.handler, request)
 
     def attach(self, receiver: Receiver) -> bool:
@@ -148,9 +130,5 @@ class HTTPSession(LastingSession, Session):
         return super().take_frame()
 
     def end(self) -> None:
-        self._endpoint.disconnect(self.handler)
+        self._endpoint.disconnect(self.handler, counted=True)
         del self.handler  # no cycle is left for the collector
-
-
-def _address(client: Client) -> str:
-    return printable(client.remote_address)

@@ -96,7 +96,7 @@ class WebSocketHandler(SnorkyWebSocketHandler):
         self._wheel.remove(self, self._slot)
         self.session.detach(self)
         self.session.close(*INTERRUPTED)
-        self.endpoint.disconnect(self.handler)
+        self.endpoint.disconnect(self.handler, counted=False)
 
     def ping_or_close(self) -> None:
         """Called once per heartbeat interval, beside the pings of WebSocket itself."""
