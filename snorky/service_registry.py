@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from snorky import close_codes
@@ -133,6 +134,10 @@ class ServiceRegistry:
                 client,
                 f"Message of more than {most} arrays and objects from client {_address(client)}",
             )
+            with suppress(MalformedMessage):
+                match decode(text):
+                    case {"service": str(name), "message": message}:
+                        _answer_call(client, name, message, "Too many arrays and objects")
             return
         try:
             msg = decode(text)
@@ -164,7 +169,7 @@ class ServiceRegistry:
                 f"from client {_address(client)}",
             )
             if isinstance(name, str):
-                _answer_unknown_service(client, name, msg["message"])
+                _answer_call(client, name, msg["message"], "Unknown service")
             return
         try:
             message = hashable(msg["message"])
@@ -255,12 +260,12 @@ def _brackets_in(utf8: bytes) -> int:
     return utf8.count(b"[") + utf8.count(b"{")
 
 
-def _answer_unknown_service(client: Peer, name: str, message: Any) -> None:
-    """Answer a call, so that nobody waits for ever; an edge may have told its peer already."""
+def _answer_call(client: Peer, name: str, message: Any, text: str) -> None:
+    """Answer a call that reaches no service, so that nobody waits; an edge may have done it."""
     tells = getattr(type(client), "message_refused", Client.message_refused)
     call_id = message.get("callId") if isinstance(message, dict) else None
     if call_id is not None and tells is Client.message_refused:
-        error = {"type": "error", "callId": call_id, "message": "Unknown service"}
+        error = {"type": "error", "callId": call_id, "message": text}
         client.send({"service": name, "message": error})
 
 

@@ -426,3 +426,15 @@ async def test_who_cannot_be_checked_does_not_come_in(expect_log: Any) -> None:
 
 def test_a_refusal_says_by_itself_that_the_peer_is_not_authenticated() -> None:
     assert (Refused().status, Refused().reason) == (401, "Not authenticated")
+
+
+def test_a_call_of_too_many_objects_is_refused_and_answered(expect_log: Any) -> None:
+    registry, client = ServiceRegistry([RPCService("rpc")]), FakeClient()
+    many = f"[{','.join(['{}'] * 10_001)}]"
+    for call_id in (7, None):
+        call = f'"command": "x", "params": {{"a": {many}}}, "callId": {json.dumps(call_id)}'
+        registry.process_message_raw(client, f'{{"service": "rpc", "message": {{{call}}}}}')
+
+    error = {"type": "error", "callId": 7, "message": "Too many arrays and objects"}
+    assert client.received == [{"service": "rpc", "message": error}]
+    assert expect_log.all("Message of more than 10000 arrays and objects") == 2
