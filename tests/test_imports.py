@@ -76,7 +76,7 @@ LAYERS = {
 }
 
 ONLY_IN = {
-    "tornado": ("snorky.edges", "snorky.request_handlers", "snorky.cli"),
+    "tornado": ("snorky.request_handlers", "snorky.cli"),
     "click": ("snorky.cli",),
     "engineio": ("snorky.request_handlers.socketio",),
     "rich": ("snorky.cli",),
@@ -298,6 +298,18 @@ def test_the_back_ends_library_brings_nothing_of_the_server(module: str) -> None
     assert (
         loaded & {"tornado", "msgspec", "prometheus_client", "django", "click", "uvloop"} == set()
     )
+
+
+@pytest.mark.parametrize("package", ["snorky.asgi", "snorky.edges"])
+def test_what_runs_in_any_server_loads_nothing_of_tornado_s(package: str) -> None:
+    names = [name for name in MODULES if is_in(name, (package,))]
+
+    loaded = loaded_by(f"import {package}, {', '.join(names)}")
+
+    assert {*names} <= loaded
+    assert {name for name in loaded if is_in(name, ("snorky.request_handlers",))} == set()
+    of_tornado = {name for name in loaded if name.split(".")[0] == "tornado"}
+    assert of_tornado <= {"tornado", "tornado.util", "tornado.speedups"}  # it unmasks frames
 
 
 def test_importing_snorky_changes_nothing_in_the_process() -> None:
