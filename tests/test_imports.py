@@ -1,4 +1,4 @@
-"""Imports go downwards only: wire <- core <- parts <- edges <- tools.
+"""Imports go downwards only: ground <- core <- parts and edges <- tools.
 
 Read from the syntax trees, so imports inside functions and for type checkers count too.
 """
@@ -19,14 +19,14 @@ from tests.patience import patient
 
 ROOT = Path(__file__).parent.parent
 
-WIRE, CORE, PARTS, EDGES, TOOLS, APART = "wire", "core", "parts", "edges", "tools", "apart"
+GROUND, CORE, PARTS, EDGES, TOOLS, APART = "ground", "core", "parts", "edges", "tools", "apart"
 MAY_IMPORT = {
-    WIRE: {WIRE},
-    CORE: {CORE, WIRE},
-    PARTS: {CORE, WIRE},  # and itself
-    EDGES: {EDGES, CORE, WIRE},  # parts are given to them by the application
-    TOOLS: {TOOLS, EDGES, PARTS, CORE, WIRE, APART},  # the demo plays the web application, too
-    APART: {WIRE},  # and itself
+    GROUND: {GROUND},
+    CORE: {CORE, GROUND},
+    PARTS: {CORE, GROUND},  # and itself
+    EDGES: {EDGES, CORE, GROUND},  # parts are given to them by the application
+    TOOLS: {TOOLS, EDGES, PARTS, CORE, GROUND, APART},  # the demo plays the web application, too
+    APART: {GROUND},  # and itself
 }
 LAYERS = {
     "snorky": CORE,
@@ -42,21 +42,21 @@ LAYERS = {
     "snorky.brokers.window": CORE,
     "snorky.cli": TOOLS,
     "snorky.client": CORE,
-    "snorky.close_codes": WIRE,
+    "snorky.close_codes": GROUND,
     "snorky.connection": CORE,
-    "snorky.deltas": WIRE,
+    "snorky.deltas": GROUND,
     "snorky.envelope": CORE,
     "snorky._fanout": CORE,
     "snorky.fanout": CORE,
     "snorky.edges": EDGES,
-    "snorky.filters": WIRE,
-    "snorky.hashable": WIRE,
+    "snorky.filters": GROUND,
+    "snorky.hashable": GROUND,
     "snorky.hooks": CORE,
     "snorky.identity": CORE,
-    "snorky.limits": CORE,
-    "snorky.log": WIRE,
-    "snorky.metrics": CORE,
-    "snorky.protocols": WIRE,
+    "snorky.limits": GROUND,
+    "snorky.log": GROUND,
+    "snorky.metrics": GROUND,
+    "snorky.protocols": GROUND,
     "snorky.request_handlers": EDGES,
     "snorky.running": CORE,
     "snorky.service_registry": CORE,
@@ -72,11 +72,11 @@ LAYERS = {
     "snorky.turn": CORE,
     "snorky.visit": CORE,
     "snorky.wheel": CORE,
-    "snorky.wire": WIRE,
+    "snorky.wire": GROUND,
 }
 
 ONLY_IN = {
-    "tornado": ("snorky.edges", "snorky.request_handlers", "snorky.cli"),
+    "tornado": ("snorky.request_handlers", "snorky.cli"),
     "click": ("snorky.cli",),
     "engineio": ("snorky.request_handlers.socketio",),
     "rich": ("snorky.cli",),
@@ -101,7 +101,6 @@ class Import(NamedTuple):
     importer: str
     imported: str
     line: int
-    for_type_checkers: bool
     in_a_function: bool
 
 
@@ -116,26 +115,20 @@ def _names_of_modules() -> dict[str, Path]:
 MODULES = _names_of_modules()
 
 
-def _imports_in(
-    name: str, tree: ast.AST, *, for_type_checkers: bool = False, in_a_function: bool = False
-) -> Iterator[Import]:
+def _imports_in(name: str, tree: ast.AST, *, in_a_function: bool = False) -> Iterator[Import]:
     for node in ast.iter_child_nodes(tree):
-        guarded, inside = for_type_checkers, in_a_function
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            guarded = True
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            inside = True
-        elif isinstance(node, ast.Import):
+        inside = in_a_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(node, ast.Import):
             for alias in node.names:
-                yield Import(name, alias.name, node.lineno, guarded, inside)
+                yield Import(name, alias.name, node.lineno, inside)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name}:{node.lineno}: imports are absolute here"
             assert node.module is not None
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
                 imported = whole if whole in MODULES else node.module
-                yield Import(name, imported, node.lineno, guarded, inside)
-        yield from _imports_in(name, node, for_type_checkers=guarded, in_a_function=inside)
+                yield Import(name, imported, node.lineno, inside)
+        yield from _imports_in(name, node, in_a_function=inside)
 
 
 IMPORTS = [
@@ -192,11 +185,10 @@ def test_imports_go_downwards_only() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """But for type checkers, and inside functions."""
+    """Nor for type checkers alone; but inside functions, for what is loaded where it is used."""
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for found in INNER:
-        is_own_package = found.importer.startswith(f"{found.imported}.")
-        if not (found.for_type_checkers or found.in_a_function or is_own_package):
+        if not found.in_a_function:
             sorter.add(found.importer, found.imported)
     try:
         sorter.prepare()
@@ -301,10 +293,23 @@ def test_the_back_ends_library_brings_nothing_of_the_server(module: str) -> None
     loaded = loaded_by(f"import {module}")
 
     ours = {name for name in loaded if name.split(".")[0] == "snorky"}
-    assert ours - {"snorky"} == {name for name in ours if is_in(name, ("snorky.backend",))}
+    assert module in ours
+    assert {layer_of(name) for name in ours - {"snorky"}} <= {APART, GROUND}
     assert (
         loaded & {"tornado", "msgspec", "prometheus_client", "django", "click", "uvloop"} == set()
     )
+
+
+@pytest.mark.parametrize("package", ["snorky.asgi", "snorky.edges"])
+def test_what_runs_in_any_server_loads_nothing_of_tornado_s(package: str) -> None:
+    names = [name for name in MODULES if is_in(name, (package,))]
+
+    loaded = loaded_by(f"import {package}, {', '.join(names)}")
+
+    assert {*names} <= loaded
+    assert {name for name in loaded if is_in(name, ("snorky.request_handlers",))} == set()
+    of_tornado = {name for name in loaded if name.split(".")[0] == "tornado"}
+    assert of_tornado <= {"tornado", "tornado.util", "tornado.speedups"}  # it unmasks frames
 
 
 def test_importing_snorky_changes_nothing_in_the_process() -> None:

@@ -1,28 +1,29 @@
 """The HTTP back end over ASGI: trusted servers POST one envelope and get the service's answer.
 
-Statuses and texts are those of ``snorky.request_handlers.http.BackendHTTPHandler``.
+Its rules are in ``snorky.edges.backend``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from snorky.asgi.bodies import Body, Gone, too_large
+from snorky.asgi.bodies import Body, Gone
 from snorky.asgi.scopes import Headers, Receive, Scope, Send, remote_address_of
+from snorky.edges.backend import (
+    READ_PAST_LIMIT,
+    CheckAPIKey,
+    HTTPClient,
+    check_key,
+    check_length,
+    message_in,
+    unanswered,
+)
 from snorky.identity import Refused
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
-from snorky.request_handlers.http import HTTPClient
 from snorky.service_registry import ServiceRegistry
-from snorky.wire import MalformedMessage, decode, encode
-
-_READ_PAST_LIMIT = 16
-"""How many times the limit of a body is read, and dropped, before the sender is answered."""
-
-CheckAPIKey = Callable[[str], Awaitable[None] | None]
+from snorky.wire import encode
 
 
 async def answer_backend(
@@ -69,7 +70,7 @@ async def _read_message(
     registry: ServiceRegistry, check_api_key: CheckAPIKey, scope: Scope, receive: Receive
 ) -> Any:
     limits = registry.limits
-    body = Body(receive, limits.max_backend_message_bytes, _READ_PAST_LIMIT)
+    body = Body(receive, limits.max_backend_message_bytes, READ_PAST_LIMIT)
     try:
         async with asyncio.timeout(limits.backend_timeout):
             try:
@@ -79,9 +80,7 @@ async def _read_message(
                 # So that the answer arrives: a connection closed with unread input is reset.
                 await body.drop()
                 raise
-        return decode(text)
-    except MalformedMessage as error:
-        raise Refused(400, "Invalid JSON") from error
+        return message_in(text)
     except TimeoutError as error:
         raise Refused(408, "The request did not come in time") from error
 
@@ -90,15 +89,8 @@ async def _admit(check_api_key: CheckAPIKey, scope: Scope, most: int) -> None:
     if scope["method"] != "POST":
         raise Refused(405, "Method Not Allowed")
     headers = Headers(scope.get("headers", ()))
-    key = headers.get("X-Backend-Key")
-    if key is None:
-        raise Refused(401, "Missing X-Backend-Key header")
-    checking = check_api_key(key.encode("latin-1").decode("utf-8", "replace"))
-    if inspect.isawaitable(checking):
-        await checking
-    length = headers.get("Content-Length", "")
-    if length.isdecimal() and (len(length) > 18 or int(length) > most):
-        raise too_large(most)
+    await check_key(headers, check_api_key)
+    check_length(headers, most)
 
 
 async def _wait_for_answer(
@@ -118,4 +110,4 @@ async def _wait_for_answer(
         return client.response.result()
     if leaving in done:
         raise Gone
-    raise Refused(504, "The service did not answer in time")
+    raise unanswered()

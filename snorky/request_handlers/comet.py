@@ -25,9 +25,13 @@ from snorky.edges.comet.requests import (
     allowed_methods,
 )
 from snorky.edges.comet.sessions import CometClient, CometOptions, Endpoint
-from snorky.edges.handshakes import REFUSAL_TYPE, handshake_of
+from snorky.edges.handshakes import REFUSAL_TYPE
 from snorky.identity import Handshake, Refused, origin_allowed
-from snorky.request_handlers.requests import end_with_the_connection, ends_with_the_connection
+from snorky.request_handlers.requests import (
+    end_with_the_connection,
+    ends_with_the_connection,
+    handshake_of,
+)
 from snorky.service_registry import ServiceRegistry
 
 __all__ = ["CometClient", "SnorkyCometHandler"]

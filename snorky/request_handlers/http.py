@@ -3,47 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
-import inspect
 from collections.abc import Awaitable, Collection
 from typing import Any, cast
 
 from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from snorky.client import Client
-from snorky.log import snorky_log
+from snorky.edges.backend import (
+    READ_PAST_LIMIT,
+    HTTPClient,
+    check_key,
+    check_length,
+    is_a_key,
+    message_in,
+    too_large,
+    unanswered,
+)
+from snorky.identity import Refused
 from snorky.metrics import metrics, prometheus_text
 from snorky.service_registry import ServiceRegistry
-from snorky.wire import MalformedMessage, decode, encode
+from snorky.wire import encode
 
-_READ_PAST_LIMIT = 16
-"""How many times the limit of a body is read, and dropped, before the connection is cut."""
-
-
-class HTTPClient(Client):
-    """The sender of one request. The first message a service sends it is the response."""
-
-    def __init__(self, remote_address: str | None) -> None:
-        self.remote_address = remote_address
-        self.response: asyncio.Future[tuple[int, bytes]] = (
-            asyncio.get_running_loop().create_future()
-        )
-
-    def send(self, msg: Any) -> None:
-        body = encode(msg)
-        if self.response.done():
-            if self.connected:
-                snorky_log.warning("More than one message for one back end request: dropped")
-        else:
-            self.response.set_result((200, body))
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        self.message_refused(reason or "The request was closed", 500)
-
-    def message_refused(self, reason: str, status: int = 400) -> None:
-        if not self.response.done():
-            self.response.set_result((status, encode({"error": reason})))
+__all__ = ["BackendHTTPHandler", "HTTPClient", "LiveHandler", "MetricsHandler"]
 
 
 @stream_request_body
@@ -74,23 +55,16 @@ class BackendHTTPHandler(RequestHandler):
         # What is refused is read to its end and dropped, so that the answer arrives: a connection
         # closed with unread input is reset, and the answer may be lost with it.
         connection = cast(HTTP1Connection, self.request.connection)
-        connection.set_max_body_size(_READ_PAST_LIMIT * limits.max_backend_message_bytes)
+        connection.set_max_body_size(READ_PAST_LIMIT * limits.max_backend_message_bytes)
         connection.set_body_timeout(limits.backend_timeout)
         try:
-            key = self.request.headers.get("X-Backend-Key")
-            if key is None:
-                return
-            # Tornado reads header fields as Latin-1.
-            checking = self.check_api_key(key.encode("latin-1").decode("utf-8", "replace"))
-            if inspect.isawaitable(checking):
-                await checking
+            await check_key(self.request.headers, self.check_api_key)
+            check_length(self.request.headers, self._max_bytes)
             self._refusal = None
-            length = self.request.headers.get("Content-Length", "")
-            # What is no number Tornado refuses when it comes to the body.
-            if length.isdecimal() and (len(length) > 18 or int(length) > self._max_bytes):
-                raise self._too_large()
         except HTTPError as refusal:
             self._refusal = refusal
+        except Refused as refused:
+            self._refusal = _as_http_error(refused)
 
     def check_api_key(self, api_key: str) -> Awaitable[None] | None:
         """Raise ``tornado.web.HTTPError`` unless ``api_key`` opens.
@@ -98,9 +72,8 @@ class BackendHTTPHandler(RequestHandler):
         May be overridden, also by an ``async`` method. This one compares with every key, each in
         constant time: the time taken tells nothing about any of them.
         """
-        keys = [self.api_key] if isinstance(self.api_key, str) else list(self.api_key)
-        matches = [hmac.compare_digest(api_key.encode(), key.encode()) for key in keys if key]
-        if not any(matches):
+        keys = [self.api_key] if isinstance(self.api_key, str) else self.api_key
+        if not is_a_key(api_key, keys):
             raise HTTPError(401, "Invalid API key")
         return None
 
@@ -113,21 +86,21 @@ class BackendHTTPHandler(RequestHandler):
         self._body += chunk
         if len(self._body) > self._max_bytes:
             self._body.clear()
-            self._refusal = self._too_large()
+            self._refusal = _as_http_error(too_large(self._max_bytes))
 
     async def post(self) -> None:
         if self._refusal is not None:
             raise self._refusal
         try:
-            msg = decode(bytes(self._body))
-        except MalformedMessage as error:
-            raise HTTPError(400, "Invalid JSON") from error
+            msg = message_in(bytes(self._body))
+        except Refused as refused:
+            raise _as_http_error(refused) from refused
         self.service_registry.process_message_from(self.client, msg)
         try:
             async with asyncio.timeout(self.service_registry.limits.backend_timeout):
                 status, body = await self.client.response
         except TimeoutError as error:
-            raise HTTPError(504, "The service did not answer in time") from error
+            raise _as_http_error(unanswered()) from error
         if not self.client.connected:
             return
         if status != 200:
@@ -160,8 +133,9 @@ class BackendHTTPHandler(RequestHandler):
     def _max_bytes(self) -> int:
         return self.service_registry.limits.max_backend_message_bytes
 
-    def _too_large(self) -> HTTPError:
-        return HTTPError(413, f"Expected at most {self._max_bytes} bytes")
+
+def _as_http_error(refused: Refused) -> HTTPError:
+    return HTTPError(refused.status, "%s", refused.reason)
 
 
 class LiveHandler(RequestHandler):

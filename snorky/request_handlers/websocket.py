@@ -24,7 +24,6 @@ from snorky.edges.handshakes import (
     REFUSAL_TYPE,
     admit,
     fault_of,
-    handshake_of,
     log_refused_page,
     response_head,
     select_subprotocol,
@@ -35,6 +34,7 @@ from snorky.edges.handshakes import (
 from snorky.identity import Handshake, Refused, origin_allowed
 from snorky.metrics import metrics
 from snorky.protocols.websocket_frames import BINARY, TEXT, encode_frame
+from snorky.request_handlers.requests import handshake_of
 from snorky.request_handlers.stream_transport import StreamTransport
 from snorky.service_registry import ServiceRegistry
 

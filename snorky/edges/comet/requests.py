@@ -11,11 +11,10 @@ somebody else would need.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any, NamedTuple, Protocol
-
-from tornado.httputil import HTTPHeaders
 
 from snorky import close_codes
 from snorky.client import refuse_message
@@ -175,9 +174,7 @@ def _allow_page(endpoint: Endpoint, exchange: Exchange, headers: HeaderFields) -
     origin = handshake.origin
     page = page_of(handshake.headers)
     if page != origin and page is not None:
-        fields = HTTPHeaders(dict(handshake.headers))
-        fields["Origin"] = page
-        handshake = replace(handshake, headers=fields)
+        handshake = replace(handshake, headers=_WithOrigin(handshake.headers, page))
     if page is not None and not endpoint.check_origin(handshake):
         metrics.clients_refused += 1
         log_refused_page(page, handshake.host, handshake.remote_address)
@@ -185,6 +182,23 @@ def _allow_page(endpoint: Endpoint, exchange: Exchange, headers: HeaderFields) -
     if origin is not None:
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Allow-Credentials"] = "true"
+
+
+class _WithOrigin(Mapping[str, str]):
+    """Header fields that name no origin, with the one that was found out."""
+
+    def __init__(self, fields: Mapping[str, str], origin: str) -> None:
+        self._fields = fields
+        self._origin = origin
+
+    def __getitem__(self, name: str) -> str:
+        return self._origin if name.lower() == "origin" else self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._fields, ("Origin",))
+
+    def __len__(self) -> int:
+        return len(self._fields) + 1
 
 
 async def _admit(endpoint: Endpoint, exchange: Exchange) -> Any:

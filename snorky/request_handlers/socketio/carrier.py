@@ -16,10 +16,11 @@ from tornado.http1connection import HTTP1Connection
 from tornado.web import stream_request_body
 from tornado.websocket import WebSocketHandler
 
-from snorky.edges.handshakes import handshake_of, log_refused_page
+from snorky.edges.handshakes import log_refused_page
 from snorky.identity import Handshake, origin_allowed
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.metrics import metrics
+from snorky.request_handlers.requests import handshake_of
 from snorky.request_handlers.socketio.engine import Engine, log_fault
 
 _SEPARATOR = "\x1e"
