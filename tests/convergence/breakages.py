@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from snorky.services.datasync import DataSyncService
@@ -79,15 +80,11 @@ def _forget_touches(service: DataSyncService) -> None:
     stale: Any = service.upkeep._stale
     touched = stale.touched
 
-    def once_a_second(items: Any) -> None:
-        if not any(each.stale_due for item in items for each in item.holders or ()):
-            touched(items)
-        stale._due = [each for each in stale._due if each[0] <= stale._due[0][0] - 1]
-        for item in items:
-            for each in item.holders or ():
-                each.stale_due = None
+    def where_nobody_waits(items: Any) -> None:
+        told_lately = monotonic() - 1
+        touched([each for each in items if all(h.stale_sent < told_lately for h in each.holders)])
 
-    stale.touched = once_a_second
+    stale.touched = where_nobody_waits
 
 
 def _ignore_revocations(service: DataSyncService) -> None:

@@ -79,8 +79,8 @@ class Relay:
         while self.taken < visible:
             await self.awake.wait()
             step: list[tuple[int, dict[str, Any]]] = []
-            ends = self.taken
-            while ends < visible and len(step) < chance.randint(1, 6):
+            ends, most = self.taken, chance.randint(1, 6)
+            while ends < visible and len(step) < most:
                 size = min(chance.randint(1, MOST_IN_AN_ENTRY) if self.runs else 1, visible - ends)
                 step.append(self._entry(ends, ends + size))
                 ends += size
@@ -93,7 +93,7 @@ class Relay:
             )
             for position, (transaction, _) in zip(positions, step, strict=True):
                 self.application.history.accepted(position, transaction)
-            if not self.runs and chance.random() < 0.1:
+            if not self.runs and chance.random() < 0.2:
                 raise Killed  # appended, and not taken out
             self.taken = ends
 

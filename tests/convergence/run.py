@@ -253,6 +253,8 @@ class Run:
     async def _settle(self) -> None:
         """When writes pause, every view equals the query within seconds."""
         self.application.allowed.clear()
+        for _ in range(3):  # the last touch comes right after another
+            await self.application.write()
         await self.application.settle()
         for page in self.pages:
             for each in page.lists:

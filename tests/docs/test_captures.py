@@ -27,6 +27,7 @@ REFUSED = {
 
 @pytest.mark.usefixtures("refused_pages")
 @pytest.mark.parametrize("page", CONVERSATIONS)
+@pytest.mark.usefixtures("each_fanout")
 async def test_the_captures_on_a_page_are_what_the_server_says_today(
     page: str, expect_log: ExpectLog
 ) -> None:

@@ -274,6 +274,7 @@ async def answer_to(socket: Any, message: Any) -> Any:
     return (await received(socket))["message"]
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_kept_deltas_come_before_the_answer_and_each_subscription_has_its_own(
     live: Live,
 ) -> None:
@@ -300,6 +301,7 @@ async def test_kept_deltas_come_before_the_answer_and_each_subscription_has_its_
         assert await elicited(again) == "No such subscription"
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_no_delta_follows_the_answer_to_cancelling(live: Live) -> None:
     items = [{"dealer": "AllTasks", "query": None}]
     one = await live.back_end("datasync_backend", "authorizeSubscription", items=items)
