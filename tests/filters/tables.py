@@ -129,15 +129,19 @@ FIELDS = [*CONSTANTS, "info", "info.x", "info.y", "info.0", 'info.q"uote', "info
           "info.price", "info.due", "info.ident", "t.x", "nothing", "no.thing"]  # fmt: skip
 
 
-def a_constant(random: Random, field: str) -> Any:
+def constants_of(field: str) -> list[Any]:
     kinds = {"info.price": "price", "info.due": "due", "info.ident": "ident"}
+    return CONSTANTS.get(kinds.get(field, field), JSON_CONSTANTS)
+
+
+def a_constant(random: Random, field: str) -> Any:
     typed = COLUMNS.get(field) in (Decimal, datetime, date, time, UUID)
     chance = random.random()
     if chance < 0.1:
         return None
     if chance < 0.2 and not typed:
         return random.choice(JSON_CONSTANTS)
-    return random.choice(CONSTANTS.get(kinds.get(field, field), JSON_CONSTANTS))
+    return random.choice(constants_of(field))
 
 
 def a_comparison(random: Random) -> Any:

@@ -119,6 +119,20 @@ def test_the_work_of_one_filter_is_bounded() -> None:
     assert not index._root.columns
 
 
+def test_what_was_parted_and_joined_again_is_forgotten() -> None:
+    index: FilterIndex[int] = FilterIndex()
+    handles = [
+        index.add(["and", [">", "votes", n % 500], [">", "due", n], ["!=", "x", n]], n)
+        for n in range(1_000)
+    ]
+    assert max(len(handle._entry.places) for handle in handles) <= 5
+    survivor = handles.pop()
+    for handle in handles:
+        index.remove(handle)
+    assert len(survivor._entry.places) == 1
+    assert index.match({"votes": 1_000, "due": 1_000, "x": 0}) == [999]
+
+
 def test_lists_that_share_values_are_all_welcome() -> None:
     """Who finds them there wants them: nothing is looked at in vain."""
     index: FilterIndex[int] = FilterIndex(max_unindexed=10)

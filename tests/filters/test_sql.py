@@ -20,7 +20,15 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_col
 
 from snorky.filters import BadQuery, filter_matches
 from snorky.filters.sql import to_sql, to_sqlalchemy, types_of_columns
-from tests.filters.tables import COLUMNS, a_filter, a_record, as_row, json_text
+from tests.filters.tables import (
+    COLUMNS,
+    CONSTANTS,
+    a_filter,
+    a_record,
+    as_row,
+    constants_of,
+    json_text,
+)
 
 TYPES = types_of_columns(COLUMNS)
 RANDOM = Random(7)
@@ -116,6 +124,24 @@ def test_postgresql_finds_what_the_filter_matches(on_postgresql: Find, seed: int
 @pytest.mark.parametrize("seed", SEEDS)
 def test_sqlite_finds_what_the_filter_matches(on_sqlite: Find, seed: int) -> None:
     check(on_sqlite, seed)
+
+
+EVERY_COMPARISON = [
+    [operator, field, constant]
+    for field in [*CONSTANTS, "info", "info.x", "info.price", "info.due", "info.ident", "nothing"]
+    for operator in ("==", "!=", "<", "<=", ">", ">=")
+    for constant in [*constants_of(field), None]
+]
+
+
+def test_postgresql_compares_every_field_with_every_constant(on_postgresql: Find) -> None:
+    for query in EVERY_COMPARISON:
+        assert on_postgresql(query) == as_expected(query), query
+
+
+def test_sqlite_compares_every_field_with_every_constant(on_sqlite: Find) -> None:
+    for query in EVERY_COMPARISON:
+        assert on_sqlite(query) == as_expected(query), query
 
 
 # SQLAlchemy
