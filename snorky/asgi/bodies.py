@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from snorky.asgi.scopes import Receive
-from snorky.identity import Refused
+from snorky.edges.backend import too_large
 
 
 class Gone(Exception):
@@ -44,7 +44,3 @@ class Body:
         self.ended = not event.get("more_body", False)
         piece: bytes = event.get("body", b"")
         return piece
-
-
-def too_large(most: int) -> Refused:
-    return Refused(413, f"Expected at most {most} bytes")

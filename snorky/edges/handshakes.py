@@ -10,11 +10,9 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from http.client import responses
 from typing import Any
-
-from tornado.httputil import HTTPServerRequest
 
 from snorky.connection import HEARTBEAT_SUBPROTOCOL
 from snorky.identity import Handshake, Refused
@@ -28,37 +26,6 @@ _ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 
 _PAGE = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#]*", re.ASCII | re.IGNORECASE)
 _PLAIN_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[][a-z0-9._:-]{1,200}", re.ASCII | re.IGNORECASE)
-
-
-def handshake_of(request: HTTPServerRequest) -> Handshake:
-    """A request of Tornado's as the Handshake that every edge shares."""
-    return Handshake(
-        path=request.path,
-        headers=request.headers,
-        arguments={
-            name: [value.decode("utf-8", "replace") for value in values]
-            for name, values in request.query_arguments.items()
-        },
-        cookies=_Cookies(request),
-        remote_address=request.remote_ip,
-        secure=request.protocol == "https",
-    )
-
-
-class _Cookies(Mapping[str, str]):
-    """Parsed when somebody looks at them: who authenticates by a token never does."""
-
-    def __init__(self, request: HTTPServerRequest) -> None:
-        self._request = request
-
-    def __getitem__(self, name: str) -> str:
-        return self._request.cookies[name].value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._request.cookies)
-
-    def __len__(self) -> int:
-        return len(self._request.cookies)
 
 
 def page_of(headers: Mapping[str, str]) -> str | None:

@@ -25,9 +25,14 @@ from snorky.edges.comet.requests import (
     allowed_methods,
 )
 from snorky.edges.comet.sessions import CometClient, CometOptions, Endpoint
-from snorky.edges.handshakes import REFUSAL_TYPE, handshake_of
+from snorky.edges.handshakes import REFUSAL_TYPE
 from snorky.identity import Handshake, Refused, origin_allowed
-from snorky.request_handlers.requests import end_with_the_connection, ends_with_the_connection
+from snorky.request_handlers.requests import (
+    end_with_the_connection,
+    ends_with_the_connection,
+    handshake_of,
+)
+from snorky.request_handlers.tornado_internals import LogsNoQuery, reason_of
 from snorky.service_registry import ServiceRegistry
 
 __all__ = ["CometClient", "SnorkyCometHandler"]
@@ -65,7 +70,7 @@ class SnorkyCometHandler:
 
 
 @stream_request_body
-class CometRequestHandler(RequestHandler):
+class CometRequestHandler(LogsNoQuery, RequestHandler):
     """One request to a Comet address, as an ``Exchange``."""
 
     def initialize(self, endpoint: Endpoint, name: str) -> None:
@@ -185,8 +190,4 @@ class CometRequestHandler(RequestHandler):
         if status_code == 405:
             self.set_header("Allow", allowed_methods(self.name))
         self.set_header("Content-Type", REFUSAL_TYPE)
-        self.finish(self._reason)
-
-    def _request_summary(self) -> str:
-        # What Tornado's access log shows of a request, less the query: it may hold tokens.
-        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
+        self.finish(reason_of(self))

@@ -32,7 +32,6 @@ from snorky.edges.handshakes import (
     REFUSAL_TYPE,
     admit,
     fault_of,
-    handshake_of,
     response_head,
     select_subprotocol,
     subprotocols_of,
@@ -51,6 +50,7 @@ from snorky.request_handlers.proxies import (
     TrustedProxies,
     peer_of,
 )
+from snorky.request_handlers.requests import handshake_of
 from snorky.request_handlers.watched_stream import WatchedStream
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler, WebSocketClient
 from snorky.service_registry import ServiceRegistry

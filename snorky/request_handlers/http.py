@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import inspect
 from collections.abc import Awaitable, Collection
 from typing import Any, cast
@@ -11,39 +10,24 @@ from typing import Any, cast
 from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from snorky.client import Client
-from snorky.log import snorky_log
+from snorky.edges.backend import (
+    ANSWER_TYPE,
+    READ_PAST_LIMIT,
+    HTTPClient,
+    check_key,
+    check_length,
+    hand_over,
+    key_in,
+    refusal,
+    too_large,
+    too_late,
+)
+from snorky.identity import Refused
 from snorky.metrics import metrics, prometheus_text
+from snorky.request_handlers.tornado_internals import reason_of
 from snorky.service_registry import ServiceRegistry
-from snorky.wire import MalformedMessage, decode, encode
 
-_READ_PAST_LIMIT = 16
-"""How many times the limit of a body is read, and dropped, before the connection is cut."""
-
-
-class HTTPClient(Client):
-    """The sender of one request. The first message a service sends it is the response."""
-
-    def __init__(self, remote_address: str | None) -> None:
-        self.remote_address = remote_address
-        self.response: asyncio.Future[tuple[int, bytes]] = (
-            asyncio.get_running_loop().create_future()
-        )
-
-    def send(self, msg: Any) -> None:
-        body = encode(msg)
-        if self.response.done():
-            if self.connected:
-                snorky_log.warning("More than one message for one back end request: dropped")
-        else:
-            self.response.set_result((200, body))
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        self.message_refused(reason or "The request was closed", 500)
-
-    def message_refused(self, reason: str, status: int = 400) -> None:
-        if not self.response.done():
-            self.response.set_result((status, encode({"error": reason})))
+__all__ = ["BackendHTTPHandler", "HTTPClient", "LiveHandler", "MetricsHandler"]
 
 
 @stream_request_body
@@ -65,7 +49,7 @@ class BackendHTTPHandler(RequestHandler):
         self.api_key = api_key
         self._body = bytearray()
         # Nobody comes in where prepare has not said so.
-        self._refusal: HTTPError | None = HTTPError(401, "Missing X-Backend-Key header")
+        self._refusal: HTTPError | Refused | None = Refused()
         self.client = HTTPClient(self.request.remote_ip)
 
     async def prepare(self) -> None:
@@ -74,34 +58,28 @@ class BackendHTTPHandler(RequestHandler):
         # What is refused is read to its end and dropped, so that the answer arrives: a connection
         # closed with unread input is reset, and the answer may be lost with it.
         connection = cast(HTTP1Connection, self.request.connection)
-        connection.set_max_body_size(_READ_PAST_LIMIT * limits.max_backend_message_bytes)
+        connection.set_max_body_size(READ_PAST_LIMIT * limits.max_backend_message_bytes)
         connection.set_body_timeout(limits.backend_timeout)
         try:
-            key = self.request.headers.get("X-Backend-Key")
-            if key is None:
-                return
-            # Tornado reads header fields as Latin-1.
-            checking = self.check_api_key(key.encode("latin-1").decode("utf-8", "replace"))
+            checking = self.check_api_key(key_in(self.request.headers))
             if inspect.isawaitable(checking):
                 await checking
-            self._refusal = None
-            length = self.request.headers.get("Content-Length", "")
             # What is no number Tornado refuses when it comes to the body.
-            if length.isdecimal() and (len(length) > 18 or int(length) > self._max_bytes):
-                raise self._too_large()
-        except HTTPError as refusal:
-            self._refusal = refusal
+            check_length(self.request.headers, self._max_bytes)
+            self._refusal = None
+        except (HTTPError, Refused) as refused:
+            self._refusal = refused
 
     def check_api_key(self, api_key: str) -> Awaitable[None] | None:
-        """Raise ``tornado.web.HTTPError`` unless ``api_key`` opens.
+        """Raise ``tornado.web.HTTPError``, or ``Refused``, unless ``api_key`` opens.
 
-        May be overridden, also by an ``async`` method. This one compares with every key, each in
-        constant time: the time taken tells nothing about any of them.
+        May be overridden, also by an ``async`` method. This one takes the same time whatever is
+        wrong.
         """
-        keys = [self.api_key] if isinstance(self.api_key, str) else list(self.api_key)
-        matches = [hmac.compare_digest(api_key.encode(), key.encode()) for key in keys if key]
-        if not any(matches):
-            raise HTTPError(401, "Invalid API key")
+        try:
+            check_key(api_key, [self.api_key] if isinstance(self.api_key, str) else self.api_key)
+        except Refused as refused:
+            raise HTTPError(refused.status, refused.reason) from refused
         return None
 
     def check_xsrf_cookie(self) -> None:
@@ -113,21 +91,20 @@ class BackendHTTPHandler(RequestHandler):
         self._body += chunk
         if len(self._body) > self._max_bytes:
             self._body.clear()
-            self._refusal = self._too_large()
+            self._refusal = too_large(self._max_bytes)
 
     async def post(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal
         try:
-            msg = decode(bytes(self._body))
-        except MalformedMessage as error:
-            raise HTTPError(400, "Invalid JSON") from error
-        self.service_registry.process_message_from(self.client, msg)
-        try:
-            async with asyncio.timeout(self.service_registry.limits.backend_timeout):
-                status, body = await self.client.response
-        except TimeoutError as error:
-            raise HTTPError(504, "The service did not answer in time") from error
+            if self._refusal is not None:
+                raise self._refusal
+            await hand_over(self.service_registry, self.client, bytes(self._body))
+            try:
+                async with asyncio.timeout(self.service_registry.limits.backend_timeout):
+                    status, body = await self.client.response
+            except TimeoutError as error:
+                raise too_late() from error
+        except Refused as refused:
+            raise HTTPError(refused.status, refused.reason) from refused
         if not self.client.connected:
             return
         if status != 200:
@@ -149,19 +126,16 @@ class BackendHTTPHandler(RequestHandler):
         text = None
         if isinstance(error, HTTPError) and error.log_message:
             text = error.log_message % error.args if error.args else error.log_message
-        self.refusal = text or self._reason
-        self._finish_json(encode({"error": text or self._reason}))
+        self.refusal = text or reason_of(self)
+        self._finish_json(refusal(self.refusal))
 
     def _finish_json(self, body: bytes) -> None:
-        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.set_header("Content-Type", ANSWER_TYPE)
         self.finish(body)
 
     @property
     def _max_bytes(self) -> int:
         return self.service_registry.limits.max_backend_message_bytes
-
-    def _too_large(self) -> HTTPError:
-        return HTTPError(413, f"Expected at most {self._max_bytes} bytes")
 
 
 class LiveHandler(RequestHandler):

@@ -1,8 +1,43 @@
-"""What handlers of ours need of a request beyond what Tornado says of it."""
+"""Requests of Tornado's in the words of every edge, and what handlers of ours need besides."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from tornado.httputil import HTTPServerRequest
+
+from snorky.identity import Handshake
+
+
+def handshake_of(request: HTTPServerRequest) -> Handshake:
+    """A request of Tornado's as the Handshake that every edge shares."""
+    return Handshake(
+        path=request.path,
+        headers=request.headers,
+        arguments={
+            name: [value.decode("utf-8", "replace") for value in values]
+            for name, values in request.query_arguments.items()
+        },
+        cookies=_Cookies(request),
+        remote_address=request.remote_ip,
+        secure=request.protocol == "https",
+    )
+
+
+class _Cookies(Mapping[str, str]):
+    """Parsed when somebody looks at them: who authenticates by a token never does."""
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        self._request = request
+
+    def __getitem__(self, name: str) -> str:
+        return self._request.cookies[name].value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._request.cookies)
+
+    def __len__(self) -> int:
+        return len(self._request.cookies)
 
 
 def ends_with_the_connection(request: HTTPServerRequest) -> bool:

@@ -12,8 +12,9 @@ from tornado.iostream import IOStream
 from tornado.web import Application
 
 from snorky import ServiceRegistry
-from snorky.edges.handshakes import fault_of, handshake_of
+from snorky.edges.handshakes import fault_of
 from snorky.request_handlers.front_door import PEEK_BYTES, FrontDoor
+from snorky.request_handlers.requests import handshake_of
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from tests.patience import patient
 

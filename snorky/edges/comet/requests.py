@@ -11,11 +11,9 @@ somebody else would need.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
-
-from tornado.httputil import HTTPHeaders
 
 from snorky import close_codes
 from snorky.client import refuse_message
@@ -175,9 +173,7 @@ def _allow_page(endpoint: Endpoint, exchange: Exchange, headers: HeaderFields) -
     origin = handshake.origin
     page = page_of(handshake.headers)
     if page != origin and page is not None:
-        fields = HTTPHeaders(dict(handshake.headers))
-        fields["Origin"] = page
-        handshake = replace(handshake, headers=fields)
+        handshake = replace(handshake, headers=_FromPage(handshake.headers, page))
     if page is not None and not endpoint.check_origin(handshake):
         metrics.clients_refused += 1
         log_refused_page(page, handshake.host, handshake.remote_address)
@@ -185,6 +181,24 @@ def _allow_page(endpoint: Endpoint, exchange: Exchange, headers: HeaderFields) -
     if origin is not None:
         headers["Access-Control-Allow-Origin"] = origin
         headers["Access-Control-Allow-Credentials"] = "true"
+
+
+class _FromPage(Mapping[str, str]):
+    """Headers with the page that sends them as their ``Origin``."""
+
+    def __init__(self, headers: Mapping[str, str], page: str) -> None:
+        self._headers = headers
+        self._page = page
+
+    def __getitem__(self, name: str) -> str:
+        return self._page if name.lower() == "origin" else self._headers[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield "Origin"
+        yield from (name for name in self._headers if name.lower() != "origin")
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
 
 async def _admit(endpoint: Endpoint, exchange: Exchange) -> Any:

@@ -16,7 +16,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
 
 from snorky.client import refuse_message
-from snorky.edges.handshakes import admit, handshake_of
+from snorky.edges.handshakes import admit
 from snorky.edges.pace import Pace
 from snorky.identity import Refused
 from snorky.log import printable
@@ -32,7 +32,11 @@ from snorky.protocols.sockjs import (
     script_chunk,
     xhr_chunk,
 )
-from snorky.request_handlers.requests import end_with_the_connection, ends_with_the_connection
+from snorky.request_handlers.requests import (
+    end_with_the_connection,
+    ends_with_the_connection,
+    handshake_of,
+)
 from snorky.request_handlers.sockjs.pages import (
     HTML_TYPE,
     NOT_CACHED,
