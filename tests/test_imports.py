@@ -1,4 +1,4 @@
-"""Imports go downwards only: wire <- core <- parts <- edges <- tools.
+"""Imports go downwards only: ground <- core <- parts <- edges <- tools.
 
 Read from the syntax trees, so imports inside functions and for type checkers count too.
 """
@@ -19,14 +19,14 @@ from tests.patience import patient
 
 ROOT = Path(__file__).parent.parent
 
-WIRE, CORE, PARTS, EDGES, TOOLS, APART = "wire", "core", "parts", "edges", "tools", "apart"
+GROUND, CORE, PARTS, EDGES, TOOLS, APART = "ground", "core", "parts", "edges", "tools", "apart"
 MAY_IMPORT = {
-    WIRE: {WIRE},
-    CORE: {CORE, WIRE},
-    PARTS: {CORE, WIRE},  # and itself
-    EDGES: {EDGES, CORE, WIRE},  # parts are given to them by the application
-    TOOLS: {TOOLS, EDGES, PARTS, CORE, WIRE, APART},  # the demo plays the web application, too
-    APART: {WIRE},  # and itself
+    GROUND: {GROUND},
+    CORE: {CORE, GROUND},
+    PARTS: {CORE, GROUND},  # and itself
+    EDGES: {EDGES, CORE, GROUND},  # parts are given to them by the application
+    TOOLS: {TOOLS, EDGES, PARTS, CORE, GROUND, APART},  # the demo plays the web application, too
+    APART: {GROUND},  # and itself
 }
 LAYERS = {
     "snorky": CORE,
@@ -42,21 +42,21 @@ LAYERS = {
     "snorky.brokers.window": CORE,
     "snorky.cli": TOOLS,
     "snorky.client": CORE,
-    "snorky.close_codes": WIRE,
+    "snorky.close_codes": GROUND,
     "snorky.connection": CORE,
-    "snorky.deltas": WIRE,
+    "snorky.deltas": GROUND,
     "snorky.envelope": CORE,
     "snorky._fanout": CORE,
     "snorky.fanout": CORE,
     "snorky.edges": EDGES,
-    "snorky.filters": WIRE,
-    "snorky.hashable": WIRE,
+    "snorky.filters": GROUND,
+    "snorky.hashable": GROUND,
     "snorky.hooks": CORE,
     "snorky.identity": CORE,
-    "snorky.limits": CORE,
-    "snorky.log": WIRE,
-    "snorky.metrics": CORE,
-    "snorky.protocols": WIRE,
+    "snorky.limits": GROUND,
+    "snorky.log": GROUND,
+    "snorky.metrics": GROUND,
+    "snorky.protocols": GROUND,
     "snorky.request_handlers": EDGES,
     "snorky.running": CORE,
     "snorky.service_registry": CORE,
@@ -72,11 +72,11 @@ LAYERS = {
     "snorky.turn": CORE,
     "snorky.visit": CORE,
     "snorky.wheel": CORE,
-    "snorky.wire": WIRE,
+    "snorky.wire": GROUND,
 }
 
 ONLY_IN = {
-    "tornado": ("snorky.edges", "snorky.request_handlers", "snorky.cli"),
+    "tornado": ("snorky.request_handlers", "snorky.cli"),
     "click": ("snorky.cli",),
     "engineio": ("snorky.request_handlers.socketio",),
     "rich": ("snorky.cli",),
@@ -192,11 +192,11 @@ def test_imports_go_downwards_only() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """But for type checkers, and inside functions."""
+    """For type checkers neither. Inside functions is what needs an extra."""
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for found in INNER:
         is_own_package = found.importer.startswith(f"{found.imported}.")
-        if not (found.for_type_checkers or found.in_a_function or is_own_package):
+        if not (found.in_a_function or is_own_package):
             sorter.add(found.importer, found.imported)
     try:
         sorter.prepare()
@@ -305,6 +305,16 @@ def test_the_back_ends_library_brings_nothing_of_the_server(module: str) -> None
     assert (
         loaded & {"tornado", "msgspec", "prometheus_client", "django", "click", "uvloop"} == set()
     )
+
+
+@pytest.mark.parametrize(
+    "module", ["snorky.asgi", *sorted(n for n in MODULES if is_in(n, ("snorky.edges",)))]
+)
+def test_what_edges_share_brings_nothing_of_tornado_but_its_c_function(module: str) -> None:
+    loaded = loaded_by(f"import {module}")
+
+    of_tornado = {name for name in loaded if name.split(".")[0] == "tornado"}
+    assert of_tornado <= {"tornado", "tornado.util", "tornado.speedups"}
 
 
 def test_importing_snorky_changes_nothing_in_the_process() -> None:
