@@ -405,7 +405,7 @@ async def fail_later(client: Any, message: Any) -> None:
     ("answer", "line_in_log"),
     [
         (fail, "Unhandled exception in the connection of memory"),
-        (fail_later, "Unhandled exception for client memory"),
+        (fail_later, "Unhandled exception in the connection of memory"),
     ],
 )
 async def test_a_fault_in_handling_a_message_ends_the_connection(

@@ -14,6 +14,7 @@ from typing import Any
 from tornado.iostream import IOStream, StreamClosedError
 
 from snorky.connection import Connection
+from snorky.request_handlers.tornado_internals import bytes_unwritten
 
 _PIECE_BYTES = 64 * 1024
 """What is read and written at once: TLS takes a write whole or not at all, so that a long message
@@ -79,7 +80,7 @@ class StreamTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         # The stream only tells when a write is done. It has no buffer once it is closed.
-        return len(self._stream._write_buffer or b"")
+        return bytes_unwritten(self._stream)
 
     def is_closing(self) -> bool:
         return self._closing

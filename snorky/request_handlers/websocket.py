@@ -36,6 +36,11 @@ from snorky.metrics import metrics
 from snorky.protocols.websocket_frames import BINARY, TEXT, encode_frame
 from snorky.request_handlers.requests import handshake_of
 from snorky.request_handlers.stream_transport import StreamTransport
+from snorky.request_handlers.tornado_internals import (
+    LogsNoQuery,
+    bytes_read_ahead,
+    headers_of,
+)
 from snorky.service_registry import ServiceRegistry
 
 
@@ -50,7 +55,7 @@ class WebSocketClient(ConnectedClient):
     req_handler: SnorkyWebSocketHandler | None = None
 
 
-class SnorkyWebSocketHandler(WebSocketHandler):
+class SnorkyWebSocketHandler(LogsNoQuery, WebSocketHandler):
     """Accepts WebSockets for the services of a registry.
 
     Subclasses may override ``check_origin``, ``open``, ``on_message`` and ``on_close`` (calling
@@ -172,21 +177,10 @@ class SnorkyWebSocketHandler(WebSocketHandler):
         key = self.request.headers["Sec-WebSocket-Key"]
         for name, value in upgrade_headers(key, self._subprotocol).items():
             self.set_header(name, value)
-        cookies = getattr(self, "_new_cookie", {}).values()
-        return response_head(
-            101,
-            (
-                *self._headers.get_all(),
-                *(("Set-Cookie", cookie.OutputString()) for cookie in cookies),
-            ),
-        )
+        return response_head(101, headers_of(self))
 
     def on_connection_close(self) -> None:
         """The peer left before it was admitted: neither ``open`` nor ``on_close`` is called."""
-
-    def _request_summary(self) -> str:
-        # What Tornado's access log shows of a request, less the query: it may hold tokens.
-        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
     # What subclasses override
 
@@ -287,7 +281,7 @@ def _awaitable(result: Any) -> Awaitable[None] | None:
 async def _move(stream: IOStream, connection: Connection) -> None:
     """Move a plain socket from Tornado's stream to an asyncio transport."""
     # What Tornado has read already; what is still in the socket comes by itself.
-    early_bytes = stream._read_buffer_size
+    early_bytes = bytes_read_ahead(stream)
     if early_bytes:
         connection.early = await stream.read_bytes(early_bytes)
     try:

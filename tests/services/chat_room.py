@@ -1,13 +1,10 @@
 """A chat where it is always noon, and what is heard there."""
 
-import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from snorky.brokers.memory import MemoryBroker
-from snorky.envelope import Envelope
 from snorky.services.base import RPCError
 from snorky.services.chat import ChatService
 from snorky.testing import call
@@ -54,27 +51,3 @@ def presence(identity: Any, status: str, channel: Any = "tea") -> dict[str, Any]
 
 def read_mark(channel: Any = "tea") -> dict[str, Any]:
     return {"type": "read", "channel": channel, "timestamp": NOON}
-
-
-class SlowBroker(MemoryBroker):
-    """Does everything at once, and is not done while ``done`` is cleared."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.done = asyncio.Event()
-        self.done.set()
-
-    async def _done(self) -> None:
-        await self.done.wait()
-
-    def publish(self, topic: str, payload: Envelope) -> Any:
-        super().publish(topic, payload)
-        return asyncio.ensure_future(self._done())
-
-    def subscribe(self, topic: str, deliver: Any) -> Any:
-        super().subscribe(topic, deliver)
-        return asyncio.ensure_future(self._done())
-
-    def unsubscribe(self, topic: str, deliver: Any) -> Any:
-        super().unsubscribe(topic, deliver)
-        return asyncio.ensure_future(self._done())

@@ -15,13 +15,13 @@ from snorky.testing import FakeClient, async_call, call
 from tests.services.chat_room import (
     NOON,
     NoonChat,
-    SlowBroker,
     join,
     presence,
     read_mark,
     refused,
     said,
 )
+from tests.services.late_broker import LateBroker
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_the_application_says_who_joins(alice: FakeClient, bob: FakeClient) -> N
     assert alice.messages == []
 
 
-@pytest.mark.parametrize("broker", [MemoryBroker, SlowBroker])
+@pytest.mark.parametrize("broker", [MemoryBroker, LateBroker])
 async def test_it_may_take_its_time(alice: FakeClient, broker: type[MemoryBroker]) -> None:
     chat = MembersLater("chat", broker())
     chat.decided.set()

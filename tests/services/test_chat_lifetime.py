@@ -19,13 +19,13 @@ from tests.patience import patient
 from tests.services.chat_room import (
     NOON,
     NoonChat,
-    SlowBroker,
     join,
     presence,
     read_mark,
     refused,
     said,
 )
+from tests.services.late_broker import LateBroker
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_a_client_may_leave_while_a_notification_is_on_its_way(
 async def test_a_command_is_answered_when_the_broker_has_done_it(
     alice: FakeClient, command: str
 ) -> None:
-    broker = SlowBroker()
+    broker = LateBroker()
     chat = NoonChat("chat", broker)
     if command != "join":
         assert await async_call(chat, alice, "join", channel="tea") == {"members": ["alice"]}

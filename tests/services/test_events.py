@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from snorky.brokers.memory import MemoryBroker
-from snorky.envelope import Envelope
 from snorky.limits import Limits
 from snorky.metrics import metrics
 from snorky.services.base import RPCError
@@ -17,6 +15,7 @@ from snorky.services.events import BadPath, EventsBackend, EventsService
 from snorky.services.events import backend as backend_module
 from snorky.testing import FakeClient, async_call, call
 from tests.patience import patient
+from tests.services.late_broker import LateBroker
 
 TRUSTED = FakeClient("the web application")
 
@@ -368,31 +367,8 @@ def test_async_callbacks_are_refused(events: EventsService) -> None:
 # The broker
 
 
-class SlowBroker(MemoryBroker):
-    """As one over a network: everything takes a while. Counts its topics."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.topics: list[str] = []
-
-    def subscribe(self, topic: str, deliver: Any) -> Any:
-        self.topics.append(topic)
-        return asyncio.ensure_future(self._later(super().subscribe, topic, deliver))
-
-    def unsubscribe(self, topic: str, deliver: Any) -> Any:
-        self.topics.remove(topic)
-        return asyncio.ensure_future(self._later(super().unsubscribe, topic, deliver))
-
-    def publish(self, topic: str, payload: Envelope) -> Any:
-        return asyncio.ensure_future(self._later(super().publish, topic, payload))
-
-    async def _later(self, action: Callable[..., None], *arguments: Any) -> None:
-        await asyncio.sleep(0)
-        action(*arguments)
-
-
 async def test_processes_are_joined_by_the_broker(alice: FakeClient, bob: FakeClient) -> None:
-    broker, heard = SlowBroker(), []
+    broker, heard = LateBroker(), []
     one, two = (EventsBackend("events_backend", EventsService("events", broker)) for _ in range(2))
     done = two.frontend.connect(lambda *update: heard.append(update[1:]), "/jobs/*")
     assert done is not None
@@ -405,10 +381,10 @@ async def test_processes_are_joined_by_the_broker(alice: FakeClient, bob: FakeCl
     assert alice.messages == bob.messages == [notification("/jobs/7", 1)]
     assert heard == [("/jobs/7", 1)]
     topics = [*2 * ["events//jobs/7", "events//x"], "events//jobs/*"]
-    assert sorted(broker.topics) == sorted(topics)
+    assert sorted(broker.asked) == sorted(topics)
     one.frontend.client_disconnected(alice)
     two.frontend.client_disconnected(bob)
-    assert broker.topics == ["events//jobs/*"]
+    assert broker.asked == ["events//jobs/*"]
     while asyncio.all_tasks() - {asyncio.current_task()}:
         await asyncio.sleep(0)
 

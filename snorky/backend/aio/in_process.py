@@ -44,6 +44,7 @@ class _Sender:
     identity = None
     remote_address = "this process"
     connected = True
+    is_trusted = True
 
     def __init__(self) -> None:
         self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

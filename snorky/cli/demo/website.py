@@ -19,6 +19,7 @@ from snorky.cli.demo.store import Refused, Store
 from snorky.cli.pages import STATIC_FILES
 from snorky.identity import origin_allowed
 from snorky.request_handlers.comet import SnorkyCometHandler
+from snorky.request_handlers.tornado_internals import reason_of
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 
 PAGE = Path(__file__).parent / "page"
@@ -107,7 +108,7 @@ class _APIHandler(RequestHandler):
 
     def answer(self, status: int, body: Any = None) -> None:
         self.set_status(status)
-        self.step("app", "window", f"{status} {self._reason}", body)
+        self.step("app", "window", f"{status} {reason_of(self)}", body)
         if body is not None:
             self.finish(json.dumps(body))
         else:

@@ -22,6 +22,7 @@ from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.metrics import metrics
 from snorky.request_handlers.requests import handshake_of
 from snorky.request_handlers.socketio.engine import Engine, log_fault
+from snorky.request_handlers.tornado_internals import LogsNoQuery, is_finished
 
 _SEPARATOR = "\x1e"
 """Between the packets of one request or response (Engine.IO protocol, HTTP long-polling)."""
@@ -31,7 +32,7 @@ _READ_PAST_LIMIT = 16
 
 
 @stream_request_body
-class Carrier(WebSocketHandler):
+class Carrier(LogsNoQuery, WebSocketHandler):
     """One request, or one WebSocket, of a session.
 
     Requests carry packets for as long as the peer polls; a WebSocket takes over where it can.
@@ -177,7 +178,7 @@ class Carrier(WebSocketHandler):
         self.finish()
 
     def respond(self, status: int, body: bytes, headers: Sequence[tuple[str, str]] = ()) -> None:
-        if self.request.connection is None or self._finished:
+        if self.request.connection is None or is_finished(self):
             return
         self.set_status(status)
         self.set_header("Content-Type", "text/plain; charset=UTF-8")
@@ -193,10 +194,6 @@ class Carrier(WebSocketHandler):
 
     def on_finish(self) -> None:
         self._leave()
-
-    def _request_summary(self) -> str:
-        # What the access log shows of a request, less the query: it names the session.
-        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
 
     # WebSocket
 

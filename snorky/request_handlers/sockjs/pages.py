@@ -19,6 +19,7 @@ from snorky.edges.handshakes import REFUSAL_TYPE, log_refused_page, page_of, why
 from snorky.identity import Refused, origin_allowed
 from snorky.metrics import metrics
 from snorky.request_handlers.sockjs.sessions import Endpoint
+from snorky.request_handlers.tornado_internals import LogsNoQuery, reason_of
 from snorky.wire import encode
 
 YEAR = 365 * 24 * 3600
@@ -65,7 +66,7 @@ def logged_path(handler: RequestHandler) -> str:
 
 
 @stream_request_body
-class SockJSRequestHandler(RequestHandler):
+class SockJSRequestHandler(LogsNoQuery, RequestHandler):
     """What all addresses share: origins, CORS, caching, errors, and bodies of a bounded size."""
 
     METHODS: ClassVar[str] = "OPTIONS, GET"
@@ -148,14 +149,13 @@ class SockJSRequestHandler(RequestHandler):
             self.finish()
         else:
             self.set_header("Content-Type", TEXT_TYPE)
-            self.finish(self._reason)
+            self.finish(reason_of(self))
 
     def check_xsrf_cookie(self) -> None:
         """The origin is checked instead: the SockJS client knows nothing of such cookies."""
 
-    def _request_summary(self) -> str:
-        # What Tornado's access log shows of a request, less the query: it may hold tokens.
-        return f"{self.request.method} {logged_path(self)} ({self.request.remote_ip})"
+    def logged_path(self) -> str:
+        return logged_path(self)
 
 
 class GreetingHandler(SockJSRequestHandler):

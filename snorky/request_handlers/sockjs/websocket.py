@@ -138,8 +138,8 @@ class WebSocketHandler(SnorkyWebSocketHandler):
         if self.client.connection is not None:
             self.client.connection.transport.abort()
 
-    def _request_summary(self) -> str:
-        return f"{self.request.method} {logged_path(self)} ({self.request.remote_ip})"
+    def logged_path(self) -> str:
+        return logged_path(self)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         if status_code == 405:
