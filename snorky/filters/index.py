@@ -146,6 +146,11 @@ class FilterIndex(Generic[T]):
             return matched, matched
         return _payloads(self._hits(before)), matched
 
+    def matches(self, handle: Handle[T], row: Any) -> bool:
+        """Whether one filter of the index matches a row."""
+        entry = handle._entry
+        return entry.shape.test(self._reader.read(row).get, entry.arguments)
+
     def explain(self, row: Any) -> Explanation:
         """What is looked up for a row, and how many filters are checked and match."""
         facts = self._reader.read(row)

@@ -68,6 +68,13 @@ def test_an_update_tells_who_matched_before_and_who_matches_now(index):
     assert index.match_update({}, {"team": 3}) == ([], ["three"])
 
 
+def test_one_filter_of_it_can_be_asked(index):
+    handle = index.add(["<", "price", "9.50"], "cheap")
+    index.add(["==", "team", 3], "three")
+    assert index.matches(handle, {"price": "9.4", "team": 4})
+    assert not index.matches(handle, {"price": "10.0", "team": 3})
+
+
 def test_a_filter_that_is_always_or_never_true_is_filed_too(index):
     index.add(["and"], "always")
     index.add(["and", ["==", "a", 1], ["==", "a", 2]], "never")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from snorky.deltas import Delta, Row
-from snorky.filters import BadQuery, FilterIndex, compile_filter, filter_matches
+from snorky.filters import BadQuery, FilterIndex, filter_matches
 from snorky.log import snorky_log
 from snorky.services.datasync.items import SharedQuery
 from snorky.services.datasync.subscription import SubscriptionItem
@@ -234,8 +235,10 @@ class FilterDealer(SharingDealer):
         return self.index.match(row)
 
     def _make(self, key: str, query: Any) -> SharedQuery:
-        shared = super()._make(key, query)
+        shared = SharedQuery(key, _matches_every_row)
         shared.handle = self.index.add(query, shared)
+        # Not a function of its own: with a million filters that is most of the memory.
+        shared.matches = partial(self.index.matches, shared.handle)
         return shared
 
     def _drop(self, shared: SharedQuery) -> None:
@@ -244,9 +247,6 @@ class FilterDealer(SharingDealer):
 
     def _get_key(self, query: Any) -> str:
         return self.index.parse(query).text
-
-    def _compile(self, query: Any) -> RowTest:
-        return compile_filter(query, self.types)
 
 
 class RefetchDealer(SharingDealer):
