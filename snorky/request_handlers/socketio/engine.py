@@ -20,6 +20,7 @@ from snorky.limits import Limits
 from snorky.log import snorky_log
 from snorky.metrics import metrics
 from snorky.protocols.websocket_frames import BINARY, TEXT, encode_frame
+from snorky.request_handlers.socketio.ending import keep_tasks_at_exit
 from snorky.request_handlers.socketio.engine_session import EngineSession
 from snorky.request_handlers.socketio.outbox import Outbox
 
@@ -83,6 +84,7 @@ class Engine(engineio.AsyncServer):  # type: ignore[misc]
         start: bool = self.start_service_task  # type: ignore[has-type]  # python-engineio has no types
         if start:
             self.start_service_task = False
+            keep_tasks_at_exit()
             self.service_task_handle = self.start_background_task(self._service_task)
         sid = self.generate_id()
         session = self.sockets[sid] = EngineSession(self, sid)
@@ -215,9 +217,7 @@ class _WebSocket:
             await connection.stream.write(encode_frame(opcode, payload))
         except (KeyboardInterrupt, SystemExit) as stop:
             # python-engineio would take it for a peer that has gone, and the program would go on.
-            # Later, since CPython 3.11 crashes at its end where a queue has woken a task that has
-            # not run since.
-            asyncio.get_running_loop().call_later(0.01, _raise, stop)
+            asyncio.get_running_loop().call_soon(_raise, stop)
             raise OSError("the program is being stopped") from stop
         self._session.queue.sent(len(payload))
 
