@@ -15,6 +15,7 @@ from snorky.asgi.websocket import refuse_websocket, serve_websocket
 from snorky.edges.backend import is_a_key
 from snorky.edges.comet.sessions import CometOptions, Endpoint
 from snorky.identity import Refused, origin_allowed
+from snorky.log import snorky_log
 from snorky.service_registry import ServiceRegistry
 
 
@@ -85,7 +86,7 @@ class SnorkyASGI:
         elif kind == "http" and self.backend is not None and path == self.backend_path:
             await answer_backend(self.backend, self.check_api_key, scope, receive, send)
         elif kind == "lifespan":
-            await (self.app or _live)(scope, self._noticing_the_end(receive), send)
+            await self._live(scope, receive, send)
         elif self.app is not None:
             await self.app(scope, receive, send)
         elif kind == "websocket":
@@ -96,11 +97,25 @@ class SnorkyASGI:
         else:
             raise RuntimeError(f"expected an ASGI scope of http or websocket, got {kind!r}")
 
-    async def end_sessions(self) -> None:
-        """Say goodbye to everybody who has come by Comet; returns when their services know.
+    async def start(self) -> None:
+        """Start the services: see ``ServiceRegistry.start``.
+
+        The lifespan does it. Where that is another application's, the first client does.
+        """
+        for registry in self._registries:
+            await registry.start()
+
+    async def stop(self) -> None:
+        """Say goodbye as ``end_sessions`` does, and stop the services.
 
         The end of the lifespan does it. For programs where that is another application's.
         """
+        await self.end_sessions()
+        for registry in reversed(self._registries):
+            await registry.stop()
+
+    async def end_sessions(self) -> None:
+        """Say goodbye to everybody who has come by Comet; returns when their services know."""
         if self.comet is not None:
             await self.comet.end_sessions()
 
@@ -118,14 +133,34 @@ class SnorkyASGI:
             raise Refused(401, "Invalid API key")
         return None
 
-    def _noticing_the_end(self, receive: Receive) -> Receive:
+    @property
+    def _registries(self) -> list[ServiceRegistry]:
+        return [each for each in (self.frontend, self.backend) if each is not None]
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start before the application does, and stop when the server stops."""
+
         async def receive_event() -> Message:
             event = await receive()
-            if event["type"] == "lifespan.shutdown":
-                await self.end_sessions()
+            if event["type"] == "lifespan.startup":
+                try:
+                    await self.start()
+                except Exception as error:
+                    raise _NotStartedError(repr(error)) from error
+            elif event["type"] == "lifespan.shutdown":
+                await self.stop()
             return event
 
-        return receive_event
+        try:
+            await (self.app or _live)(scope, receive_event, send)
+        except _NotStartedError as error:
+            snorky_log.exception("The services could not be started")
+            await self.stop()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+
+
+class _NotStartedError(Exception):
+    """A service or a broker could not be started."""
 
 
 async def _answer_not_found(send: Send) -> None:

@@ -112,6 +112,7 @@ async def run(
             loop.add_signal_handler(number, stopping.set)
     descriptors = raise_descriptor_limit()
     await call_hook(served.start, "start")
+    await start_services(served)
     limits, backend_connections = within(served.frontend.limits, descriptors)
     frontend_server = front_door(served, hosts_of(served, listening), limits)
     frontend_server.add_sockets(listening)
@@ -138,11 +139,34 @@ async def run(
     unlink(listening)
     frontend_server.stop()
     backend_server.stop()
-    await finish_calls((served.frontend, served.backend))
+    await finish_calls(registries_of(served))
     await close_clients(served.frontend)
     await backend_server.close_all_connections()
     await frontend_server.close_all_connections()
+    await stop_services(served)
     await call_hook(served.stop, "stop")
+
+
+async def start_services(served: Served) -> None:
+    """Start services and brokers. Raises click.ClickException where one of them fails."""
+    try:
+        for registry in registries_of(served):
+            await registry.start()
+    except Exception as error:
+        snorky_log.exception("The services could not be started")
+        await stop_services(served)
+        with suppress(click.ClickException):  # that is in the log, and this is what matters
+            await call_hook(served.stop, "stop")
+        raise click.ClickException(f"The services could not be started: {error}") from error
+
+
+async def stop_services(served: Served) -> None:
+    for registry in reversed(registries_of(served)):
+        await registry.stop()
+
+
+def registries_of(served: Served) -> list[ServiceRegistry]:
+    return [each for each in (served.frontend, served.backend) if each is not None]
 
 
 async def call_hook(hook: Hook | None, name: str) -> None:
@@ -158,17 +182,16 @@ async def call_hook(hook: Hook | None, name: str) -> None:
         raise click.ClickException(f"{name}() of the program failed: {error}") from error
 
 
-async def finish_calls(registries: Sequence[ServiceRegistry | None]) -> None:
+async def finish_calls(registries: Sequence[ServiceRegistry]) -> None:
     """Wait for asynchronous calls under way, for as long as a closing connection may take."""
     tasks = {
         task
         for registry in registries
-        if registry is not None
         for service in registry.registered_services.values()
         for task in getattr(service, "tasks", ())
     }
     if tasks:
-        await asyncio.wait(tasks, timeout=registries[0].limits.close_timeout)  # type: ignore[union-attr]  # the front end is always there
+        await asyncio.wait(tasks, timeout=registries[0].limits.close_timeout)
 
 
 async def close_clients(registry: ServiceRegistry) -> None:

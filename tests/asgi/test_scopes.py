@@ -11,6 +11,7 @@ from snorky import ServiceRegistry
 from snorky.asgi import SnorkyASGI
 from snorky.asgi.scopes import Headers, handshake_of, path_in
 from snorky.identity import Handshake, Refused
+from snorky.services.base import Service
 from snorky.services.pubsub import PubSubService
 from tests.patience import patient
 from tests.request_handlers.websocket_site import Echo
@@ -171,6 +172,40 @@ async def test_the_lifespan_is_answered() -> None:
         "lifespan.startup.complete",
         "lifespan.shutdown.complete",
     ]
+
+
+async def test_services_run_as_long_as_the_application() -> None:
+    seen = []
+
+    class Pool(Service):
+        def start(self) -> None:
+            seen.append("start")
+
+        async def stop(self) -> None:
+            seen.append("stop")
+
+    async def other(scope: Any, receive: Any, send: Any) -> None:
+        for _ in range(2):
+            seen.append((await receive())["type"])
+
+    pools = (ServiceRegistry([Pool("pool")]), ServiceRegistry([Pool("pool")]))
+    app = SnorkyASGI(*pools, api_key="open sesame", app=other)
+    events = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+    await told(app, {"type": "lifespan"}, *events)
+
+    assert seen == [*2 * ["start"], events[0]["type"], *2 * ["stop"], events[1]["type"]]
+
+
+async def test_where_a_service_cannot_start_the_server_is_told(expect_log: Any) -> None:
+    class Pool(Service):
+        def start(self) -> None:
+            raise OSError("no database")
+
+    app = SnorkyASGI(ServiceRegistry([Pool("pool")]))
+    (failed,) = await told(app, {"type": "lifespan"}, {"type": "lifespan.startup"})
+
+    assert failed == {"type": "lifespan.startup.failed", "message": "OSError('no database')"}
+    expect_log("The services could not be started")
 
 
 async def test_another_application_gets_the_rest_and_the_lifespan() -> None:

@@ -75,6 +75,54 @@ def test_the_program_s_own_functions_run_in_the_loop_before_and_after(
     assert server.lines[-1] == "stopped"
 
 
+SERVICES = """
+from snorky import ServiceRegistry
+from snorky.services.base import Service
+
+class Pool(Service):
+    async def start(self):
+        print(self.name, "started")
+
+    def stop(self):
+        print(self.name, "stopped")
+
+frontend = ServiceRegistry([Pool("public")])
+backend = ServiceRegistry([Pool("private")])
+api_key = "open sesame"
+
+def start():
+    print("program started")
+
+def stop():
+    print("program stopped")
+"""
+
+
+def test_services_run_within_the_program_s_own_functions(
+    tmp_path: Path, serve: Callable[..., Any]
+) -> None:
+    file = tmp_path / "live.py"
+    file.write_text(SERVICES)
+    server = serve(file)
+    server.wait_for("serves clients at")
+    assert server.lines[:3] == ["program started", "public started", "private started"]
+
+    assert server.stop() == 0
+    assert server.lines[-3:] == ["private stopped", "public stopped", "program stopped"]
+
+
+def test_a_service_that_cannot_start_ends_the_server(
+    tmp_path: Path, serve: Callable[..., Any]
+) -> None:
+    file = tmp_path / "live.py"
+    broken = SERVICES.replace('print(self.name, "started")', "raise OSError('no database')")
+    file.write_text(broken)
+    server = serve(file)
+    server.wait_for(r"^Error: The services could not be started: no database$")
+    assert server.end() == 1
+    assert "program stopped" in server.lines
+
+
 def test_a_start_that_fails_ends_the_server(tmp_path: Path, serve: Callable[..., Any]) -> None:
     file = tmp_path / "live.py"
     file.write_text(VERSION + "def start():\n    raise OSError('no database')\n")
