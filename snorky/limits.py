@@ -19,8 +19,8 @@ class Limits:
     """Longest message from a client. Past it the connection is closed with code 1009."""
 
     max_message_containers: int = 10_000
-    """Arrays and objects in one message from a client. Past it the message is dropped like one that
-    is no JSON: an empty array of two bytes costs thirty times that in memory, and time."""
+    """Arrays and objects in one message from a client. Past it the message is dropped, a call is
+    answered ``Too many arrays and objects``: each costs thirty times its two bytes, and time."""
 
     max_backend_message_bytes: int = 4 * MIB
     """Longest body of a request to the HTTP back end. Past it: status 413."""

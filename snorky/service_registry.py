@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
+
+import msgspec
 
 from snorky import close_codes
 from snorky.attendance import Attendance
@@ -139,10 +140,7 @@ class ServiceRegistry:
                 client,
                 f"Message of more than {most} arrays and objects from client {_address(client)}",
             )
-            with suppress(MalformedMessage):
-                match decode(text):
-                    case {"service": str(name), "message": message}:
-                        _answer_call(client, name, message, "Too many arrays and objects")
+            _answer(client, *_caller_in(text), "Too many arrays and objects")
             return
         try:
             msg = decode(text)
@@ -173,8 +171,9 @@ class ServiceRegistry:
                 f'Message for non existing service "{printable(name)}" '
                 f"from client {_address(client)}",
             )
-            if isinstance(name, str):
-                _answer_call(client, name, msg["message"], "Unknown service")
+            message = msg["message"]
+            call_id = message.get("callId") if isinstance(message, dict) else None
+            _answer(client, name, call_id, "Unknown service")
             return
         try:
             message = hashable(msg["message"])
@@ -265,13 +264,37 @@ def _brackets_in(utf8: bytes) -> int:
     return utf8.count(b"[") + utf8.count(b"{")
 
 
-def _answer_call(client: Peer, name: str, message: Any, text: str) -> None:
-    """Answer a call that reaches no service, so that nobody waits; an edge may have done it."""
+class _Call(msgspec.Struct, rename={"call_id": "callId"}):
+    call_id: Any = None
+
+
+class _Envelope(msgspec.Struct):
+    service: str
+    message: _Call
+
+
+_callers = msgspec.json.Decoder(_Envelope)
+"""Makes nothing of the rest of a message, which may be what is too much."""
+
+
+def _caller_in(text: str | bytes) -> tuple[Any, Any]:
+    """Service and call id of a message; None where it is no call."""
+    try:
+        envelope = _callers.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None, None
+    return envelope.service, envelope.message.call_id
+
+
+def _answer(client: Peer, service: Any, call_id: Any, error: str) -> None:
+    """Answer a call that no service hears of, so that nobody waits for ever.
+
+    Not where the edge has told its peer already.
+    """
     tells = getattr(type(client), "message_refused", Client.message_refused)
-    call_id = message.get("callId") if isinstance(message, dict) else None
-    if call_id is not None and tells is Client.message_refused:
-        error = {"type": "error", "callId": call_id, "message": text}
-        client.send({"service": name, "message": error})
+    if isinstance(service, str) and call_id is not None and tells is Client.message_refused:
+        answer = {"type": "error", "callId": call_id, "message": error}
+        client.send({"service": service, "message": answer})
 
 
 def _address(client: Peer) -> str:

@@ -85,6 +85,18 @@ def test_a_message_of_very_many_small_objects_is_dropped(
         expect_log("Message of more than 100 arrays and objects")
 
 
+def test_a_call_of_very_many_small_objects_is_answered(
+    client: FakeClient, notes: Notes, expect_log: Any
+) -> None:
+    registry = ServiceRegistry([notes], limits=Limits(max_message_containers=100))
+    registry.process_message_raw(client, raw("notes", {"callId": 3, "params": [[]] * 200}))
+
+    error = {"type": "error", "callId": 3, "message": "Too many arrays and objects"}
+    assert client.received == [{"service": "notes", "message": error}]
+    assert notes.messages == []
+    expect_log("Message of more than 100 arrays and objects")
+
+
 @pytest.mark.parametrize("text", ["[" * 5000, '\\"[{' * 500, "\\[" * 400, "ö[" * 300, '"'])
 def test_brackets_in_texts_are_none(client: FakeClient, notes: Notes, text: str) -> None:
     registry = ServiceRegistry([notes], limits=Limits(max_message_containers=100))

@@ -190,7 +190,7 @@ async def test_a_client_has_a_bounded_number_of_subscriptions(site: Site, expect
         number += 1
         answer = await caller.call("pubsub", "subscribe", channel=number)
         assert answer == "Too many subscriptions"
-        assert len(site.pubsub._audiences) == most
+        assert len(site.pubsub._topics) == most
     assert await other.call("pubsub", "subscribe", channel="any") is None
     assert await caller.call("pubsub", "unsubscribe", channel=0) is None
     assert await caller.call("pubsub", "subscribe", channel=0) is None
@@ -227,7 +227,7 @@ async def test_subscriptions_and_calls_end_with_their_client(site: Site) -> None
             assert await caller.message() is None
         caller.peer.reset()
         await until(lambda: not site.registry.clients)
-        assert not site.pubsub._audiences
+        assert not site.pubsub._topics
         assert not site.pubsub._topics_by_client
         site.office.go_home.set()
         await until(lambda: not site.office.tasks)

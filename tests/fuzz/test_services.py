@@ -351,7 +351,7 @@ def check_bystander(site: Site, bystander: FakeClient) -> None:
 def check_left_nothing(site: Site, offender: FakeClient) -> None:
     site.frontend.client_disconnected(offender)
     assert offender not in site.pubsub._topics_by_client
-    assert not any(offender in audience for audience in site.pubsub._audiences.values())
+    assert not any(offender in topic.audience for topic in site.pubsub._topics._topics.values())
     assert offender not in site.datasync.classic._by_client
     assert offender not in site.datasync.pages.by_client
     assert offender not in site.chat._memberships

@@ -95,5 +95,5 @@ async def test_thousands_of_clients_come_and_go(
     for _ in range(connections // AT_ONCE):
         await asyncio.gather(*(visit(port, politely=bool(n % 2)) for n in range(AT_ONCE)))
     await until(lambda: not registry.clients)
-    assert not pubsub._audiences
+    assert not pubsub._topics
     assert alive() == before
