@@ -10,10 +10,12 @@ from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 
 async def main(port=5001):
     await frontend.start()
-    Application([SnorkyWebSocketHandler.get_route(frontend, "/ws")]).listen(port, "127.0.0.1")
+    application = Application([SnorkyWebSocketHandler.get_route(frontend, "/ws")])
+    server = application.listen(port, "127.0.0.1")
     try:
         await asyncio.Event().wait()
     finally:
+        server.stop()
         await frontend.stop()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import signal
@@ -17,6 +18,7 @@ import pytest
 import websockets
 
 from tests.patience import patient
+from tests.ports import free_port
 
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
 
@@ -109,6 +111,29 @@ async def test_reports(serve: Callable[..., Any]) -> None:
         assert [n["percent"] for n in page.notifications] == [25, 50, 75]
         for params in ({"first": "soon", "last": "2026-01-31"}, {"first": 1, "last": 2}):
             assert await page.call("reports", "report", **params) == "Invalid params"
+
+
+async def test_clock(serve: Callable[..., Any]) -> None:
+    server = serve(EXAMPLES / "clock.py")
+    async with websockets.connect(server.url) as socket:
+        first, second = [await Page(socket).receive() for _ in range(2)]
+    assert first["time"] < second["time"]
+
+
+async def test_the_clock_in_a_tornado_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    clock, program = (importlib.import_module(name) for name in ("clock", "tornado_clock"))
+    port = free_port()
+    running = asyncio.ensure_future(program.main(port))
+    service = clock.frontend.registered_services["clock"]
+    async with asyncio.timeout(patient(20)):
+        while not hasattr(service, "ticking"):
+            await asyncio.sleep(0.01)
+        async with websockets.connect(f"ws://127.0.0.1:{port}/ws") as socket:
+            assert "time" in await Page(socket).receive()
+    running.cancel()
+    await asyncio.gather(running, service.ticking, return_exceptions=True)
+    assert service.ticking.cancelled()
 
 
 async def test_members_only(serve: Callable[..., Any]) -> None:

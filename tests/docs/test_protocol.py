@@ -209,6 +209,7 @@ async def test_calls_under_way_have_an_end(open_live: OpenLive, expect_log: Expe
     expect_log("Command timed out after 0.2 s")
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_a_sender_hears_its_own_publication_before_the_answer(live: Live) -> None:
     async with open_socket(live.url) as socket:
         subscribe = {"command": "subscribe", "params": {"channel": 1}, "callId": 0}
