@@ -1,45 +1,29 @@
-"""Where filters are filed: nodes of columns of buckets, each parted further when it overflows.
+"""Filters that share a predicate, and what becomes of them when they are too many.
 
-A node files each of its filters under the predicates of its cover. Where many filters share a
-predicate, their bucket becomes a node itself, which files them by what else they ask. A row walks
-down the nodes with its facts and collects candidates; it may find filters that do not match it, and
-never misses one that does.
+One filter stands for itself, a few are a list, more are a bucket: parted by what else its filters
+ask, in a node of its own (`filing`). Filters with a bound lie in blocks.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from snorky.filters.cover import Method, Predicate, Used, cover
+from snorky.filters.cover import Code, Used
 from snorky.filters.facts import Facts
-from snorky.filters.positions import cells_of, position
 from snorky.filters.shapes import Shape
 
-BUCKET_SIZE = 16
+if TYPE_CHECKING:
+    from snorky.filters.filing import Node
+
+BUCKET_SIZE = 32
 """Filters that share a predicate before they are parted by another one."""
 
 SAMPLE_SIZE = 8
 BLOCK_SIZE = 128
 """Filters in one block of bounds before it is cut in two."""
-
-MAX_PLACES = 1_000
-"""Predicates under which a filter is filed at first."""
-
-MAX_PLACES_BELOW = 16
-"""The same in each bucket that overflowed."""
-
-MAX_WORK = 4_000
-"""Places times comparisons of a filter: past it, it is not parted from others any further. So to
-add the largest filter takes some milliseconds, not seconds."""
-
-MAX_PREFIX = 64
-"""Characters by which a prefix is filed: they bound the look-ups for a long text."""
-
-
-class Unindexed(Exception):
-    """More filters than allowed have nothing by which they could be told apart."""
 
 
 class Entry:
@@ -51,12 +35,21 @@ class Entry:
         self.key = key
         self.shape = shape
         self.arguments = arguments
-        self.places: tuple[Place, ...] = ()
+        # Nodes and codes in turn; as code None where it is in the node's rest. A million of
+        # these are held, so nothing is kept that the arguments say anyway.
+        self.places: tuple[Any, ...] = ()
         self.holders: Any = None
+
+    def enter(self, node: Node, codes: Iterable[Code | None]) -> None:
+        self.places += tuple([part for code in codes for part in (node, code)])
+
+    def each_place(self) -> Iterator[tuple[Node, Code | None]]:
+        return zip(self.places[::2], self.places[1::2], strict=True)
 
     def leave(self, node: Node) -> None:
         """Forget the places in a node that is given up, and in those below it."""
-        self.places = tuple(place for place in self.places if not place[0].is_below(node))
+        kept = [place for place in self.each_place() if not place[0].is_below(node)]
+        self.places = tuple([part for place in kept for part in place])
 
 
 class Bucket:
@@ -83,9 +76,13 @@ class Bucket:
         elif len(self.entries) > self.part_at:
             self._part(parent)
 
+    def fill(self, entries: list[Entry], parent: Node) -> None:
+        self.entries = dict.fromkeys(entries)
+        self._part(parent)
+
     def _part(self, parent: Node) -> None:
         self.part_at = 2 * len(self.entries)
-        node = Node(parent.limit, self.used, parent)
+        node = parent.child(self.used)
         if self.used[-1][0] in ("above", "below"):
             # Filters with a bound and nothing else are well off in their block.
             sample = list(islice(reversed(self.entries), SAMPLE_SIZE))
@@ -114,31 +111,55 @@ class Bucket:
             self.node.collect(facts, found)
 
 
-# A bucket of one filter is the filter itself: most are.
-Slots = dict[Any, "Entry | Bucket"]
+# A bucket of one filter is the filter itself, one of a few is a list: most are.
+Slot = Entry | list[Entry] | Bucket
+Slots = dict[Any, Slot]
 
 
-def _file(slots: Slots, value: Any, entry: Entry, node: Node, used: Used) -> None:
+def file(slots: Slots, value: Any, entry: Entry, node: Node, used: Used) -> None:
     slot = slots.get(value)
     if slot is None:
         slots[value] = entry
+    elif type(slot) is list:
+        if entry not in slot:
+            slot.append(entry)
+            if len(slot) > BUCKET_SIZE:
+                bucket = slots[value] = Bucket(used)
+                bucket.fill(slot, node)
     elif type(slot) is Bucket:
         slot.add(entry, node)
     elif slot is not entry:
-        assert isinstance(slot, Entry)
-        bucket = slots[value] = Bucket(used)
-        bucket.entries[slot] = None
-        bucket.add(entry, node)
+        slots[value] = [slot, entry]  # type: ignore[list-item]  # mypy cannot tell what is left
 
 
-def _unfile(slots: Slots, value: Any, entry: Entry) -> None:
+def unfile(slots: Slots, value: Any, entry: Entry) -> None:
     slot = slots.get(value)
     if slot is entry:
         del slots[value]
+    elif type(slot) is list:
+        if entry in slot:
+            slot.remove(entry)
+            if len(slot) == 1:
+                slots[value] = slot[0]
     elif type(slot) is Bucket:
         slot.discard(entry)
         if not slot.entries:
             del slots[value]
+
+
+def count(slot: Slot | None) -> int:
+    if slot is None:
+        return 0
+    return 1 if type(slot) is Entry else len(slot)  # type: ignore[arg-type]
+
+
+def collect(slot: Slot, facts: Facts, found: list[Entry]) -> None:
+    if type(slot) is Entry:
+        found.append(slot)
+    elif type(slot) is Bucket:
+        slot.collect(facts, found)
+    else:
+        found += slot  # type: ignore[arg-type]
 
 
 class Blocks:
@@ -209,214 +230,3 @@ class Blocks:
             blocks = self.blocks[self._index(value) :]
         for block in blocks:
             block.collect(facts, found)
-
-
-class Column:
-    """The filters of a node that ask about one fact, each by its method."""
-
-    __slots__ = ("above", "below", "between", "equal", "prefix")
-
-    def __init__(self) -> None:
-        self.equal: Slots | None = None
-        # By the length of the prefix, by the level of the interval.
-        self.prefix: dict[int, Slots] | None = None
-        self.between: dict[int, Slots] | None = None
-        self.above: Blocks | None = None
-        self.below: Blocks | None = None
-
-    def collect(self, value: Any, facts: Facts, found: list[Entry]) -> None:
-        if self.equal is not None:
-            slot = self.equal.get(value)
-            if slot is not None:
-                _collect(slot, facts, found)
-        if self.prefix is not None:
-            for length, slots in self.prefix.items():
-                if length <= len(value):
-                    slot = slots.get(value[:length])
-                    if slot is not None:
-                        _collect(slot, facts, found)
-        if self.between is not None:
-            place = position(value)
-            for level, slots in self.between.items():
-                slot = slots.get(place >> level)
-                if slot is not None:
-                    _collect(slot, facts, found)
-        if self.above is not None:
-            self.above.collect(value, facts, found)
-        if self.below is not None:
-            self.below.collect(value, facts, found)
-
-    def is_empty(self) -> bool:
-        return not (
-            self.equal
-            or self.prefix
-            or self.between
-            or (self.above is not None and self.above.blocks)
-            or (self.below is not None and self.below.blocks)
-        )
-
-
-def _collect(slot: Entry | Bucket, facts: Facts, found: list[Entry]) -> None:
-    if type(slot) is Bucket:
-        slot.collect(facts, found)
-    else:
-        assert isinstance(slot, Entry)
-        found.append(slot)
-
-
-class Node:
-    """Files filters under the predicates of their covers; those without one are its rest."""
-
-    __slots__ = ("columns", "limit", "parent", "parted_by_nothing", "rest", "used")
-
-    def __init__(self, limit: int, used: Used = (), parent: Node | None = None) -> None:
-        self.limit = limit
-        self.used = used
-        self.parent = parent
-        self.columns: dict[str, Column] = {}
-        self.rest: dict[Entry, None] = {}
-        self.parted_by_nothing = 0
-
-    def is_below(self, other: Node) -> bool:
-        node: Node | None = self
-        while node is not None:
-            if node is other:
-                return True
-            node = node.parent
-        return False
-
-    def cover_of(self, entry: Entry) -> list[Predicate] | None:
-        most = MAX_PLACES
-        if self.parent is not None:
-            if len(entry.places) * entry.shape.leaves > MAX_WORK:
-                return None
-            most = MAX_PLACES_BELOW
-        return cover(entry.shape.program, entry.arguments, self.used, self.count, most)
-
-    def add(self, entry: Entry) -> None:
-        """Raises Unindexed where the rest is full."""
-        predicates = self.cover_of(entry)
-        if predicates is None:
-            if self._counts(entry):
-                if self.parted_by_nothing >= self.limit:
-                    raise Unindexed
-                self.parted_by_nothing += 1
-            self.rest[entry] = None
-            entry.places += ((self, None),)
-            return
-        entry.places += tuple([(self, predicate) for predicate in predicates])
-        for predicate in predicates:
-            self._file(predicate, entry)
-
-    def _counts(self, entry: Entry) -> bool:
-        """Whether rows look at this filter of the rest in vain.
-
-        In a bucket they do not where one predicate is all that the filter asks for.
-        """
-        return self.parent is None or not entry.shape.one_is_enough
-
-    def _file(self, predicate: Predicate, entry: Entry) -> None:
-        method, key, value = predicate
-        column = self.columns.get(key)
-        if column is None:
-            column = self.columns[key] = Column()
-        if method == "equal":
-            if column.equal is None:
-                column.equal = {}
-            _file(column.equal, value, entry, self, self._then(method, key))
-        elif method == "prefix":
-            if column.prefix is None:
-                column.prefix = {}
-            prefix = value[:MAX_PREFIX]
-            slots = column.prefix.setdefault(len(prefix), {})
-            _file(slots, prefix, entry, self, self._then(method, key))
-        elif method == "between":
-            if column.between is None:
-                column.between = {}
-            level, cells = cells_of(*value)
-            slots = column.between.setdefault(level, {})
-            for cell in cells:
-                _file(slots, cell, entry, self, self._then(method, key))
-        elif method == "above":
-            if column.above is None:
-                column.above = Blocks(self._then(method, key), upwards=True)
-            column.above.add(value, entry, self)
-        else:
-            if column.below is None:
-                column.below = Blocks(self._then(method, key), upwards=False)
-            column.below.add(value, entry, self)
-
-    def _then(self, method: Method, key: str) -> Used:
-        return (*self.used, (method, key))
-
-    def discard(self, predicate: Predicate | None, entry: Entry) -> None:
-        if predicate is None:
-            del self.rest[entry]
-            self.parted_by_nothing -= self._counts(entry)
-            return
-        method, key, value = predicate
-        column = self.columns.get(key)
-        if column is None:
-            return
-        if method == "equal":
-            _unfile(column.equal or {}, value, entry)
-        elif method == "prefix":
-            prefix = value[:MAX_PREFIX]
-            _unfile_grouped(column.prefix or {}, len(prefix), (prefix,), entry)
-        elif method == "between":
-            _unfile_grouped(column.between or {}, *cells_of(*value), entry)
-        else:
-            blocks = column.above if method == "above" else column.below
-            if blocks is not None:
-                blocks.discard(value, entry)
-        if column.is_empty():
-            del self.columns[key]
-
-    def count(self, predicate: Predicate) -> int:
-        """About how many filters are filed under a predicate."""
-        method, key, value = predicate
-        column = self.columns.get(key)
-        if column is None:
-            return 0
-        if method == "equal":
-            slot = (column.equal or {}).get(value)
-        elif method == "prefix":
-            slot = (
-                (column.prefix or {}).get(min(len(value), MAX_PREFIX), {}).get(value[:MAX_PREFIX])
-            )
-        else:
-            blocks = column.above if method == "above" else column.below
-            return 0 if blocks is None else BLOCK_SIZE * len(blocks.blocks)
-        if slot is None:
-            return 0
-        return len(slot) if type(slot) is Bucket else 1
-
-    def collect(self, facts: Facts, found: list[Entry]) -> None:
-        found += self.rest
-        columns = self.columns
-        # Whichever is fewer: a thousand fields in filters cost a row of ten facts nothing.
-        if len(facts) < len(columns):
-            for key, value in facts.items():
-                column = columns.get(key)
-                if column is not None:
-                    column.collect(value, facts, found)
-        else:
-            for key, column in columns.items():
-                value = facts.get(key)
-                if value is not None:
-                    column.collect(value, facts, found)
-
-
-Place = tuple[Node, Predicate | None]
-
-
-def _unfile_grouped(
-    groups: dict[int, Slots], group: int, values: tuple[Any, ...], entry: Entry
-) -> None:
-    slots = groups.get(group)
-    if slots is None:
-        return
-    for value in values:
-        _unfile(slots, value, entry)
-    if not slots:
-        del groups[group]

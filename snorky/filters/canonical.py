@@ -17,7 +17,10 @@ def canonicalised(node: Node) -> tuple[Node, str]:
     """The canonical form of a node, and its text."""
     if isinstance(node, Leaf):
         return node, node_text(node)
-    parts = _flattened(node.operator, [canonicalised(part)[0] for part in node.parts])
+    parts = _flattened(
+        node.operator,
+        [part if isinstance(part, Leaf) else canonicalised(part)[0] for part in node.parts],
+    )
     if node.operator == "and":
         return _conjunction(parts)
     result = _negated(_conjunction([_negated(part) for part in parts])[0])
@@ -108,9 +111,10 @@ def _merged(leaves: list[Leaf]) -> list[Leaf] | None:
     if one_of_these:
         return _chosen(one_of_these, leaves)
     kept = _without_negated_values(leaves)
-    texts = {node_text(leaf) for leaf in kept}
-    if any(node_text(_opposite(leaf)) in texts for leaf in kept):
-        return None
+    if len({leaf.positive for leaf in kept}) == 2:
+        texts = {node_text(leaf) for leaf in kept}
+        if any(node_text(_opposite(leaf)) in texts for leaf in kept):
+            return None
     bounds = _tightest(kept)
     if bounds is None:
         return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from snorky.filters.shapes import Program
+from snorky.filters.shapes import Program, Shape
 from snorky.filters.values import OTHER
 
 Method = Literal["equal", "prefix", "between", "above", "below"]
@@ -28,8 +28,14 @@ class Predicate(NamedTuple):
 Used = tuple[tuple[Method, str], ...]
 """Methods and keys that have parted the filters already: to ask them again parts nothing."""
 
-Count = Callable[[Predicate], int]
-"""How many filters are filed under a predicate."""
+Count = Callable[[Method, str, Any], int]
+"""About how many filters are filed under a predicate."""
+
+Code = int
+"""A comparison of a filter: where its arguments begin. Two bounds: negative, made of both.
+
+It stands for all predicates of the comparison, and takes no memory of its own.
+"""
 
 _RANKS: dict[Method, int] = {"equal": 0, "prefix": 1, "between": 2, "above": 4, "below": 4}
 _RANK_OF_TWO_VALUES = 3
@@ -45,86 +51,97 @@ _METHODS: dict[str, Method] = {
     "lt": "below",
     "le": "below",
 }
+_CODES = 2**16
 
 # (rank, places, filters filed there): the lowest is the cheapest
 _Cost = tuple[int, int, int]
+_Found = tuple[_Cost, list[Code]]
 
 
-def cover(
-    program: Program, arguments: tuple[Any, ...], used: Used, count: Count, most: int
-) -> list[Predicate] | None:
-    """The cheapest cover; None where the filter has none of at most ``most`` predicates.
+def predicates_of(code: Code, shape: Shape, arguments: tuple[Any, ...]) -> list[Predicate]:
+    if code < 0:
+        low, high = divmod(-1 - code, _CODES)
+        both = (arguments[low + 1], arguments[high + 1])
+        return [Predicate("between", arguments[low], both)]
+    operator, key, value = shape.operators[code], arguments[code], arguments[code + 1]
+    if operator == "in":
+        return [Predicate("equal", key, one) for one in value]
+    return [Predicate(_METHODS[operator], key, value)]
 
-    Empty: no row matches.
+
+class Cover:
+    """Finds the cheapest cover of a filter that has at most ``most`` predicates.
+
+    ``used`` are those that would part nothing, ``count`` tells how full the others are.
     """
-    found = _cover(program, arguments, used, count, most)
-    return None if found is None else found[1]
 
+    __slots__ = ("_count", "_most", "_used")
 
-def _cover(
-    program: Program, arguments: tuple[Any, ...], used: Used, count: Count, most: int
-) -> tuple[_Cost, list[Predicate]] | None:
-    operator, rest = program
-    method = _METHODS.get(operator)
-    if method is None:
-        if operator == "or":
-            return _union(rest, arguments, used, count, most)
-        return _cheapest(rest, arguments, used, count, most) if operator == "and" else None
-    key = arguments[rest]
-    if used and (method, key) in used:
-        return None
-    rank = _RANKS[method]
-    if method == "equal" and key[0] == OTHER:
-        rank = _RANK_OF_TWO_VALUES
-    if operator != "in":
-        predicate = Predicate(method, key, arguments[rest + 1])
-        return (rank, 1, count(predicate)), [predicate]
-    if len(arguments[rest + 1]) > most:
-        return None
-    predicates = [Predicate(method, key, value) for value in arguments[rest + 1]]
-    return (rank, len(predicates), sum(map(count, predicates))), predicates
+    def __init__(self, used: Used, count: Count, most: int) -> None:
+        self._used = used
+        self._count = count
+        self._most = most
 
+    def of(self, shape: Shape, arguments: tuple[Any, ...]) -> list[Code] | None:
+        """None where there is no cover. An empty one: no row matches."""
+        found = self._of(shape.program, arguments)
+        return None if found is None else found[1]
 
-def _union(
-    parts: tuple[Program, ...], arguments: tuple[Any, ...], used: Used, count: Count, most: int
-) -> tuple[_Cost, list[Predicate]] | None:
-    rank, filed = 0, 0
-    predicates: dict[Predicate, None] = {}
-    for part in parts:
-        found = _cover(part, arguments, used, count, most)
-        if found is None:
+    def _of(self, program: Program, arguments: tuple[Any, ...]) -> _Found | None:
+        operator, rest = program
+        method = _METHODS.get(operator)
+        if method is None:
+            if operator == "or":
+                return self._union(rest, arguments)
+            return self._cheapest(rest, arguments) if operator == "and" else None
+        key = arguments[rest]
+        if self._used and (method, key) in self._used:
             return None
-        (part_rank, _, part_filed), part_predicates = found
-        rank, filed = max(rank, part_rank), filed + part_filed
-        predicates.update(dict.fromkeys(part_predicates))
-        if len(predicates) > most:
+        rank = _RANKS[method]
+        if method == "equal" and key[0] == OTHER:
+            rank = _RANK_OF_TWO_VALUES
+        value = arguments[rest + 1]
+        if operator != "in":
+            return (rank, 1, self._count(method, key, value)), [rest]
+        if len(value) > self._most:
             return None
-    return (rank, len(predicates), filed), list(predicates)
+        return (rank, len(value), sum([self._count(method, key, one) for one in value])), [rest]
+
+    def _union(self, parts: tuple[Program, ...], arguments: tuple[Any, ...]) -> _Found | None:
+        rank, places, filed = 0, 0, 0
+        codes: list[Code] = []
+        for part in parts:
+            found = self._of(part, arguments)
+            if found is None:
+                return None
+            (part_rank, part_places, part_filed), part_codes = found
+            rank, filed = max(rank, part_rank), filed + part_filed
+            places += part_places
+            if places > self._most:
+                return None
+            codes += part_codes
+        return (rank, places, filed), codes
+
+    def _cheapest(self, parts: tuple[Program, ...], arguments: tuple[Any, ...]) -> _Found | None:
+        best: _Found | None = None
+        bounds: list[tuple[str, int]] = []
+        for part in parts:
+            if part[0] in _BOUNDS:
+                bounds.append(part)
+            found = self._of(part, arguments)
+            if found is not None and (best is None or found[0] < best[0]):
+                best = found
+        if len(bounds) > 1:
+            for key, code in _pairs(bounds, arguments):
+                if ("between", key) in self._used:
+                    continue
+                if best is None or best[0][0] > _RANKS["between"]:
+                    best = (_RANKS["between"], 1, 0), [code]
+        return best
 
 
-def _cheapest(
-    parts: tuple[Program, ...], arguments: tuple[Any, ...], used: Used, count: Count, most: int
-) -> tuple[_Cost, list[Predicate]] | None:
-    best: tuple[_Cost, list[Predicate]] | None = None
-    bounds: list[tuple[str, int]] = []
-    for part in parts:
-        if part[0] in _BOUNDS:
-            bounds.append(part)
-        found = _cover(part, arguments, used, count, most)
-        if found is not None and (best is None or found[0] < best[0]):
-            best = found
-    if len(bounds) > 1:
-        for key, both in _pairs(bounds, arguments):
-            if ("between", key) not in used and (best is None or best[0][0] > _RANKS["between"]):
-                interval = Predicate("between", key, both)
-                best = (_RANKS["between"], 1, 0), [interval]
-    return best
-
-
-def _pairs(
-    bounds: list[tuple[str, int]], arguments: tuple[Any, ...]
-) -> list[tuple[str, tuple[Any, Any]]]:
-    """Keys that have a bound on both sides."""
-    above = {arguments[at]: arguments[at + 1] for name, at in bounds if name[0] == "g"}
-    below = {arguments[at]: arguments[at + 1] for name, at in bounds if name[0] == "l"}
-    return [(key, (low, below[key])) for key, low in above.items() if key in below]
+def _pairs(bounds: list[tuple[str, int]], arguments: tuple[Any, ...]) -> list[tuple[str, Code]]:
+    """Keys that have a bound on both sides, and the codes of both."""
+    above = {arguments[at]: at for name, at in bounds if name[0] == "g"}
+    below = {arguments[at]: at for name, at in bounds if name[0] == "l"}
+    return [(key, -1 - (low * _CODES + below[key])) for key, low in above.items() if key in below]

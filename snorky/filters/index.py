@@ -1,7 +1,7 @@
 """Which of a million filters match a row.
 
 Equal filters are one entry, however many hold it. Entries are filed by what they ask (`cover`), a
-row finds candidates by its facts (`buckets`), and each candidate is checked by the function of its
+row finds candidates by its facts (`filing`), and each candidate is checked by the function of its
 shape (`shapes`). To add and to remove cost the same whatever is in the index.
 """
 
@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
-from snorky.filters.buckets import Entry, Node, Unindexed
+from snorky.filters.buckets import Entry
 from snorky.filters.facts import Facts, Reader
+from snorky.filters.filing import Node, Unindexed
 from snorky.filters.grammar import BadQuery, parse_by_kinds
 from snorky.filters.nodes import Filter
 from snorky.filters.shapes import Lowered, Shapes
@@ -191,8 +192,8 @@ class FilterIndex(Generic[T]):
         return entry
 
     def _unfile(self, entry: Entry) -> None:
-        for node, predicate in entry.places:
-            node.discard(predicate, entry)
+        for node, code in entry.each_place():
+            node.discard(code, entry)
         for offset in entry.shape.key_offsets:
             self._reader.release(entry.arguments[offset])
         self._shapes.release(entry.shape)

@@ -24,6 +24,7 @@ Program = tuple[str, Any]
 
 MAX_COMPILED_LEAVES = 32
 MAX_COMPILED_SHAPES = 1_000
+MAX_MEMBERS_IN_A_TUPLE = 12
 COMPILED_FROM = 4
 """As many filters of one shape make it worth to compile it."""
 
@@ -85,7 +86,7 @@ class Lowered:
         for kind, constant in constants:
             by_kind.setdefault(kind, []).append(constant)
         parts = [
-            self._leaf("in" if positive else "!in", f"{kind}:{field}", frozenset(found))
+            self._leaf("in" if positive else "!in", f"{kind}:{field}", _members(found))
             if len(found) > 1
             else self._leaf("eq" if positive else "!eq", f"{kind}:{field}", found[0])
             for kind, found in by_kind.items()
@@ -98,6 +99,11 @@ class Lowered:
         offset = len(self.arguments)
         self.arguments += arguments
         return (operator, offset)
+
+
+def _members(values: list[Any]) -> Any:
+    """A tuple where it is as quick to search: it takes a quarter of the memory."""
+    return tuple(values) if len(values) <= MAX_MEMBERS_IN_A_TUPLE else frozenset(values)
 
 
 def leaves_of(program: Program) -> list[tuple[str, int]]:
@@ -125,6 +131,7 @@ class Shape:
         "key_offsets",
         "leaves",
         "one_is_enough",
+        "operators",
         "program",
         "test",
     )
@@ -132,7 +139,8 @@ class Shape:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.key_offsets = key_offsets(program)
-        self.leaves = len(leaves_of(program))
+        self.operators = {offset: operator for operator, offset in leaves_of(program)}
+        self.leaves = len(self.operators)
         # Whether each of its predicates makes it true by itself.
         self.one_is_enough = program[0] not in ("and", "or") or (
             program[0] == "or" and all(part[0] not in ("and", "or") for part in program[1])
