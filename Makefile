@@ -42,6 +42,12 @@ test-client: $(VENV)/dev.stamp client/node_modules/.stamp
 test-pure: $(READY) ## Run the Python tests without the C extension, before a release
 	SNORKY_PURE_PYTHON=1 $(PYTEST)
 
+coverage: $(READY) ## Say what of Snorky the Python tests reach; each layer has a floor
+	rm -rf build/coverage && mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest -n $(WORKERS) -q $(ARGS)
+	$(BIN)/coverage combine -q && $(BIN)/coverage json -q
+	$(BIN)/python -m tests.coverage_floors
+
 check: $(VENV)/dev.stamp client/node_modules/.stamp ## Check format, lint, types, and that the built client is up to date
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -25,7 +25,7 @@ PAGE = (
     '<script type="module" src="{% static "main.js" %}"></script>'
 )
 ALIASES = {18: ["react=react-18", "react-dom=react-dom-18"], 19: []}
-RECOVERY_MS = 40_000
+RECOVERY_MS = patient(40_000)
 
 
 def bundle(program: Path, version: int, target: Path) -> None:
@@ -132,7 +132,12 @@ def test_a_list_that_is_taken_off_the_page_is_no_longer_subscribed_to(
     site.show(ROOT / "tests" / "react" / "leaving.jsx", 19)
     page = windows.open()
     sent: list[Any] = []
-    page.on("websocket", lambda ws: ws.on("framesent", lambda text: sent.append(json.loads(text))))
+
+    def note(text: str | bytes) -> None:
+        if text:  # else a sign of life, on a machine where this takes that long
+            sent.append(json.loads(text)["message"])
+
+    page.on("websocket", lambda socket: socket.on("framesent", note))
     page.reload()
     expect_live(page)
     page.get_by_role("checkbox").click()
@@ -140,11 +145,12 @@ def test_a_list_that_is_taken_off_the_page_is_no_longer_subscribed_to(
 
     def calls() -> list[str]:
         page.evaluate("0")  # lets the events in
-        return [each["message"]["command"] for each in sent]
+        return [each["command"] for each in sent]
 
-    wait_for(lambda: len(calls()) == 2, "the subscription is cancelled")
-    assert calls() == ["acquireSubscription", "cancelSubscription"]
-    acquired, cancelled = (each["message"]["params"]["token"] for each in sent)
+    wait_for(lambda: "cancelSubscription" in calls(), "the subscription is cancelled")
+    # Who was away for a moment has subscribed again, with another token.
+    assert calls() == ["acquireSubscription"] * (len(sent) - 1) + ["cancelSubscription"]
+    acquired, cancelled = (each["params"]["token"] for each in sent[-2:])
     assert acquired == cancelled
     page.get_by_role("checkbox").click()
     expect_live(page)

@@ -68,13 +68,13 @@ async def test_pages_of_the_same_host_are_let_in(live: Live, expect_log: ExpectL
 @pytest.mark.parametrize(
     "brought",
     [
-        {"additional_headers": {"Authorization": f"Bearer {token('alice')}"}},
-        {"subprotocols": ["snorky", f"snorky.jwt.{token('alice')}"]},
+        lambda token: {"additional_headers": {"Authorization": f"Bearer {token}"}},
+        lambda token: {"subprotocols": ["snorky", f"snorky.jwt.{token}"]},
     ],
     ids=["header", "subprotocol"],
 )
 async def test_a_token_is_found_where_the_page_says(live: Live, brought: Any) -> None:
-    async with open_socket(live.url, **brought) as socket:
+    async with open_socket(live.url, **brought(token("alice"))) as socket:
         await answer_to(socket, ECHO)
         (client,) = live.frontend.clients
         assert client.identity == "alice"

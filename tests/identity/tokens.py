@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 from typing import Any
 
@@ -37,7 +38,12 @@ def token(
     without: tuple[str, ...] = (),
     **claims: Any,
 ) -> str:
-    """A token that is good for ``lasts`` seconds, with other claims, or without some."""
+    """A token that is good for ``lasts`` seconds, with other claims, or without some.
+
+    Made while a test runs: one that is made when its file is read has expired, on a slow machine,
+    when its turn comes.
+    """
+    assert "exp" in claims or "PYTEST_CURRENT_TEST" in os.environ, "make it in a test"
     every = {"sub": name, "aud": AUDIENCE, "exp": time.time() + lasts, **claims}
     kept = {claim: value for claim, value in every.items() if claim not in without}
     return jwt.encode(kept, key, algorithm=algorithm, headers=headers)
