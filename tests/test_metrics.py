@@ -181,6 +181,7 @@ async def test_clients_that_come_and_go(site: Site, moved: Moved) -> None:
     await moved.are(clients_connected=2)
 
 
+@pytest.mark.usefixtures("refused_pages")
 async def test_clients_that_are_refused(site: Site, moved: Moved, expect_log: Any) -> None:
     with pytest.raises(websockets.InvalidStatus):
         await site.connect(origin="http://evil.example")
@@ -189,6 +190,7 @@ async def test_clients_that_are_refused(site: Site, moved: Moved, expect_log: An
     expect_log("403 GET /ws")
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_a_publication_and_its_receivers(site: Site) -> None:
     async with site.connect() as alice, site.connect() as bob:
         moved = Moved(site, await site.read())
