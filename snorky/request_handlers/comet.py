@@ -32,6 +32,7 @@ from snorky.request_handlers.requests import (
     ends_with_the_connection,
     handshake_of,
 )
+from snorky.request_handlers.tornado_internals import reason_of
 from snorky.service_registry import ServiceRegistry
 
 __all__ = ["CometClient", "SnorkyCometHandler"]
@@ -189,7 +190,7 @@ class CometRequestHandler(RequestHandler):
         if status_code == 405:
             self.set_header("Allow", allowed_methods(self.name))
         self.set_header("Content-Type", REFUSAL_TYPE)
-        self.finish(self._reason)
+        self.finish(reason_of(self))
 
     def _request_summary(self) -> str:
         # What Tornado's access log shows of a request, less the query: it may hold tokens.

@@ -21,6 +21,7 @@ from snorky.edges.backend import (
 )
 from snorky.identity import Refused
 from snorky.metrics import metrics, prometheus_text
+from snorky.request_handlers.tornado_internals import reason_of
 from snorky.service_registry import ServiceRegistry
 from snorky.wire import encode
 
@@ -122,8 +123,8 @@ class BackendHTTPHandler(RequestHandler):
         text = None
         if isinstance(error, HTTPError) and error.log_message:
             text = error.log_message % error.args if error.args else error.log_message
-        self.refusal = text or self._reason
-        self._finish_json(encode({"error": text or self._reason}))
+        self.refusal = text or reason_of(self)
+        self._finish_json(encode({"error": self.refusal}))
 
     def _finish_json(self, body: bytes) -> None:
         self.set_header("Content-Type", "application/json; charset=UTF-8")

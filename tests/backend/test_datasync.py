@@ -18,6 +18,8 @@ from snorky.services.datasync import DataSyncBackend, DataSyncService
 from snorky.services.datasync.dealers import BroadcastDealer
 from snorky.testing import FakeClient, call
 
+pytestmark = pytest.mark.usefixtures("each_fanout")
+
 ITEMS = [{"dealer": "AllTasks", "query": None}]
 ASKING = {"x-snorky": "Subscribe"}
 INSERT = {"type": "insert", "model": "Task", "data": {"id": 1}}

@@ -308,7 +308,7 @@ async def test_a_message_is_bounded(site: SockJSSite) -> None:
     await site.send(session, "x" * 100, "é" * 51, "behind it")
 
     assert await site.poll(session) == 'a["' + "x" * 100 + '"]\n'
-    assert await site.poll(session) == 'c[1009,"message over 65536 bytes"]\n'
+    assert await site.poll(session) == 'c[1009,"message over 100 bytes"]\n'
 
 
 async def test_many_messages_of_one_request_keep_their_order(site: SockJSSite) -> None:
