@@ -32,7 +32,7 @@ from snorky.request_handlers.requests import (
     ends_with_the_connection,
     handshake_of,
 )
-from snorky.request_handlers.tornado_internals import reason_of
+from snorky.request_handlers.tornado_internals import LogsNoQuery, reason_of
 from snorky.service_registry import ServiceRegistry
 
 __all__ = ["CometClient", "SnorkyCometHandler"]
@@ -70,7 +70,7 @@ class SnorkyCometHandler:
 
 
 @stream_request_body
-class CometRequestHandler(RequestHandler):
+class CometRequestHandler(LogsNoQuery):
     """One request to a Comet address, as an ``Exchange``."""
 
     def initialize(self, endpoint: Endpoint, name: str) -> None:
@@ -191,7 +191,3 @@ class CometRequestHandler(RequestHandler):
             self.set_header("Allow", allowed_methods(self.name))
         self.set_header("Content-Type", REFUSAL_TYPE)
         self.finish(reason_of(self))
-
-    def _request_summary(self) -> str:
-        # What Tornado's access log shows of a request, less the query: it may hold tokens.
-        return f"{self.request.method} {self.request.path} ({self.request.remote_ip})"
