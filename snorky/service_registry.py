@@ -20,6 +20,9 @@ from snorky.log import printable, snorky_log
 from snorky.running import Running
 from snorky.wire import MalformedMessage, decode
 
+_SHORT = 1000
+"""Bytes, or characters, of messages that are not worth a look at how many objects they hold."""
+
 
 class ServiceRegistry:
     """A set of services that clients reach together.
@@ -129,18 +132,7 @@ class ServiceRegistry:
 
     def process_message_raw(self, client: Peer, text: str | bytes) -> None:
         """Hand over one message as it came. What is malformed is dropped with a warning."""
-        most = self.limits.max_message_containers
-        # Who is trusted may send a thousand rows at once.
-        if (
-            len(text) > most
-            and not getattr(client, "is_trusted", False)
-            and _holds_more_than(most, text)
-        ):
-            refuse_message(
-                client,
-                f"Message of more than {most} arrays and objects from client {_address(client)}",
-            )
-            _answer(client, *_caller_in(text), "Too many arrays and objects")
+        if len(text) > _SHORT and self._refuse_heavy(client, text):
             return
         try:
             msg = decode(text)
@@ -151,6 +143,19 @@ class ServiceRegistry:
             )
             return
         self.process_message_from(client, msg)
+
+    def _refuse_heavy(self, client: Peer, text: str | bytes) -> bool:
+        """Refuse a message of too many arrays and objects. Returns whether it was one."""
+        most = self.limits.max_message_containers
+        # Who is trusted may send a thousand rows at once.
+        if getattr(client, "is_trusted", False) or not _holds_more_than(most, text):
+            return False
+        refuse_message(
+            client,
+            f"Message of more than {most} arrays and objects from client {_address(client)}",
+        )
+        _answer(client, *_caller_in(text), "Too many arrays and objects")
+        return True
 
     def process_message_from(self, client: Peer, msg: Any) -> None:
         """Hand over one decoded envelope. What is malformed is dropped with a warning.

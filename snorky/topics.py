@@ -12,25 +12,22 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from snorky.audience import Audience
-from snorky.brokers import Broker
-from snorky.envelope import Envelope
+from snorky.brokers import Broker, Deliver
 
 
 class Topic:
     """One topic in this process. Services may derive theirs."""
 
-    __slots__ = ("audience", "holders", "name", "pending")
+    __slots__ = ("audience", "deliver", "holders", "name", "pending")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.audience = Audience()
+        self.deliver: Deliver = self.audience.send
+        """What the broker calls for each publication."""
         self.holders = 0
         self.pending: asyncio.Future[None] | None = None
         """The broker's answer, as long as it has not come."""
-
-    def receive(self, envelope: Envelope) -> None:
-        """Called by the broker for each publication."""
-        self.audience.send(envelope)
 
     async def subscribed(self) -> None:
         """Return when the process is subscribed. Raises what the broker raised."""
@@ -66,7 +63,7 @@ class Topics(Generic[AnyTopic]):
         topic = self._topics.get(name)
         if topic is None:
             topic = self._make(name)
-            begun = self._broker.subscribe(name, topic.receive)
+            begun = self._broker.subscribe(name, topic.deliver)
             self._topics[name] = topic
             if begun is not None:
                 topic.pending = asyncio.ensure_future(begun)
@@ -90,7 +87,7 @@ class Topics(Generic[AnyTopic]):
 
     def _end(self, topic: AnyTopic) -> Awaitable[None] | None:
         del self._topics[topic.name]
-        return self._broker.unsubscribe(topic.name, topic.receive)
+        return self._broker.unsubscribe(topic.name, topic.deliver)
 
 
 def when_all(done: list[Awaitable[None] | None]) -> Awaitable[None] | None:

@@ -75,11 +75,13 @@ def test_a_message_of_very_many_small_objects_is_dropped(
 ) -> None:
     registry = ServiceRegistry([notes], limits=Limits(max_message_containers=100))
     before = metrics.messages_refused
-    registry.process_message_raw(client, raw("notes", [[]] * 98))  # and the array, and the envelope
-    registry.process_message_raw(client, raw("notes", [[]] * 99))
-    registry.process_message_raw(client, raw("notes", [{}] * 99).decode())
+    registry.process_message_raw(
+        client, raw("notes", [[], " " * 1000, *[[]] * 97])
+    )  # with the array, and the envelope
+    registry.process_message_raw(client, raw("notes", [[]] * 500))
+    registry.process_message_raw(client, raw("notes", [{}] * 500).decode())
 
-    assert [len(message) for message in notes.messages] == [98]
+    assert [len(message) for message in notes.messages] == [99]
     assert metrics.messages_refused == before + 2
     for _ in range(2):
         expect_log("Message of more than 100 arrays and objects")
@@ -89,7 +91,7 @@ def test_a_call_of_very_many_small_objects_is_answered(
     client: FakeClient, notes: Notes, expect_log: Any
 ) -> None:
     registry = ServiceRegistry([notes], limits=Limits(max_message_containers=100))
-    registry.process_message_raw(client, raw("notes", {"callId": 3, "params": [[]] * 200}))
+    registry.process_message_raw(client, raw("notes", {"callId": 3, "params": [[]] * 500}))
 
     error = {"type": "error", "callId": 3, "message": "Too many arrays and objects"}
     assert client.received == [{"service": "notes", "message": error}]

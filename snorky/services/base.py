@@ -104,6 +104,9 @@ class Request:
     debug: bool = False
     """True: unexpected exceptions propagate instead of being answered. For tests."""
 
+    fault: Exception | None = None
+    """Why the parameters are invalid. Not for the client: it may be a stranger."""
+
     def __init__(self, service: Any, client: Peer, msg: Any) -> None:
         """Raises InvalidMessage where ``msg`` is not an object with ``command`` and ``params``."""
         if not isinstance(msg, dict) or "command" not in msg or "params" not in msg:
@@ -114,8 +117,6 @@ class Request:
         self.params = msg["params"]
         self.call_id = msg.get("callId")
         self.resolved = False
-        self.fault: Exception | None = None
-        """Why the parameters are invalid. Not for the client: it may be a stranger."""
 
     def reply(self, data: Any) -> None:
         """Answer with ``data``, any JSON value. Raises RuntimeError where already answered."""
@@ -246,7 +247,9 @@ class RPCService(Service):
             if result is None:
                 if not request.resolved and not getattr(method, "is_rpc_asynchronous", False):
                     request.reply(None)
-            elif type(result) not in _PLAIN and inspect.isawaitable(result):
+            elif type(result) in _PLAIN:
+                request.reply(result)
+            elif inspect.isawaitable(result):
                 self._start(request, result, getattr(method, "is_rpc_asynchronous", False))
             else:
                 request.reply(result.text if type(result) is EncodedList else result)

@@ -95,10 +95,12 @@ class Joining:
 
     def withdraw(self, client: Peer, key: str) -> bool:
         """The client leaves. Returns whether it was about to join."""
-        keys = self._wishes.get(client, {})
+        keys = self._wishes.get(client)
+        if keys is None:
+            return False
         wishes = keys.pop(key, [])
         if not keys:
-            self._wishes.pop(client, None)
+            del self._wishes[client]
         for wish in wishes:
             wish.withdrawn = True
         return bool(wishes)

@@ -16,7 +16,9 @@ def key_of(value: Any, max_bytes: int, refusal: str) -> str:
     Raises RPCError with ``refusal`` past ``max_bytes``: a value of many small objects takes more
     than twenty times the memory of its text, and its text takes a while.
     """
-    if isinstance(value, list | dict) and len(encode(value)) > 2 * max_bytes:
+    if type(value) is str and len(value) < max_bytes // 6 - 2:
+        return canonical(value)  # six bytes at most for each character, and quotes
+    if isinstance(value, (list, dict)) and len(encode(value)) > 2 * max_bytes:
         raise RPCError(refusal)
     key = canonical(value)
     if len(key) > max_bytes or (not key.isascii() and len(key.encode()) > max_bytes):

@@ -296,18 +296,19 @@ class _Page:
 class _Listeners(Topic):
     """All who are connected to one path or pattern."""
 
-    __slots__ = ("_deliver", "parts")
+    __slots__ = ("_call_parts", "parts")
 
-    def __init__(self, name: str, deliver: Callable[[_Listeners, Envelope], None]) -> None:
+    def __init__(self, name: str, call_parts: Callable[[_Listeners, Envelope], None]) -> None:
         super().__init__(name)
         self.parts: dict[Receiver, None] = {}
-        self._deliver = deliver
+        self.deliver = self._receive
+        self._call_parts = call_parts
 
-    def receive(self, envelope: Envelope) -> None:
+    def _receive(self, envelope: Envelope) -> None:
         if self.audience:
             self.audience.send(envelope)
         if self.parts:
-            self._deliver(self, envelope)
+            self._call_parts(self, envelope)
 
 
 def _id_of(receiver: Receiver) -> str:
