@@ -4,7 +4,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     setupFiles: ["test/setup.ts"],
-    testTimeout: 10_000,
+    testTimeout: 10_000 * Number(process.env.SNORKY_TEST_PATIENCE ?? 1),
     coverage: {
       enabled: true,
       provider: "v8",

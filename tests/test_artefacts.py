@@ -19,6 +19,8 @@ import httpx2
 import pytest
 import websockets
 
+from tests.patience import patient
+
 ROOT = Path(__file__).parent.parent
 CLIENT = ROOT / "client"
 SCRIPTS = "Scripts" if os.name == "nt" else "bin"
@@ -51,7 +53,11 @@ export { told };
 
 def run(*command: Any, cwd: Path | None = None) -> str:
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=300
+        [str(part) for part in command],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=patient(300),
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

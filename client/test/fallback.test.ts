@@ -5,13 +5,14 @@ import { type AddressInfo, connect as connectTo, createServer, type Socket } fro
 import { beforeAll, expect, onTestFinished, test, vi } from "vitest";
 import type { Snorky, Transport } from "../src/index.js";
 import { connect, drop, next, service, TestServer } from "./server.js";
+import { patient } from "./patience.js";
 
 const server = new TestServer();
 beforeAll(() => server.start());
 
 const Calculator = service("sum");
 const TRANSPORTS: Transport[] = ["websocket", "sse", "polling"];
-const LONG = { timeout: 30_000 };
+const LONG = { timeout: patient(30_000) };
 
 /** Passes everything on, but never answers on connections that begin with what it swallows. */
 async function line() {

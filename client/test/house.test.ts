@@ -8,6 +8,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { patient } from "./patience.js";
 
 const client = fileURLToPath(new URL("..", import.meta.url));
 
@@ -51,7 +52,7 @@ beforeAll(() => {
   const page = join(folder, "node_modules/snorky");
   execFileSync(process.execPath, ["build.mjs", `--dist=${join(page, "dist")}`], { cwd: client });
   writeFileSync(join(page, "package.json"), readFileSync(join(client, "package.json")));
-}, 60_000);
+}, patient(60_000));
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -80,7 +81,7 @@ test("the script builds keep what they are loaded for", async () => {
   expect(await gzipped('import "snorky/snorky.bundle.min.js"')).toBeGreaterThan(8000);
 });
 
-test("a page's own service has types", { timeout: 60_000 }, () => {
+test("a page's own service has types", { timeout: patient(60_000) }, () => {
   writeFileSync(
     join(folder, "page.ts"),
     `

@@ -2,6 +2,9 @@
 
 import { afterEach, beforeEach, expect } from "vitest";
 import { WebSocket } from "ws";
+import { stretchWaits } from "./patience.js";
+
+stretchWaits();
 
 globalThis.WebSocket = WebSocket as unknown as typeof globalThis.WebSocket;
 

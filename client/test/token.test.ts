@@ -6,13 +6,14 @@ import { type Disconnection, Snorky, type SnorkyOptions, type Transport } from "
 import { connect, next, service, TestServer } from "./server.js";
 import { consoleErrorCount, expectConsoleErrors } from "./setup.js";
 import { tokenOf } from "./tokens.js";
+import { patient } from "./patience.js";
 
 const server = new TestServer();
 beforeAll(() => server.start());
 
 const Door = service("look", "leave");
 const TRANSPORTS: Transport[] = ["websocket", "sse", "polling"];
-const LONG = { timeout: 30_000 };
+const LONG = { timeout: patient(30_000) };
 
 let people = 0;
 const somebody = () => `somebody ${people++}`;

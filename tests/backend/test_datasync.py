@@ -17,6 +17,7 @@ from snorky.backend.lists import Lists
 from snorky.services.datasync import DataSyncBackend, DataSyncService
 from snorky.services.datasync.dealers import BroadcastDealer
 from snorky.testing import FakeClient, call
+from tests.patience import patient
 
 pytestmark = pytest.mark.usefixtures("each_fanout")
 
@@ -74,10 +75,10 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
 
     def connect(url: str, key: str = "swordfish") -> Site:
         if request.param == "asyncio":
-            transports.append(aio.SnorkyHTTPTransport(url, key, timeout=5))
+            transports.append(aio.SnorkyHTTPTransport(url, key, timeout=patient(5)))
             datasync = aio.DataSync(aio.SnorkyBackend(transports[-1]))
             return Site(datasync, lambda *args: aio.Lists(datasync, *args))
-        transports.append(SnorkyHTTPTransport(url, key, timeout=5))
+        transports.append(SnorkyHTTPTransport(url, key, timeout=patient(5)))
         blocking = DataSync(SnorkyBackend(transports[-1]))
         return Site(Awaited(blocking), lambda *args: Awaited(Lists(blocking, *args)))
 
@@ -289,12 +290,12 @@ async def test_a_reader_waits_for_those_who_write(recorded, backend):
         def write() -> None:
             with lists.inner.write({}):
                 taken.set()
-                stop.wait(10)
+                stop.wait(patient(10))
                 order.append("published")
 
         writer = threading.Thread(target=write)
         writer.start()
-        assert taken.wait(10)
+        assert taken.wait(patient(10))
         threading.Timer(0.1, stop.set).start()
         await read()
         writer.join()

@@ -202,7 +202,7 @@ def sample_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("websockets.client.generate_key", lambda: SAMPLE_KEY)
 
 
-@pytest.mark.timeout(600)  # some are installed first
+@pytest.mark.timeout(patient(600))  # some are installed first
 @pytest.mark.parametrize("peer", TESTED, ids=lambda peer: peer.name)
 async def test_each_subscriber_gets_each_message_once_and_in_order(peer: Peer) -> None:
     messages = [{"seq": number, "at": 0, "pad": "x"} for number in range(101)]
@@ -228,7 +228,7 @@ async def test_each_subscriber_gets_each_message_once_and_in_order(peer: Peer) -
         assert publisher.deliveries == []
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(patient(600))
 @pytest.mark.parametrize(
     "peer", [peer for peer in TESTED if peer.calls], ids=lambda peer: peer.name
 )

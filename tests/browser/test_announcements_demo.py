@@ -19,7 +19,7 @@ from tests.patience import patient
 from tests.ports import free_ports
 
 PUBLISH = [sys.executable, str(DEMOS / "announcements" / "publish.py")]
-RECOVERY_MS = 40_000
+RECOVERY_MS = patient(40_000)
 
 
 @pytest.fixture

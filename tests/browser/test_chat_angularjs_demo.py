@@ -19,7 +19,7 @@ from tests.patience import patient
 
 ANGULAR = ROOT / "tests/angularjs/node_modules/angular/angular.min.js"
 SCRIPTS = {"https://cdn.jsdelivr.net/npm/angular@1.8.3/angular.min.js": ANGULAR}
-RECOVERY_MS = 40_000
+RECOVERY_MS = patient(40_000)
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Windows, listens, wait_for
 from tests.browser.one_program import ADDRESS, DEMOS, ROOT, Demo, expect_names, expect_to_fit
+from tests.patience import patient
 from tests.ports import free_ports
 
 SOCKJS = ROOT / "tests/sockjs_client/node_modules/sockjs-client/dist/sockjs.min.js"
 SCRIPTS = {"https://cdn.jsdelivr.net/npm/sockjs-client@1.6.1/dist/sockjs.min.js": SOCKJS}
-RECOVERY_MS = 40_000
+RECOVERY_MS = patient(40_000)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.patience import patient
+
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples"
 
 
@@ -38,7 +40,7 @@ class Example:
             page.wait_for_function("!snorky.isConnected")
         self._server = self._start()
         for page in pages:
-            page.wait_for_function("snorky.isConnected", timeout=30_000)
+            page.wait_for_function("snorky.isConnected", timeout=patient(30_000))
 
     def close(self) -> None:
         self._context.close()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.patience import patient
 from tests.ports import free_ports
 
 DEMO = Path(__file__).resolve().parents[2] / "demos" / "chatroom_socketio"
@@ -91,7 +92,7 @@ def test_two_windows_talk_and_the_room_survives_a_restart(
     expect(desk.get_by_role("status")).to_have_text("Reconnecting…")
     start()
     for page in (desk, phone):
-        expect(page.get_by_role("status")).to_have_text("Connected", timeout=15_000)
-        expect(page.locator("#members li")).to_have_count(2, timeout=15_000)
+        expect(page.get_by_role("status")).to_have_text("Connected", timeout=patient(15_000))
+        expect(page.locator("#members li")).to_have_count(2, timeout=patient(15_000))
     say(phone, "Here again")
     expect(desk.locator(".line span").last).to_have_text("Here again")

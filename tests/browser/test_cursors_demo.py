@@ -11,8 +11,9 @@ from playwright.sync_api import Browser, Locator, Page, WebSocket, expect
 
 from tests.browser.conftest import Windows
 from tests.browser.one_program import Demo, expect_names
+from tests.patience import patient
 
-RECOVERY_MS = 40_000
+RECOVERY_MS = patient(40_000)
 DESK = {"width": 900, "height": 700}
 PHONE = {"width": 360, "height": 640}
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, expect
 
+from tests.patience import patient
+
 EXAMPLE = Path(__file__).parent.parent.parent / "docs" / "examples" / "django"
 ENV = {"SNORKY_API_KEY": "swordfish"}
 
@@ -58,5 +60,5 @@ def test_two_windows_stay_equal_and_catch_up_after_a_restart(
     expect(late.locator("#status")).to_contain_text("trying again")
     serve(EXAMPLE / "live.py", *ports)
     for page in (one, two, late):
-        expect(page.locator("#status")).to_have_text("Live", timeout=40_000)
+        expect(page.locator("#status")).to_have_text("Live", timeout=patient(40_000))
         expect(page.get_by_role("listitem")).to_have_text(["Write", "Read"])

@@ -42,7 +42,7 @@ def test_the_page_that_started_a_job_sees_its_progress(
         assert connected.value.status == 204
     bars = [page.get_by_role("progressbar", name="Progress") for page in pages]
     pages[0].get_by_role("button", name="Start").click()
-    expect(bars[0]).to_have_js_property("value", 100, timeout=30_000)
+    expect(bars[0]).to_have_js_property("value", 100, timeout=patient(30_000))
     expect(bars[1]).to_have_js_property("value", 0)
     for page in pages:
         page.context.close()

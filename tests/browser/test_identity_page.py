@@ -117,6 +117,6 @@ def test_a_page_stays_beyond_its_first_token_and_goes_without_new_ones(
     assert not page.evaluate("snorky.isConnected")
 
     website.logged_in = True
-    page.wait_for_function("snorky.isConnected", timeout=30_000)
+    page.wait_for_function("snorky.isConnected", timeout=patient(30_000))
     log = "\n".join([*server.lines, *page.evaluate("lines")])
     assert not any(token in log for token in website.tokens)

@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.conftest import Windows, listens, wait_for
+from tests.patience import patient
 from tests.ports import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "live_lists"
@@ -99,6 +100,6 @@ def test_the_live_page_outlives_its_server(run: Any, open_windows: Any) -> None:
     expect(page.locator("#status")).to_have_text("reconnecting")
     expect_lists(page, ["Write"], [])
     run("live", int(address.rstrip("/").rpartition(":")[2]))
-    expect(page.locator("#status")).to_have_text("live", timeout=40_000)
+    expect(page.locator("#status")).to_have_text("live", timeout=patient(40_000))
     page.get_by_label("Write").click()
     expect_lists(page, [], ["Write"])

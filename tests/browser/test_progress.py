@@ -14,12 +14,13 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Windows
+from tests.patience import patient
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "test-results"
 PROGRESS = ROOT / "demos" / "progress"
 ANY_PORTS = ["--port", "0", "--snorky-port", "0", "--backend-port", "0"]
-RECOVERY_MS = 40_000
+RECOVERY_MS = patient(40_000)
 PAGE_OF_A_REFUSAL = "403 (Forbidden)"  # what Chromium's console says of it
 
 
@@ -61,7 +62,7 @@ def expect_live(page: Page) -> None:
 
 
 def finish(page: Page, title: str) -> None:
-    expect(percent(page, title)).to_have_text("100 %", timeout=60_000)
+    expect(percent(page, title)).to_have_text("100 %", timeout=patient(60_000))
     expect(job(page, title)).to_contain_text("Done")
 
 

@@ -34,7 +34,7 @@ def test_two_windows_of_the_first_page_and_a_restart(
     assert server.stop() == 0
     serve(QUICK_START / "live.py", *ports).wait_for("serves clients")
     for page in (one, two):
-        page.wait_for_function("snorky.isConnected", timeout=30_000)
+        page.wait_for_function("snorky.isConnected", timeout=patient(30_000))
     two.get_by_role("button").click()
     for page in (one, two):
         expect(page.locator("br")).to_have_count(2)

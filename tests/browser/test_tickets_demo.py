@@ -14,12 +14,13 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Windows, wait_for
+from tests.patience import patient
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "test-results"
 ANY_PORTS = ["--port", "0", "--snorky-port", "0", "--backend-port", "0"]
 LISTS = ("urgent", "open", "doing", "done")
-RECOVERY_MS = 40_000
+RECOVERY_MS = patient(40_000)
 
 
 @pytest.fixture

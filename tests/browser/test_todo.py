@@ -1,4 +1,7 @@
-"""Each page of the to-do list as people see it: in two windows, on a phone, with a server away."""
+"""Each page of the to-do list as people see it: in two windows, on a phone, with a server away.
+
+What the pages have in common is told of one of them; ``test_todo_pages`` has them side by side.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import TODO_PAGES
 from tests.browser.todo_page import add, expect_live, row, status, titles
+from tests.patience import patient
 
 RESULTS = Path(__file__).resolve().parents[2] / "test-results"
 
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=patient(10_000))
+
+in_common = pytest.mark.parametrize("todo_page", ["plain"], indirect=True)
 
 
 @pytest.fixture
@@ -97,6 +104,7 @@ def test_all_are_completed_at_once_filtered_and_cleared(one: Page, two: Page) ->
     expect(one.get_by_role("button", name="Clear completed")).to_be_hidden()
 
 
+@in_common
 def test_what_is_typed_fast_keeps_its_order(one: Page) -> None:
     # The first request takes its time on the way: a second one, sent meanwhile, would overtake it.
     one.evaluate("""() => {
@@ -192,6 +200,7 @@ def test_everything_can_be_done_with_the_keyboard(one: Page) -> None:
     expect(one.get_by_label("New todo")).to_be_focused()
 
 
+@in_common
 def test_changes_made_while_snorky_is_away_appear_when_it_is_back(
     demo: Any, one: Page, two: Page, windows: Any
 ) -> None:
@@ -224,6 +233,7 @@ def test_changes_made_while_snorky_is_away_appear_when_it_is_back(
     assert two.evaluate("fewest") == 1
 
 
+@in_common
 def test_a_page_opened_while_snorky_is_away_shows_the_list_and_becomes_live(
     demo: Any, one: Page, windows: Any
 ) -> None:
@@ -241,6 +251,7 @@ def test_a_page_opened_while_snorky_is_away_shows_the_list_and_becomes_live(
     expect(titles(late)).to_have_text(["Buy coffee", "Buy tea"])
 
 
+@in_common
 def test_the_page_says_that_the_web_application_is_away_and_gets_over_it(
     demo: Any, one: Page, two: Page, windows: Any
 ) -> None:
@@ -269,6 +280,7 @@ def test_the_page_says_that_the_web_application_is_away_and_gets_over_it(
     expect(one.get_by_role("alert")).to_be_hidden()
 
 
+@in_common
 def test_colours_follow_the_system_until_the_user_chooses(windows: Any, todo_page: str) -> None:
     light, dark = windows.open(color_scheme="light"), windows.open(color_scheme="dark")
     expect_live(light, dark)
@@ -291,7 +303,11 @@ def test_colours_follow_the_system_until_the_user_chooses(windows: Any, todo_pag
     )
 
 
-@pytest.mark.parametrize("width", [320, 390])
+@pytest.mark.parametrize(
+    ("todo_page", "width"),
+    [("plain", 390), *((page, 320) for page in TODO_PAGES)],
+    indirect=["todo_page"],
+)
 def test_it_fits_a_phone(windows: Any, todo_page: str, width: int) -> None:
     phone = windows.open(viewport={"width": width, "height": 700}, has_touch=True, is_mobile=True)
     expect_live(phone)

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import TODO, TODO_PAGES, TODO_SCRIPTS, Demo, Windows
-from tests.browser.todo_page import add, expect_live, row, titles
+from tests.browser.todo_page import add, expect_live, row, status, titles
 from tests.ports import free_ports
 
 
@@ -71,6 +71,35 @@ def test_each_page_leads_to_the_others(todo_windows: Callable[[str], Windows]) -
         expect_live(page)
         assert page.evaluate("location.pathname") == path
         expect(page.get_by_role("link", name=name)).to_have_attribute("aria-current", "page")
+
+
+def test_each_page_says_that_a_server_is_away_and_gets_over_it(
+    demo: Demo, opened: list[Windows], pages: list[Page]
+) -> None:
+    for windows in opened:
+        windows.expect("WebSocket connection to", "net::ERR_CONNECTION_REFUSED")
+    demo.snorky.stop()
+    for page in pages:
+        expect(status(page)).to_have_text("Reconnecting")
+    late = [windows.open() for windows in opened]
+    for page in late:
+        expect(status(page)).to_have_text("Connecting")
+        expect(page.get_by_text("Snorky does not answer")).to_be_visible()
+    demo.django.stop()
+    for page in pages:
+        field = page.get_by_label("New todo")
+        field.fill("Buy tea")
+        field.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("The web application does not answer.")
+        expect(field).to_have_value("Buy tea")
+    demo.snorky.start()
+    demo.django.start()
+    expect_live(*pages, *late)
+    for page in pages:
+        page.get_by_label("New todo").press("Enter")
+        expect(page.get_by_role("alert")).to_be_hidden()
+    for page in (*pages, *late):
+        expect(titles(page)).to_have_text(["Buy tea"] * 3)
 
 
 def received_deltas(page: Page) -> list[Any]:

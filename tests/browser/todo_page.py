@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.patience import patient
+
 # A restart of a server is noticed, waited out with growing delays and made good within this.
-RECOVERY_MS = 30_000
+RECOVERY_MS = patient(30_000)
 
 
 def add(page: Page, *titles: str) -> None:

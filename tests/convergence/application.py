@@ -13,6 +13,7 @@ import httpx2
 
 from tests.convergence.client import Fetched, Forbidden, ListView
 from tests.convergence.history import History, Rows, view_of
+from tests.patience import patient
 
 
 class Refused(Exception):
@@ -24,7 +25,7 @@ class Backend:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._http = httpx2.AsyncClient(timeout=5, trust_env=False)
+        self._http = httpx2.AsyncClient(timeout=patient(5), trust_env=False)
 
     async def call(self, command: str, **params: Any) -> Any:
         message = {"command": command, "params": params, "callId": 1}

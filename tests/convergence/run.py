@@ -25,6 +25,7 @@ from tests.convergence.application import AWAY, Application, Backend
 from tests.convergence.client import ListView, Page, Shown
 from tests.convergence.history import place
 from tests.convergence.relay import Relay
+from tests.patience import patient
 
 MODES = ("hand", "relay", "runs")
 SECONDS_OF_WRITES = 2.5
@@ -150,7 +151,7 @@ class Run:
 
     async def _until_up(self) -> None:
         accepted = self.application.accepted  # what came before the first entry of its log
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             while True:
                 try:
                     epoch, _ = place(await self.application.backend.call("head"))

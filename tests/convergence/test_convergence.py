@@ -6,6 +6,7 @@ import pytest
 
 from tests.convergence.breakages import MODE_OF
 from tests.convergence.run import MODES, run_seed
+from tests.patience import patient
 
 SEEDS_TO_NOTICE = 8
 
@@ -18,7 +19,7 @@ async def test_views_converge_and_never_lie(seed: int, mode: str) -> None:
     assert outcome.counts["transactions"] > 5
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(patient(300))
 @pytest.mark.parametrize("breakage", MODE_OF)
 async def test_a_broken_rule_is_noticed(breakage: str) -> None:
     for seed in range(1, SEEDS_TO_NOTICE + 1):

@@ -45,7 +45,7 @@ async def received(page: websockets.ClientConnection) -> Any:
 async def run(command: list[str], key: str = "swordfish", url: str = "") -> str:
     env = {**os.environ, "SNORKY_API_KEY": key, "SNORKY_BACKEND_URL": url}
     done = await asyncio.to_thread(
-        subprocess.run, command, env=env, capture_output=True, text=True, timeout=60
+        subprocess.run, command, env=env, capture_output=True, text=True, timeout=patient(60)
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

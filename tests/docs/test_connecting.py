@@ -82,4 +82,4 @@ async def publish(url: str, message: str) -> None:
     call = {"command": "publish", "params": params, "callId": 1}
     async with websockets.connect(url) as socket:
         await socket.send(json.dumps({"service": "pubsub", "message": call}))
-        await asyncio.wait_for(socket.recv(), 20)
+        await asyncio.wait_for(socket.recv(), patient(20))

@@ -118,7 +118,7 @@ async def test_without_snorky_the_project_works_on_and_says_what_was_lost(
 
 def test_without_a_key_no_command_runs() -> None:
     done = subprocess.run(
-        manage("check"), cwd=EXAMPLE, env={}, capture_output=True, text=True, timeout=60
+        manage("check"), cwd=EXAMPLE, env={}, capture_output=True, text=True, timeout=patient(60)
     )
     assert done.returncode != 0
     assert "SNORKY_API_KEY" in done.stderr

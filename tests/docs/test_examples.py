@@ -89,7 +89,11 @@ async def test_calculator(serve: Callable[..., Any]) -> None:
 def test_the_tests_of_the_calculator() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", "."]
     done = subprocess.run(
-        [*command, "test_calculator.py"], cwd=EXAMPLES, capture_output=True, text=True, timeout=60
+        [*command, "test_calculator.py"],
+        cwd=EXAMPLES,
+        capture_output=True,
+        text=True,
+        timeout=patient(60),
     )
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 

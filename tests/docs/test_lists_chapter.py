@@ -16,6 +16,7 @@ import websockets
 
 from tests.browser.conftest import listens, wait_for
 from tests.conftest import free_port
+from tests.patience import patient
 
 EXAMPLES = Path(__file__).parent.parent.parent / "docs" / "examples" / "lists"
 ASKING = {"X-Snorky": "Subscribe", "X-User": "ann"}
@@ -38,7 +39,7 @@ class Page:
         return [(change["key"], change["data"]) for change in frame["changes"]]
 
     async def receive(self) -> Any:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(patient(20)):
             return json.loads(await self.socket.recv())["message"]
 
 

@@ -57,7 +57,8 @@ async def answer_to_long_body(port: int, path: str, fields: str, keeps: bool) ->
 
 def handlers() -> list[Any]:
     kinds = (CometRequestHandler, XHRSendHandler)
-    return [thing for thing in gc.get_objects() if isinstance(thing, kinds)]
+    # By type: others of this process pretend to be something else, or to be there.
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), kinds)]
 
 
 def received(handler: Any) -> int:

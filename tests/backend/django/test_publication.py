@@ -14,6 +14,7 @@ from taskapp.models import Country, Task
 
 from snorky.backend.django import publish_deltas, reset_models
 from snorky.backend.entries import MAX_ENTRY_BYTES
+from tests.patience import patient
 
 
 def titles(deltas: list) -> list[str]:
@@ -301,7 +302,7 @@ def test_threads_that_write_one_row_publish_in_the_order_of_their_commits(
     together = threading.Barrier(3)
 
     def vote() -> None:
-        together.wait(10)
+        together.wait(patient(10))
         for _ in range(10):
             with transaction.atomic() if in_transaction else nullcontext():
                 mine = Task(pk=task.pk, title="a", votes=F("votes") + 1)

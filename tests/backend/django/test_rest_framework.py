@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 from taskapp.models import Country, Task
 
 from snorky.backend.django import snapshots
+from tests.patience import patient
 
 TOKEN = "t0ken" * 8
 TOKEN_HEADERS = {"X-Subscription-Token": TOKEN, "X-Subscription": TOKEN}
@@ -276,7 +277,7 @@ def test_a_page_waits_for_the_commits_that_its_query_saw(snorky, tasks, page):
     committed, answered = threading.Event(), threading.Event()
     writer = threading.Thread(target=write)
     writer.start()
-    assert committed.wait(10)
+    assert committed.wait(patient(10))
     response = subscribe(page, "/api/tasks/")
     answered.set()
     writer.join()

@@ -9,6 +9,7 @@ import pytest
 
 from snorky.services.base import RPCError
 from snorky.testing import async_call
+from tests.patience import patient
 from tests.services.datasync.wire import Site, insert, task
 
 
@@ -17,7 +18,7 @@ def site() -> Site:
     return Site()
 
 
-async def wait(site: Site, page: Any, *keys: Any, timeout: float = 5) -> Any:  # noqa: ASYNC109
+async def wait(site: Site, page: Any, *keys: Any, timeout: float = patient(5)) -> Any:  # noqa: ASYNC109
     return await async_call(site.service, page, "awaitKeys", keys=list(keys), timeout=timeout)
 
 

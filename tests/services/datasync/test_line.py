@@ -9,6 +9,7 @@ from typing import Any
 
 from snorky.services.datasync import line as line_module
 from snorky.services.datasync.line import Line
+from tests.patience import patient
 from tests.services.datasync.wire import Site, insert, task
 
 
@@ -89,7 +90,7 @@ async def test_entries_openings_and_revocations_queue(monkeypatch: Any) -> None:
         message = {"command": command, "params": params, "callId": command}
         service.process_message_from(client, message)
     assert page.received == late.received == []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while len(late.received) < 2 or len(site.client.received) < 3:
             await asyncio.sleep(0)
 
@@ -115,7 +116,7 @@ async def test_a_page_that_leaves_while_it_is_told_takes_nothing_with_it(monkeyp
             page, {"command": "closeSubscriptions", "params": closing, "callId": 2}
         )
     pages[150].leave()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while len(site.service.changes.line):
             await asyncio.sleep(0)
     told = [[frame["type"] for frame in page.frames] for page in pages]

@@ -12,6 +12,7 @@ from snorky.metrics import metrics
 from snorky.services.base import rpc_command
 from snorky.services.datasync import BroadcastDealer, DataSyncBackend, DataSyncService
 from snorky.testing import FakeClient, async_call, call
+from tests.patience import patient
 
 BLUE = ["==", "color", "blue"]
 
@@ -237,7 +238,7 @@ async def test_by_default_the_running_loop_keeps_the_time(
     backend = DataSyncBackend("b", datasync, timeout_interval=0.01)
     items = [{"dealer": "Farewell", "query": None}]
     token = call(backend, FakeClient(), "authorizeSubscription", items=items)
-    await asyncio.wait_for(ended.wait(), 10)
+    await asyncio.wait_for(ended.wait(), patient(10))
     assert refused(datasync, page, "acquireSubscription", token=token) == "No such subscription"
 
 

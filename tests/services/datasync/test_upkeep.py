@@ -9,13 +9,14 @@ import pytest
 
 from snorky import close_codes
 from snorky.services.datasync import openings
+from tests.patience import patient
 from tests.services.datasync.wire import Site, WirePage, having, insert, task
 
 OPEN, DONE = having("done", False), having("done", True)
 
 
 async def next_frame(page: WirePage) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while not page.received:
             await asyncio.sleep(0.005)
     return page.frame
@@ -57,7 +58,7 @@ async def test_tokens_are_renewed_at_half_of_their_life() -> None:
     assert mark["tokens"].keys() == {str(first["subscription"]), str(second["subscription"])}
     page.leave()
     token = mark["tokens"][str(first["subscription"])]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while site.page().open_one(first["token"], since=site.head).get("reason") != "expired":
             await asyncio.sleep(0.05)
     assert site.page().open_one(token, since=site.head)["items"] == first["items"]
@@ -137,7 +138,7 @@ async def test_the_clock_rests_when_nothing_is_left() -> None:
     assert site.service.upkeep._timer is not None
     site.publish(insert(task(1)))
     page.leave()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while site.service.upkeep._timer is not None:
             await asyncio.sleep(0.02)
     assert site.service.changes.log.bytes_kept == 0

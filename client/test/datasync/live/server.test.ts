@@ -3,6 +3,7 @@
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { DataSync, type LiveList, type LiveOptions } from "../../../src/index.js";
 import { connect, next, service, TestServer } from "../../server.js";
+import { patient } from "../../patience.js";
 
 const server = new TestServer();
 beforeAll(() => server.start());
@@ -298,7 +299,7 @@ test("with a relay a list is live after a pass that began later than its opening
 describe.each(["datasync", "relayed"])("under faults, %s", (name) => {
   test(
     "lists agree with the database in the end, and never go backwards",
-    { timeout: 30_000 },
+    { timeout: patient(30_000) },
     async () => {
       const application = name === "relayed" ? new Relayed() : new Application();
       let isOver = false;
