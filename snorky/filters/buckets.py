@@ -9,14 +9,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from snorky.filters.cover import Code, Used
 from snorky.filters.facts import Facts
 from snorky.filters.shapes import Shape
-
-if TYPE_CHECKING:
-    from snorky.filters.filing import Node
 
 BUCKET_SIZE = 32
 """Filters that share a predicate before they are parted by another one."""
@@ -24,6 +21,22 @@ BUCKET_SIZE = 32
 SAMPLE_SIZE = 8
 BLOCK_SIZE = 128
 """Filters in one block of bounds before it is cut in two."""
+
+
+class Node(Protocol):
+    """What files filters (`filing`), as its buckets see it."""
+
+    def child(self, used: Used) -> Node: ...
+
+    def is_below(self, other: object) -> bool: ...
+
+    def cover_of(self, entry: Entry) -> list[Code] | None: ...
+
+    def add(self, entry: Entry) -> None: ...
+
+    def discard(self, code: Code | None, entry: Entry) -> None: ...
+
+    def collect(self, facts: Facts, found: list[Entry]) -> None: ...
 
 
 class Entry:
