@@ -95,7 +95,7 @@ class Node:
         """A node for a bucket of this one."""
         return Node(self.limit, used, self)
 
-    def is_below(self, other: Node) -> bool:
+    def is_below(self, other: object) -> bool:
         node: Node | None = self
         while node is not None:
             if node is other:
