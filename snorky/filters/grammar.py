@@ -158,11 +158,13 @@ class _Parser:
 
     def constant(self, name: str, field: str, value: Any) -> Constant:
         """Raises _Fault where the value is no JSON, or not of the field's type."""
+        kind = self.kinds.get(field)
+        if kind is None and type(value) is str:
+            return (TEXT, value)
         if isinstance(value, (dict, list, tuple)):
             _check_depth(value, 1)
         elif isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:
             raise _Fault(f"a number in the filter has more than {MAX_NUMBER_BITS} bits")
-        kind = self.kinds.get(field)
         if kind is not None and value is not None:
             if isinstance(value, str) and len(value) > MAX_FIELD_CHARACTERS:
                 comparable = None
