@@ -71,7 +71,9 @@ class LogWriter(logging.Handler):
     def _write_all(self) -> None:
         while True:
             line = self._waiting.get()
+            self.acquire()  # as whoever counts does
             lost, self.lost = self.lost, 0
+            self.release()
             if lost:
                 line = b"%d lines of the log were lost: they were not read in time\n%b" % (
                     lost,

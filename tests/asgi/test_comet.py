@@ -284,8 +284,10 @@ async def test_who_has_left_before_it_was_admitted_opens_no_session() -> None:
 
 
 async def test_a_server_that_raises_when_it_is_sent_to_has_lost_its_client() -> None:
+    requests = [{"type": "http.request"}]
+
     async def receive() -> Any:
-        return {"type": "http.request"} if not sent else await asyncio.Event().wait()
+        return requests.pop() if requests else await asyncio.Event().wait()
 
     async def send(message: Any) -> None:
         sent.append(message)

@@ -86,6 +86,7 @@ async def test_answers_find_their_calls_in_whatever_order(live: Live) -> None:
         assert await waiting == "waited"
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_notifications_come_from_every_service(live: Live) -> None:
     async with connect(live.url) as alice, connect(live.url) as bob:
         await alice.call("pubsub", "subscribe", channel="news")
@@ -111,6 +112,7 @@ async def test_a_call_that_is_open_at_the_end_of_the_connection_is_told(live: Li
     live.works.go_on.set()
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_who_lets_too_many_notifications_pile_up_is_disconnected(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:

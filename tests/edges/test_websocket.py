@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 import uvloop
 from tornado.netutil import bind_sockets
 from tornado.web import Application
@@ -16,6 +17,8 @@ from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from tests.contracts.edge import EdgeContract
 from tests.edges.edge import FOLDER, Edge, Served, serve_tornado
 from tests.edges.tls_relay import TLSRelay
+
+pytestmark = pytest.mark.usefixtures("each_fanout")
 
 
 class Tornado(Edge):

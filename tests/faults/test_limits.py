@@ -125,6 +125,7 @@ async def test_any_single_message_reaches_a_client_that_reads(site: Site, size: 
         assert len(await caller.call("office", "paper", size=size)) == size
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_a_channel_is_not_kept_for_who_does_not_read_it(site: Site) -> None:
     sleeper, reader = await site.connect(), await site.connect()
     for caller in (sleeper, reader):
@@ -197,6 +198,7 @@ async def test_a_client_has_a_bounded_number_of_subscriptions(site: Site, expect
     assert expect_log.all("Further lines about client 127.0.0.1 are not logged") <= 1
 
 
+@pytest.mark.usefixtures("each_fanout")
 async def test_a_client_has_a_bounded_number_of_lines_in_the_log(
     listen: Callable[..., int], expect_log: Any
 ) -> None:
@@ -206,6 +208,7 @@ async def test_a_client_has_a_bounded_number_of_lines_in_the_log(
         caller.peer.send_text("nonsense")
         caller.send("nobody", "home")
         caller.send("office", "paper", size="large")
+        assert await caller.message() == "Unknown service"
         assert await caller.message() == "Invalid params"
     for _ in range(50):
         assert await caller.call("pubsub", "unsubscribe", channel="news") == "Not subscribed"

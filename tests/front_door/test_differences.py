@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from snorky.request_handlers.front_door import PEEK_BYTES
@@ -156,6 +156,7 @@ async def test_who_is_let_in_by_tornado_is_let_in(pieces: tuple[bytes, ...]) -> 
 
 
 @pytest.mark.parametrize("pieces", UNWELCOME.values(), ids=UNWELCOME.keys())
+@pytest.mark.usefixtures("refused_pages")
 async def test_who_is_not_let_in_by_tornado_is_told_the_same(pieces: tuple[bytes, ...]) -> None:
     async with both_doors() as ports:
         tornado, front = await answers(ports, *pieces)
@@ -259,8 +260,14 @@ def requests(draw: Any) -> tuple[bytes, ...]:
 
 
 # Shrinking a list of thirty takes longer than reading it.
-@settings(max_examples=10, deadline=None, phases=[Phase.reuse, Phase.generate])
+@settings(
+    max_examples=10,
+    deadline=None,
+    phases=[Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],  # it looks at the log alone
+)
 @given(st.lists(requests(), min_size=30, max_size=30))
+@pytest.mark.usefixtures("refused_pages")
 def test_whatever_is_sent_both_doors_answer_alike(many: list[tuple[bytes, ...]]) -> None:
     async def compare() -> list[tuple[bytes, bytes]]:
         async with both_doors() as ports:

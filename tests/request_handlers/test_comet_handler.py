@@ -246,7 +246,7 @@ async def test_a_message_too_long_ends_the_session(site: CometSite, registry: An
     await site.serve(registry)
     session = await site.open()
     await site.post(session, 1, "x" * 1000, "never")
-    why = [1009, "message over 65536 bytes"]
+    why = [1009, "message over 1000 bytes"]
     assert await site.poll(session) == {"after": 0, "messages": [], "close": why}
 
 

@@ -64,6 +64,7 @@ def test_rows_enter_and_leave_a_filtered_list(page):
     assert page.next_delta() == {"type": "insert", "model": "Task", "data": row(task)}
 
 
+@pytest.mark.usefixtures("each_fanout")
 def test_a_soft_deletion_leaves_a_list_by_its_filter(page):
     task = Task.objects.create(title="milk")
     _, token = subscribe("/open/?title=milk")
