@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from snorky.client import Peer
 from snorky.identity import Authenticated
 
 _LONGEST_SLEEP = 3600.0
@@ -27,7 +28,7 @@ class Attendance:
         """As they were when a client entered: services may change ``client.identity``."""
         self._timers: dict[Any, asyncio.TimerHandle] = {}
 
-    def enter(self, client: Any) -> None:
+    def enter(self, client: Peer) -> None:
         """Take in a client that has an identity; an ``Authenticated`` is taken apart."""
         self.leave(client)
         identity = client.identity
@@ -41,18 +42,18 @@ class Attendance:
             return  # not hashable: nobody can ask for it
         self._identities[client] = identity
 
-    def stay(self, client: Any, until: float) -> None:
+    def stay(self, client: Peer, until: float) -> None:
         """End the client's time at ``until``, seconds since the epoch, instead of earlier."""
         # Never after less than nothing, nor so late that a loop's arithmetic fails.
         delay = min(max(until - time.time(), 0.0), _LONGEST_SLEEP)
         self._set_timer(client, delay, self._look, client, until)
 
-    def stay_for(self, client: Any, seconds: float) -> None:
+    def stay_for(self, client: Peer, seconds: float) -> None:
         """End the client's time after so long, whatever clocks are set to meanwhile."""
         self._set_timer(client, seconds, self._end, client)
 
     def _set_timer(
-        self, client: Any, delay: float, callback: Callable[..., None], *args: Any
+        self, client: Peer, delay: float, callback: Callable[..., None], *args: Any
     ) -> None:
         timer = self._timers.get(client)
         if timer is not None:
@@ -60,7 +61,7 @@ class Attendance:
         loop = asyncio.get_running_loop()
         self._timers[client] = loop.call_later(delay, callback, *args)
 
-    def leave(self, client: Any) -> None:
+    def leave(self, client: Peer) -> None:
         """Forget a client, known or not."""
         timer = self._timers.pop(client, None)
         if timer is not None:
@@ -78,12 +79,12 @@ class Attendance:
     def __len__(self) -> int:
         return len(self._identities)
 
-    def _look(self, client: Any, until: float) -> None:
+    def _look(self, client: Peer, until: float) -> None:
         if time.time() < until:
             self.stay(client, until)
         else:
             self._end(client)
 
-    def _end(self, client: Any) -> None:
+    def _end(self, client: Peer) -> None:
         del self._timers[client]
         self._expired(client)

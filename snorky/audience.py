@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from snorky.client import Peer
 from snorky.envelope import Envelope
 from snorky.fanout import write_to_all
 from snorky.metrics import metrics
@@ -97,11 +98,11 @@ class Audience:
     def __len__(self) -> int:
         return len(self._connections) + len(self._others)
 
-    def __contains__(self, client: Any) -> bool:
+    def __contains__(self, client: Peer) -> bool:
         connection = getattr(client, "connection", None)
         return client in self._others if connection is None else connection in self._connections
 
-    def add(self, client: Any) -> None:
+    def add(self, client: Peer) -> None:
         """Let ``client`` receive what is sent from now on. Once, however often it is added."""
         connection = getattr(client, "connection", None)
         if connection is None:
@@ -113,7 +114,7 @@ class Audience:
             if self._pending:
                 self._seen[connection] = len(self._pending)
 
-    def remove(self, client: Any) -> None:
+    def remove(self, client: Peer) -> None:
         """Let ``client`` receive nothing more; what was sent before, it still gets."""
         connection = getattr(client, "connection", None)
         if connection is None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from snorky import close_codes
+from snorky.client import Peer
 from snorky.identity import Authenticated, Handshake, Refused
 from snorky.limits import Limits
 from snorky.service_registry import ServiceRegistry
@@ -90,7 +91,7 @@ class FirstMessageRegistry(ServiceRegistry):
         token = self._authenticator.token_in(handshake)
         return None if token is None else self._authenticator.verify(token)
 
-    def client_connected(self, client: Any) -> None:
+    def client_connected(self, client: Peer) -> None:
         if client.identity is not None:
             super().client_connected(client)
             return
@@ -98,7 +99,7 @@ class FirstMessageRegistry(ServiceRegistry):
         self._waiting.add(client)
         self._attendance.stay_for(client, self.limits.handshake_timeout)
 
-    def client_disconnected(self, client: Any) -> None:
+    def client_disconnected(self, client: Peer) -> None:
         if client in self._waiting:
             self._waiting.discard(client)
             self.clients.discard(client)
@@ -106,7 +107,7 @@ class FirstMessageRegistry(ServiceRegistry):
         else:
             super().client_disconnected(client)
 
-    def renew(self, client: Any, authenticated: Authenticated) -> None:
+    def renew(self, client: Peer, authenticated: Authenticated) -> None:
         if client in self._waiting:
             self._waiting.discard(client)
             client.identity = authenticated
@@ -114,13 +115,13 @@ class FirstMessageRegistry(ServiceRegistry):
         else:
             super().renew(client, authenticated)
 
-    def client_expired(self, client: Any) -> None:
+    def client_expired(self, client: Peer) -> None:
         if client in self._waiting:
             client.close(*close_codes.NOT_AUTHENTICATED)
         else:
             super().client_expired(client)
 
-    def process_message_raw(self, client: Any, text: str | bytes) -> None:
+    def process_message_raw(self, client: Peer, text: str | bytes) -> None:
         if client not in self._waiting:
             super().process_message_raw(client, text)
             return
@@ -129,7 +130,7 @@ class FirstMessageRegistry(ServiceRegistry):
         except MalformedMessage:  # not logged: there may be a token in it
             client.close(*close_codes.NOT_AUTHENTICATED)
 
-    def process_message_from(self, client: Any, msg: Any) -> None:
+    def process_message_from(self, client: Peer, msg: Any) -> None:
         if client not in self._waiting:
             super().process_message_from(client, msg)
             return

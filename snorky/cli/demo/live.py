@@ -7,6 +7,7 @@ from typing import Any
 
 from tornado.web import Application
 
+from snorky.client import Peer
 from snorky.request_handlers.http import BackendHTTPHandler
 from snorky.service_registry import ServiceRegistry
 from snorky.services.datasync import DataSyncBackend, DataSyncService
@@ -25,13 +26,13 @@ class Wire(PubSubService):
 
     windows = 0
 
-    def can_publish(self, client: Any, channel: Any) -> bool:
+    def can_publish(self, client: Peer, channel: Any) -> bool:
         return False
 
-    def client_connected(self, client: Any) -> None:
+    def client_connected(self, client: Peer) -> None:
         self._count(+1)
 
-    def client_disconnected(self, client: Any) -> None:
+    def client_disconnected(self, client: Peer) -> None:
         super().client_disconnected(client)
         self._count(-1)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from snorky.brokers.log import Position, PositionLost
+from snorky.client import Peer
 from snorky.deltas import Delta, Reset, parse_delta
 from snorky.envelope import Envelope
 from snorky.limits import Limits
@@ -104,12 +105,12 @@ class Acquisitions:
         subscription = self._by_token.get(token)
         return subscription is not None and self._held[subscription].acquired
 
-    def check_room(self, client: Any) -> None:
+    def check_room(self, client: Peer) -> None:
         """Raises RPCError where the client has as many as it may."""
         if len(self._by_client.get(client, ())) >= self.limits.max_subscriptions:
             raise RPCError("Too many subscriptions")
 
-    def acquire(self, subscription: Subscription, client: Any) -> None:
+    def acquire(self, subscription: Subscription, client: Peer) -> None:
         """Deliver what was kept, then every delta that follows."""
         held = self._held[subscription]
         self._pots.remove(held.pot, subscription)
@@ -118,7 +119,7 @@ class Acquisitions:
             client.send(envelope)
 
     def catch_up(
-        self, subscription: Subscription, origin: str, start: Position, client: Any
+        self, subscription: Subscription, origin: str, start: Position, client: Peer
     ) -> Iterator[None]:
         """The same for a token that nobody here remembers: deliver what the log kept since."""
         held = self._deal(subscription, origin, None)
@@ -152,7 +153,7 @@ class Acquisitions:
         if reset:
             yield from self.end_where(lambda described: described is held.described, "reset")
 
-    def _acquired(self, subscription: Subscription, held: Held, client: Any) -> None:
+    def _acquired(self, subscription: Subscription, held: Held, client: Peer) -> None:
         self._by_client.setdefault(client, {})[subscription] = None
         metrics.subscriptions += 1
         if held.timeout is not None:
@@ -184,7 +185,7 @@ class Acquisitions:
             for held in self._held.values()
         ]
 
-    def of(self, client: Any) -> tuple[Subscription, ...]:
+    def of(self, client: Peer) -> tuple[Subscription, ...]:
         return tuple(self._by_client.get(client, ()))
 
     # Ending

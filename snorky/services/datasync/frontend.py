@@ -15,6 +15,7 @@ from typing import Any
 from snorky import close_codes
 from snorky.brokers import Broker, Retention
 from snorky.brokers.memory import MemoryBroker
+from snorky.client import Peer
 from snorky.deltas import Delta
 from snorky.limits import DEFAULT_LIMITS, Limits
 from snorky.metrics import LogFigures, metrics
@@ -222,7 +223,7 @@ class DataSyncService(RPCService):
             raise RPCError("No such subscription")
         self.end_subscription(subscription)
 
-    def client_disconnected(self, client: Any) -> None:
+    def client_disconnected(self, client: Peer) -> None:
         for subscription in self.classic.of(client):
             self.end_subscription(subscription)
         self.openings.left(client, slow=_was_slow(client))
@@ -285,7 +286,7 @@ class DataSyncService(RPCService):
         except RPCError as refusal:
             refusals.append(refusal)
 
-    def _is_good(self, token: Token, client: Any, *, kept: bool) -> bool:
+    def _is_good(self, token: Token, client: Peer, *, kept: bool) -> bool:
         assert token.items is not None
         dealers = [self.directory.get(name) for name, _ in token.items]
         return (
@@ -331,6 +332,6 @@ async def _when_done(waiting: Awaitable[None], refusals: list[RPCError]) -> None
         raise refusals[0]
 
 
-def _was_slow(client: Any) -> bool:
+def _was_slow(client: Peer) -> bool:
     code = getattr(getattr(client, "connection", None), "close_code", None)
     return code == close_codes.SLOW_CLIENT.code

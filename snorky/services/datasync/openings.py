@@ -19,6 +19,7 @@ from typing import Any
 import msgspec
 
 from snorky.brokers.log import Position, PositionLost
+from snorky.client import Peer
 from snorky.limits import Limits
 from snorky.log import snorky_log
 from snorky.metrics import metrics
@@ -131,7 +132,7 @@ class Openings:
         else:
             self._put(asking)
 
-    def close(self, client: Any, ids: Collection[Any]) -> Iterator[None]:
+    def close(self, client: Peer, ids: Collection[Any]) -> Iterator[None]:
         """End subscriptions of a client; ids that are not its own are ignored."""
         page = self._pages.by_client.get(client)
         if page is not None:
@@ -142,7 +143,7 @@ class Openings:
             self._pages.arrange(page)
         yield
 
-    def left(self, client: Any, *, slow: bool) -> None:
+    def left(self, client: Peer, *, slow: bool) -> None:
         """A client has gone; ``slow``: it was closed because it did not read."""
         for opened in self._pages.left(client):
             if slow:
@@ -286,7 +287,7 @@ class Openings:
             raise Refused("trimmed" if since.seq < log.first.seq else "epoch") from None
         return since
 
-    def may_have(self, token: Token, client: Any) -> bool:
+    def may_have(self, token: Token, client: Peer) -> bool:
         """Whether a token is the client's, and was not revoked."""
         try:
             self._check_subject(token, client)
@@ -295,7 +296,7 @@ class Openings:
             return False
         return not self.revocations.match_after(token.start.seq, described)
 
-    def _check_subject(self, token: Token, client: Any) -> str | None:
+    def _check_subject(self, token: Token, client: Peer) -> str | None:
         subject = subject_text(token.subject)
         identity = getattr(client, "identity", None)
         if subject is not None and identity is not None and subject != subject_text(identity):
@@ -373,7 +374,7 @@ class Openings:
             metrics.count_resume(answer.get("reason", "recovered"))
         asking.request.reply(answers)
 
-    def _open(self, client: Any, wanted: Wanted, most: int) -> tuple[Opened, dict[str, Any], int]:
+    def _open(self, client: Peer, wanted: Wanted, most: int) -> tuple[Opened, dict[str, Any], int]:
         token, since = wanted.token, wanted.since
         assert token is not None
         assert wanted.described is not None
@@ -437,7 +438,7 @@ class Openings:
             while len(table) > MAX_SLOW_LISTS:
                 table.popitem(last=False)
 
-    def _call_ended(self, client: Any) -> None:
+    def _call_ended(self, client: Peer) -> None:
         left = self._calls[client] - 1
         if left:
             self._calls[client] = left

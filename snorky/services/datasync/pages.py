@@ -12,6 +12,7 @@ from itertools import count
 from time import monotonic
 from typing import Any
 
+from snorky.client import Peer
 from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.services.datasync.dealers import Dealer
@@ -104,7 +105,7 @@ class Page:
 
     __slots__ = ("client", "crowd", "holds", "opened")
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Peer) -> None:
         self.client = client
         self.opened: dict[int, Opened] = {}
         self.holds: dict[Item, int] = {}
@@ -178,7 +179,7 @@ class Pages:
 
     # Opening and ending
 
-    def page_of(self, client: Any) -> Page:
+    def page_of(self, client: Peer) -> Page:
         page = self.by_client.get(client)
         if page is None:
             page = self.by_client[client] = Page(client)
@@ -243,7 +244,7 @@ class Pages:
             crowd.close()
             self._crowds.pop(crowd.items, None)
 
-    def left(self, client: Any) -> tuple[Opened, ...]:
+    def left(self, client: Peer) -> tuple[Opened, ...]:
         """A client has gone; returns what it had open."""
         page = self.by_client.get(client)
         if page is None:
