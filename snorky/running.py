@@ -87,9 +87,17 @@ async def _stop_broker(broker: Any) -> None:
 
 
 async def _call(of: Any, name: str) -> None:
-    """``start`` or ``stop``, where it has one that is no command of clients."""
+    """``start`` or ``stop``, where it has one that is no command of clients.
+
+    One that needs parameters is older than ours and means something else.
+    """
     method = getattr(of, name, None)
     if method is None or name in getattr(of, "rpc_commands", ()):
+        return
+    try:
+        inspect.signature(method).bind()
+    except TypeError:
+        snorky_log.info("%s.%s is not called: it takes parameters", type(of).__name__, name)
         return
     done = method()
     if inspect.isawaitable(done):

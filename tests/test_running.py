@@ -184,6 +184,19 @@ async def test_commands_named_start_and_stop_are_the_clients(diary: Diary) -> No
     assert diary.lines == []
 
 
+async def test_methods_of_a_users_own_that_need_parameters_mean_something_else() -> None:
+    class Clock(Service):
+        def start(self, seconds: float) -> None:  # type: ignore[override]
+            raise AssertionError("not for us to call")
+
+        def stop(self, *, why: str) -> None:  # type: ignore[override]
+            raise AssertionError("nor this one")
+
+    registry = ServiceRegistry([Clock("clock")])
+    await registry.start()
+    await registry.stop()
+
+
 def test_two_services_of_one_name_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="different names, got two 'one'"):
         ServiceRegistry([Service("one"), Service("one")])
