@@ -23,6 +23,8 @@ def canonicalised(node: Node) -> tuple[Node, str]:
     )
     if node.operator == "and":
         return _conjunction(parts)
+    if _nothing_to_simplify(parts):
+        return _sorted_group("or", parts)
     result = _negated(_conjunction([_negated(part) for part in parts])[0])
     return result, node_text(result)
 
@@ -94,15 +96,22 @@ def _conjunction(parts: list[Node]) -> tuple[Node, str]:
             groups += merged
         else:
             groups += leaves
-    by_text = {node_text(part): part for part in groups}
+    return _sorted_group("and", groups)
+
+
+def _nothing_to_simplify(parts: list[Node]) -> bool:
+    """Whether no two parts of an ``or`` say something of one field, and none is true."""
+    fields = [part.field for part in parts if isinstance(part, Leaf)]
+    return len(set(fields)) == len(fields) and TRUE not in parts
+
+
+def _sorted_group(operator: Literal["and", "or"], parts: list[Node]) -> tuple[Node, str]:
+    by_text = {node_text(part): part for part in parts}
     texts = sorted(by_text)
     if len(texts) == 1:
         return by_text[texts[0]], texts[0]
-    return Group("and", tuple([by_text[text] for text in texts])), _and_text(texts)
-
-
-def _and_text(texts: list[str]) -> str:
-    return f'["and",{",".join(texts)}]' if texts else node_text(TRUE)
+    text = "".join([f",{text}" for text in texts])
+    return Group(operator, tuple([by_text[text] for text in texts])), f'["{operator}"{text}]'
 
 
 def _merged(leaves: list[Leaf]) -> list[Leaf] | None:

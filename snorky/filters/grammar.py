@@ -12,7 +12,7 @@ from typing import Any
 from snorky.filters import values
 from snorky.filters.canonical import canonicalised
 from snorky.filters.nodes import FALSE, TRUE, Filter, Group, Leaf, Node, one_of
-from snorky.filters.values import ORDERED, TEXT, Constant, Types
+from snorky.filters.values import MAX_PLAIN_INTEGER, NUMBER, ORDERED, TEXT, Constant, Types
 
 MAX_DEPTH = 32
 """How deep a filter, and a value in it, may be nested."""
@@ -87,22 +87,25 @@ class _Parser:
             if len(node) == 1:
                 # They are leaves that cost as much.
                 self.count(1)
-            parts = tuple(self.part(node, index, positive, depth) for index in range(1, len(node)))
-            return Group("and" if (name == "and") is positive else "or", parts)
+            parts = []
+            for index in range(1, len(node)):
+                try:
+                    parts.append(self.parse(node[index], positive, depth + 1))
+                except _Fault as fault:
+                    fault.path.append(index)
+                    raise
+            return Group("and" if (name == "and") is positive else "or", tuple(parts))
         if name == "not":
             if len(node) != 2:
                 raise _Fault(f"'not' takes one filter; got {len(node) - 1} arguments")
-            return self.part(node, 1, not positive, depth)
+            try:
+                return self.parse(node[1], not positive, depth + 1)
+            except _Fault as fault:
+                fault.path.append(1)
+                raise
         if isinstance(name, str) and name in OPERATORS:
             return self.comparison(str(name), node, positive)
         raise _Fault(f"unknown operator {describe(name)}; expected one of {', '.join(OPERATORS)}")
-
-    def part(self, node: Any, index: int, positive: bool, depth: int) -> Node:
-        try:
-            return self.parse(node[index], positive, depth + 1)
-        except _Fault as fault:
-            fault.path.append(index)
-            raise
 
     def count(self, comparisons: int) -> None:
         self.comparisons += comparisons
@@ -159,8 +162,11 @@ class _Parser:
     def constant(self, name: str, field: str, value: Any) -> Constant:
         """Raises _Fault where the value is no JSON, or not of the field's type."""
         kind = self.kinds.get(field)
-        if kind is None and type(value) is str:
-            return (TEXT, value)
+        if kind is None:  # the common ones, at once
+            if type(value) is str:
+                return (TEXT, value)
+            if type(value) is int and -MAX_PLAIN_INTEGER < value < MAX_PLAIN_INTEGER:
+                return (NUMBER, value)
         if isinstance(value, (dict, list, tuple)):
             _check_depth(value, 1)
         elif isinstance(value, int) and value.bit_length() > MAX_NUMBER_BITS:

@@ -39,7 +39,8 @@ INFINITY = float("inf")
 
 _SECOND = 1_000_000_000
 _EPOCH = date(1970, 1, 1).toordinal()
-_FLOATS_SKIP_INTEGERS = 2**53
+MAX_PLAIN_INTEGER = 2**53
+"""Up to it every integer is a double: past it doubles skip some."""
 
 _DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
@@ -226,9 +227,9 @@ def _number(value: float) -> float:
     if isinstance(value, float):
         if not is_finite(value):
             raise ValueError(f"{value} is not JSON")
-        return int(value) if value.is_integer() and abs(value) < _FLOATS_SKIP_INTEGERS else value
+        return int(value) if value.is_integer() and abs(value) < MAX_PLAIN_INTEGER else value
     value = int(value)
-    if abs(value) >= _FLOATS_SKIP_INTEGERS:
+    if abs(value) >= MAX_PLAIN_INTEGER:
         try:
             as_float = float(value)
         except OverflowError:
