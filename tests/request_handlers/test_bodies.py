@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
+from weakref import WeakSet
 
 import pytest
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from snorky import ServiceRegistry
 from snorky.identity import Handshake, Refused
@@ -55,10 +55,25 @@ async def answer_to_long_body(port: int, path: str, fields: str, keeps: bool) ->
     return line.decode().split()[1]
 
 
+MADE: WeakSet[RequestHandler] = WeakSet()
+
+
+@pytest.fixture(autouse=True)
+def noted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Notes the handlers that are made."""
+    make = RequestHandler.__init__
+
+    def note(handler: RequestHandler, *arguments: Any, **named: Any) -> None:
+        MADE.add(handler)
+        make(handler, *arguments, **named)
+
+    monkeypatch.setattr(RequestHandler, "__init__", note)
+    yield
+    MADE.clear()
+
+
 def handlers() -> list[Any]:
-    kinds = (CometRequestHandler, XHRSendHandler)
-    # By type: others of this process pretend to be something else, or to be there.
-    return [thing for thing in gc.get_objects() if issubclass(type(thing), kinds)]
+    return [made for made in MADE if isinstance(made, (CometRequestHandler, XHRSendHandler))]
 
 
 def received(handler: Any) -> int:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ async def test_what_a_handler_is_about_to_answer(
     assert "secret" not in lines[0]
 
 
+@cache
 def _private_names_of_tornado() -> set[str]:
     folder = Path(tornado.__file__).parent
     names = set()
