@@ -6,6 +6,7 @@ import click
 
 from snorky import version
 from snorky.cli.call import call
+from snorky.cli.check import check
 from snorky.cli.demo import demo
 from snorky.cli.serve import serve
 from snorky.cli.tail import tail
@@ -18,6 +19,7 @@ def main() -> None:
 
 
 main.add_command(call)
+main.add_command(check)
 main.add_command(demo)
 main.add_command(serve)
 main.add_command(tail)

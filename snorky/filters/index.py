@@ -13,16 +13,25 @@ from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 from snorky.filters.buckets import Entry
+from snorky.filters.cover import Cover, Method, predicates_of
 from snorky.filters.facts import Facts, Reader
-from snorky.filters.filing import Node, Unindexed
+from snorky.filters.filing import MAX_PLACES, Node, Unindexed
 from snorky.filters.grammar import BadQuery, parse_by_kinds
 from snorky.filters.nodes import Filter
-from snorky.filters.shapes import Lowered, Shapes
+from snorky.filters.shapes import Lowered, Shape, Shapes
 from snorky.filters.values import Types, kinds_of
 
 T = TypeVar("T")
 
 MAX_UNINDEXED = 1_000
+
+_WORDS: dict[Method, str] = {
+    "equal": "==",
+    "prefix": "startswith",
+    "between": "between two bounds",
+    "above": "above a bound",
+    "below": "below a bound",
+}
 
 
 class Handle(Generic[T]):
@@ -166,6 +175,18 @@ class FilterIndex(Generic[T]):
                 sorted((key[2:], value) for key, value in facts.items() if key[0] not in "pv")
             ),
         )
+
+    def places(self, filter: Any) -> list[str] | None:  # noqa: A002
+        """By what a row would find a filter, as ``team ==``, ``price between``: one of the places
+        is enough. None where nothing can be looked up; empty where no row matches."""
+        parsed = filter if isinstance(filter, Filter) else self.parse(filter)
+        lowered = Lowered(parsed.node)
+        shape, arguments = Shape(lowered.program), tuple(lowered.arguments)
+        codes = Cover((), lambda method, key, value: 0, MAX_PLACES).of(shape, arguments)
+        if codes is None:
+            return None
+        found = [one for code in codes for one in predicates_of(code, shape, arguments)]
+        return list(dict.fromkeys(f"{one.key[2:]} {_WORDS[one.method]}" for one in found))
 
     def _hits(self, facts: Facts) -> dict[Entry, None]:
         found: list[Entry] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from time import monotonic
 from typing import Any, ClassVar, cast
 
 from snorky.deltas import Delta, Row
@@ -30,6 +31,11 @@ __all__ = [
 
 
 RowTest = Callable[[Any], bool]
+
+SLOW_SECONDS = 0.1
+"""A dealer of a user's own that takes as long for one row is named in the log."""
+
+WARNED_EVERY_SECONDS = 60.0
 
 
 class _ClassName:
@@ -64,6 +70,8 @@ class Dealer(ABC):
     """Fields that are not what their JSON is: ``{"price": Decimal, "due": datetime}``. Filters
     compare them as such: Decimal, datetime, date, time or UUID."""
 
+    _next_warning = float("-inf")
+
     @abstractmethod
     def add_subscription_item(self, item: SubscriptionItem) -> None:
         """``item`` was authorised. Raise BadQuery to refuse it: the text is the caller's answer.
@@ -93,10 +101,26 @@ class Dealer(ABC):
         if row is None:
             return {}
         try:
-            return dict.fromkeys(self.get_subscription_items_for_model(row))
+            return dict.fromkeys(self.ask(row))
         except Exception:
             self.log_failure()
             return {}
+
+    def ask(self, row: Row) -> list[SubscriptionItem]:
+        """``get_subscription_items_for_model``, with a warning where it holds up the others."""
+        begun = monotonic()
+        found = list(self.get_subscription_items_for_model(row))
+        ended = monotonic()
+        if ended - begun >= SLOW_SECONDS and ended >= self._next_warning:
+            self._next_warning = ended + WARNED_EVERY_SECONDS
+            snorky_log.warning(
+                'Dealer "%s" took %d ms for one row of model "%s", and all clients waited: keep '
+                "what it needs in memory, or make it a FilterDealer",
+                self.name,
+                (ended - begun) * 1000,
+                self.model,
+            )
+        return found
 
     def log_failure(self) -> None:
         """Log the exception being handled: this dealer could not match a row."""

@@ -295,11 +295,7 @@ class Matching:
                 queries = dealer.get_matching_queries(row)
                 return [query.item for query in queries if query.item is not None]
             representatives = self._representatives
-            return [
-                representatives[item]
-                for item in dealer.get_subscription_items_for_model(row)
-                if item in representatives
-            ]
+            return [representatives[item] for item in dealer.ask(row) if item in representatives]
         except Exception as error:
             dealer.log_failure()
             raise Failed from error

@@ -18,6 +18,7 @@ from snorky.services.datasync import (
     Subscription,
     SubscriptionItem,
     UpdateDelta,
+    dealers,
 )
 from snorky.testing import FakeClient, call
 
@@ -272,6 +273,33 @@ def test_a_bundled_dealer_may_change_deltas_on_their_way(
     app.subscribe(page, ("Anonymous", "blue"))
     app.publish(delta.insert(player("blue", name="Ann")), delta.insert(player("red", name="Bob")))
     assert page.deltas == [delta.insert(player("blue", name="?"))] * 2
+
+
+def test_one_that_holds_up_the_others_is_named_once_a_minute(
+    app: Any, datasync: Any, page: Any, delta: Any, expect_log: Any, monkeypatch: Any
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(dealers, "monotonic", lambda: now)
+
+    class Pondering(ByColor):
+        seconds = 0.09
+
+        def get_subscription_items_for_model(self, player: Any) -> Iterator[SubscriptionItem]:
+            nonlocal now
+            now += self.seconds
+            yield from super().get_subscription_items_for_model(player)
+
+    datasync.register_dealer(Pondering)
+    app.subscribe(page, ("Pondering", "blue"))
+    app.publish(delta.insert(player("blue")))  # quick enough
+    for _ in range(3):
+        Pondering.seconds = 12.0
+        app.publish(delta.insert(player("blue")))
+        expect_log('Dealer "Pondering" took 12000 ms for one row of model "Player"')
+        Pondering.seconds = 2.0
+        for _ in range(25):
+            app.publish(delta.insert(player("red")))
+    assert len(page.deltas) == 4
 
 
 def test_a_dealer_may_publish_what_follows_from_a_delta(
