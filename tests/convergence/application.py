@@ -81,7 +81,7 @@ class Application:
                 raise Forbidden
             if self.breakage == "rule 2":
                 transaction, rows = self._snapshot(each)
-                await self._pause(0.05)
+                await self._pause(0.2)
             token: str | None = await self.backend.call(
                 "authorizeSubscription",
                 items=[{"dealer": f"{each.model}s", "query": each.query}]
@@ -115,7 +115,7 @@ class Application:
             before = self.read()
             rows, deltas = self._changes()
             self.outbox.append(self._commit(rows, deltas))
-            if self.chance.random() < 0.4:
+            if self.chance.random() < (0.4 if self.breakage != "rows between swallowed" else 0.9):
                 await self._pause(0.1)
                 self.outbox.append(self._commit(*self._back(before, rows)))
             return
@@ -123,11 +123,11 @@ class Application:
             rows, deltas = self._changes()
             if self.breakage == "rule 1":
                 await self._publish(self.history.last + 1, self._next_key(), deltas)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.15)
                 self._commit(rows, deltas)
                 return
             key, deltas = self._commit(rows, deltas)
-            await self._pause(0.03)
+            await self._pause(0.03 if self.breakage != "rule 5 by hand" else 0.2)
             if not self.unpublished:
                 await self._publish(self.history.last, key, deltas)
             else:

@@ -35,13 +35,10 @@ def _problem(history: History, each: ListView, revoked: list[Revoked]) -> Iterat
             return
         found = _transaction(history, each, shown)
         if found is None:
-            yield (
-                f"{each.model} {each.query} showed at {shown.position} ({shown.why}) "
-                f"what was never there"
-            )
+            yield (f"{each} showed at {shown.position} ({shown.why}) what was never there")
             return
         if found < newest and not each.refetches:
-            yield f"{each.model} {each.query} went back from {newest} to {found}"
+            yield f"{each} went back from {newest} to {found}"
             return
         newest = max(newest, found)
 

@@ -96,6 +96,14 @@ class ListView:
         self.wants_fetch = True
         self.stale = False
 
+    def __str__(self) -> str:
+        kind = "what fetches for" if self.refetches else "list"
+        told = f"{kind} {self.model} {self.query} ({self.status}"
+        for name, opened in (("shown", self.current), ("next", self.next)):
+            if opened is not None:
+                told += f", {name} as {opened.id}{' live' if opened.live else ''}"
+        return f"{told}{', fetching' if self.fetching else ''})"
+
     def show(self, why: str, position: str | None) -> None:
         opened = self.current
         assert opened is not None

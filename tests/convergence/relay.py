@@ -54,7 +54,8 @@ class Relay:
         while True:
             asked = await self._call("awaitPass", timeout=0.05)
             if self.runs:  # the longer it is, the more transactions are one entry
-                await asyncio.sleep(self.application.chance.random() * 0.1)
+                swallows = self.application.breakage == "rows between swallowed"
+                await asyncio.sleep(self.application.chance.random() * (0.3 if swallows else 0.1))
             await self._drain()
             await self._call("passEnded", asked=asked)
 
