@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx2
 
-from tests.convergence.client import Fetched, Forbidden, ListView
 from tests.convergence.history import History, Rows, view_of
+from tests.convergence.lists import Fetched, Forbidden, ListView
 from tests.patience import patient
 
 
@@ -56,9 +56,10 @@ class Application:
         self.permissions = asyncio.Lock()
         self.publishing = asyncio.Lock()
         """Held from before COMMIT until the publication is accepted."""
-        self.outbox: list[tuple[int, str, list[Any]]] | None = None
-        """Transactions for a relay; None: they are published by hand."""
+        self.outbox: list[tuple[str, list[Any]]] | None = None
+        """All transactions, for a relay: key and deltas. None: they are published by hand."""
         self.accepted = 0
+        """The newest transaction that will not be told again, to no other log either."""
         self.breakage = ""
         self.unpublished = False
         self._database = sqlite3.connect(path, isolation_level=None)
@@ -80,7 +81,7 @@ class Application:
                 raise Forbidden
             if self.breakage == "rule 2":
                 transaction, rows = self._snapshot(each)
-                await self._pause(0.05)
+                await self._pause(0.2)
             token: str | None = await self.backend.call(
                 "authorizeSubscription",
                 items=[{"dealer": f"{each.model}s", "query": each.query}]
@@ -109,20 +110,24 @@ class Application:
     # Writing
 
     async def write(self) -> None:
-        """One transaction of several statements."""
+        """One transaction of several statements; sometimes another one that takes it back."""
         if self.outbox is not None:
-            key, deltas = self._commit(*self._changes())
-            self.outbox.append((self.history.last, key, deltas))
+            before = self.read()
+            rows, deltas = self._changes()
+            self.outbox.append(self._commit(rows, deltas))
+            if self.chance.random() < (0.4 if self.breakage != "rows between swallowed" else 0.9):
+                await self._pause(0.1)
+                self.outbox.append(self._commit(*self._back(before, rows)))
             return
         async with self.publishing:
             rows, deltas = self._changes()
             if self.breakage == "rule 1":
                 await self._publish(self.history.last + 1, self._next_key(), deltas)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.15)
                 self._commit(rows, deltas)
                 return
             key, deltas = self._commit(rows, deltas)
-            await self._pause(0.03)
+            await self._pause(0.03 if self.breakage != "rule 5 by hand" else 0.2)
             if not self.unpublished:
                 await self._publish(self.history.last, key, deltas)
             else:
@@ -130,28 +135,41 @@ class Application:
 
     def _changes(self) -> tuple[Rows, list[Any]]:
         """Some statements: the rows as they will be, and what is told of them."""
-        chance, deltas = self.chance, []
+        chance, deltas = self.chance, list[Any]()
         rows = self.read()
         for _ in range(chance.randint(1, 5)):
             model, key = chance.choice(["Task", "Note"]), chance.randint(1, 12)
-            old = rows.get((model, key))
-            if old is not None and chance.random() < 0.25:
-                del rows[model, key]
-                deltas.append({"type": "delete", "model": model, "data": old})
-                continue
             new = {
                 "id": key,
                 "color": chance.choice(["red", "blue"]),
                 "n": chance.randint(0, 3),
                 "team": chance.choice(["a", "b"]),
             }
-            rows[model, key] = new
-            if old is None:
-                deltas.append({"type": "insert", "model": model, "data": new})
-            else:
-                told = new if self.breakage == "rule 3" else old
-                deltas.append({"type": "update", "model": model, "newData": new, "oldData": told})
+            is_deleted = (model, key) in rows and chance.random() < 0.25
+            self._put(rows, deltas, model, key, None if is_deleted else new)
         return rows, deltas
+
+    def _back(self, before: Rows, after: Rows) -> tuple[Rows, list[Any]]:
+        """Rows that one transaction changed, and none since, are again what they were."""
+        deltas = list[Any]()
+        rows = self.read()
+        for model, key in sorted(before.keys() | after.keys()):
+            old, new = before.get((model, key)), after.get((model, key))
+            if old != new == rows.get((model, key)):
+                self._put(rows, deltas, model, key, old)
+        return rows, deltas
+
+    def _put(self, rows: Rows, deltas: list[Any], model: str, key: int, new: Any) -> None:
+        old = rows.pop((model, key), None)
+        if new is not None:
+            rows[model, key] = new
+        if new is None:
+            deltas.append({"type": "delete", "model": model, "data": old})
+        elif old is None:
+            deltas.append({"type": "insert", "model": model, "data": new})
+        else:
+            told = new if self.breakage == "rule 3" else old
+            deltas.append({"type": "update", "model": model, "newData": new, "oldData": told})
 
     def _next_key(self) -> str:
         return f"t{self.history.last + 1}"
@@ -207,10 +225,11 @@ class Application:
         except AWAY:
             return
         self.unpublished = False
-        self._accepted(position, self.history.last)
+        self.accepted = self.history.last
+        self.history.accepted(position, self.accepted + 1, self.accepted)
 
     def _accepted(self, position: str, transaction: int) -> None:
-        self.history.accepted(position, transaction)
+        self.history.accepted(position, transaction, transaction)
         self.accepted = max(self.accepted, transaction)
 
     async def settle(self) -> None:

@@ -9,114 +9,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from time import monotonic
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from tests.convergence.lists import Fetch, Forbidden, ListView, Opened
+
 MOST_IN_A_CALL = 32
-
-
-class Forbidden(Exception):
-    """The web application does not show this list (any more)."""
-
-
-@dataclass
-class Fetched:
-    """What the web application answers: rows, and a token where it could get one."""
-
-    rows: dict[int, Any]
-    token: str | None
-    transaction: int
-
-
-Fetch = Callable[["ListView"], Awaitable[Fetched]]
-
-
-@dataclass
-class Shown:
-    """What a list showed, and why."""
-
-    rows: dict[int, Any]
-    position: str | None
-    """None: a snapshot as it came; ``transaction`` says of when."""
-    transaction: int
-    why: str
-    time: float = field(default_factory=monotonic)
-
-
-@dataclass
-class Opened:
-    """A subscription, opened or about to be."""
-
-    token: str
-    rows: dict[int, Any]
-    transaction: int
-    id: int | None = None
-    item: int | None = None
-    since: str | None = None
-    live: bool = False
-    was_live: bool = False
-    """It may say so when it comes back."""
-    held: dict[int, Any] = field(default_factory=dict)
-
-    def apply(self, changes: list[Any]) -> None:
-        for change in changes:
-            if self.item in change["in"]:
-                data = change["data"]
-            elif self.item in change["out"]:
-                data = None
-            else:
-                continue
-            if self.was_live:
-                _put(self.rows, change["key"], data)
-            else:
-                self.held[change["key"]] = data
-
-    def let_go(self) -> None:
-        """Apply what was held, in one step."""
-        for key, data in self.held.items():
-            _put(self.rows, key, data)
-        self.held.clear()
-
-
-def _put(rows: dict[int, Any], key: int, data: Any) -> None:
-    if data is None:
-        rows.pop(key, None)
-    else:
-        rows[key] = data
-
-
-class ListView:
-    """One live list. ``current`` is shown; ``next`` is what it changes over to."""
-
-    def __init__(self, model: str, query: Any, subject: str, *, refetches: bool = False) -> None:
-        self.model = model
-        self.query = query
-        self.subject = subject
-        self.refetches = refetches
-        self.current: Opened | None = None
-        self.next: Opened | None = None
-        self.rows: dict[int, Any] | None = None
-        self.status = "loading"
-        self.log: list[Shown] = []
-        self.fetching: asyncio.Task[None] | None = None
-        self.wants_fetch = True
-        self.stale = False
-
-    def show(self, why: str, position: str | None) -> None:
-        opened = self.current
-        assert opened is not None
-        self.rows = dict(opened.rows)
-        self.log.append(Shown(self.rows, position, opened.transaction, why))
-
-    def empty(self) -> None:
-        self.current = self.next = None
-        self.rows, self.status = {}, "closed"
-        self.wants_fetch = False
 
 
 Wanted = Sequence[tuple[ListView, Opened]]
@@ -125,10 +26,14 @@ Wanted = Sequence[tuple[ListView, Opened]]
 class Page:
     """Some lists on one connection."""
 
-    def __init__(self, url: str, lists: list[ListView], fetch: Fetch) -> None:
+    def __init__(
+        self, url: str, lists: list[ListView], fetch: Fetch, told: Callable[[Any], None]
+    ) -> None:
+        """``told`` is called with every frame of changes, for the judge."""
         self.url = url
         self.lists = lists
         self.fetch = fetch
+        self.told = told
         self.connection: ClientConnection | None = None
         self.position: str | None = None
         self.one_since_for_all = False
@@ -303,6 +208,7 @@ class Page:
         return None
 
     def _changes(self, message: Any) -> None:
+        self.told(message)
         for each in self.lists:
             for opened in (each.current, each.next):
                 if opened is not None and opened.id is not None and not each.refetches:

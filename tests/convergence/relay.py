@@ -53,6 +53,9 @@ class Relay:
             self.taken = await self._begin(place)
         while True:
             asked = await self._call("awaitPass", timeout=0.05)
+            if self.runs:  # the longer it is, the more transactions are one entry
+                swallows = self.application.breakage == "rows between swallowed"
+                await asyncio.sleep(self.application.chance.random() * (0.3 if swallows else 0.1))
             await self._drain()
             await self._call("passEnded", asked=asked)
 
@@ -65,11 +68,11 @@ class Relay:
             deltas = [{"type": "reset", "model": model} for model in ("Task", "Note")]
             entry = {"key": f"reset {self.application.chance.getrandbits(64):x}", "deltas": deltas}
             (position,) = await self._call("appendEntries", entries=[entry], place=first)
-            self.application.history.accepted(position, outbox[first - 1][0])
+            self.application.history.accepted(position, first + 1, first)
         return first
 
     @property
-    def _outbox(self) -> list[tuple[int, str, list[Any]]]:
+    def _outbox(self) -> list[tuple[str, list[Any]]]:
         assert self.application.outbox is not None
         return self.application.outbox
 
@@ -78,33 +81,34 @@ class Relay:
         visible = len(self._outbox)
         while self.taken < visible:
             await self.awake.wait()
-            step: list[tuple[int, dict[str, Any]]] = []
+            step: list[tuple[int, int, dict[str, Any]]] = []
             ends, most = self.taken, chance.randint(1, 6)
             while ends < visible and len(step) < most:
                 size = min(chance.randint(1, MOST_IN_AN_ENTRY) if self.runs else 1, visible - ends)
-                step.append(self._entry(ends, ends + size))
+                step.append((ends + 1, ends + size, self._entry(ends, ends + size)))
                 ends += size
             if self.application.breakage == "rule 4":
                 step.reverse()
             await asyncio.sleep(chance.random() * 0.02)  # suspended here: it wakes with old entries
             more = {"place": ends} if self.runs else {}
             positions = await self._call(
-                "appendEntries", entries=[entry for _, entry in step], **more
+                "appendEntries", entries=[entry for _, _, entry in step], **more
             )
-            for position, (transaction, _) in zip(positions, step, strict=True):
-                self.application.history.accepted(position, transaction)
+            for position, (first, last, _) in zip(positions, step, strict=True):
+                self.application.history.accepted(position, first, last)
             if not self.runs and chance.random() < 0.2:
                 raise Killed  # appended, and not taken out
             self.taken = ends
+            if not self.runs:
+                self.application.accepted = ends
 
-    def _entry(self, first: int, end: int) -> tuple[int, dict[str, Any]]:
+    def _entry(self, first: int, end: int) -> dict[str, Any]:
         some = self._outbox[first:end]
-        entry = {
-            "key": some[0][1] if len(some) == 1 else f"{some[0][1]} {some[-1][1]}",
-            "keys": [key for _, key, _ in some],
-            "deltas": [delta for _, _, deltas in some for delta in deltas],
+        return {
+            "key": some[0][0] if len(some) == 1 else f"{some[0][0]} {some[-1][0]}",
+            "keys": [key for key, _ in some],
+            "deltas": [delta for _, deltas in some for delta in deltas],
         }
-        return some[-1][0], entry
 
     async def _call(self, command: str, **params: Any) -> Any:
         await self.awake.wait()

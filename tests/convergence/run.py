@@ -22,15 +22,17 @@ from typing import Any
 
 from tests.conftest import free_port
 from tests.convergence.application import AWAY, Application, Backend
-from tests.convergence.client import ListView, Page, Shown
+from tests.convergence.client import Page
 from tests.convergence.history import place
+from tests.convergence.judge import Revoked, problems
+from tests.convergence.lists import ListView
 from tests.convergence.relay import Relay
 from tests.patience import patient
 
 MODES = ("hand", "relay", "runs")
 SECONDS_OF_WRITES = 2.5
-SECONDS_TO_SETTLE = 6.0
-LEASE = 0.3
+SECONDS_TO_SETTLE = patient(6)
+LEASE = patient(0.3)
 QUERIES: list[Any] = [
     ["and"],
     ["==", "color", "red"],
@@ -104,8 +106,8 @@ class Run:
         if mode != "hand":
             self.application.outbox = []
             self.relays = [Relay(self.application, runs=mode == "runs")]
-        self.revoked: list[tuple[str, str, float, float]] = []
-        """Who, since which position, and from when until when nobody let him in."""
+        self.between_relays = False
+        self.revoked: list[Revoked] = []
         url = f"ws://127.0.0.1:{self.server.port}/ws"
         self.pages = [self._page(url, number) for number in range(4)]
         for page in self.pages:
@@ -122,7 +124,7 @@ class Run:
             )
             for each in range(lists)
         ]
-        return Page(url, views, self.application.fetch)
+        return Page(url, views, self.application.fetch, self.application.history.told_by)
 
     async def run(self) -> Outcome:
         self.server.start()
@@ -146,7 +148,10 @@ class Run:
             if isinstance(result, Exception) and not isinstance(result, asyncio.CancelledError):
                 self.outcome.problems.append(f"a page failed: {result!r}")
         await self.application.close()
-        self._judge()
+        self.outcome.counts["transactions"] = self.application.history.last
+        for each in self._lists():
+            self.outcome.counts.update(shown.why for shown in each.log)
+        self.outcome.problems += problems(self.application.history, self._lists(), self.revoked)
         return self.outcome
 
     async def _until_up(self) -> None:
@@ -216,7 +221,7 @@ class Run:
         since = await self.application.revoke(subject)
         began = monotonic()
         await asyncio.sleep(0.3)
-        self.revoked.append((subject, since, began, monotonic()))
+        self.revoked.append(Revoked(subject, since, began, monotonic()))
         self.application.allowed[subject] = True
         for page in self.pages:
             for each in page.lists:
@@ -229,10 +234,12 @@ class Run:
 
     async def _relay(self) -> None:
         """Killed, perhaps in the middle of a step, and started again."""
-        if len(self.relays) == 1:
+        if not self.between_relays:
+            self.between_relays = True
             await self.relays[0].kill()
             await asyncio.sleep(self.chance.uniform(0, 0.3))
             self.relays[0].start()
+            self.between_relays = False
 
     async def _suspend(self) -> None:
         """Suspended, and woken after another took over."""
@@ -243,7 +250,10 @@ class Run:
         self.relays.append(new)
         old.awake.clear()
         new.start()
-        await asyncio.sleep(LEASE * 1.5)
+        await asyncio.sleep(LEASE)
+        ends = monotonic() + LEASE * 3
+        while new.taken <= old.taken and monotonic() < ends:  # what both would append
+            await asyncio.sleep(0.02)
         old.awake.set()
         await asyncio.sleep(0.2)
         await old.kill()
@@ -254,8 +264,9 @@ class Run:
     async def _settle(self) -> None:
         """When writes pause, every view equals the query within seconds."""
         self.application.allowed.clear()
-        for _ in range(3):  # the last touch comes right after another
+        for _ in range(3):
             await self.application.write()
+            await self._until_fetched()  # the last touch comes when another has been answered
         await self.application.settle()
         for page in self.pages:
             for each in page.lists:
@@ -268,10 +279,13 @@ class Run:
         await asyncio.sleep(0.1)
         for each in self._lists():
             if not self._is_right(each):
-                self.outcome.problems.append(
-                    f"in the end {each.model} {each.query} ({each.status}, "
-                    f"{'refetches' if each.refetches else 'rows'}) differs"
-                )
+                self.outcome.problems.append(f"in the end {each} differs")
+
+    async def _until_fetched(self) -> None:
+        ends = monotonic() + 1.5
+        refetching = [each for each in self._lists() if each.refetches]
+        while monotonic() < ends and not all(map(self._is_right, refetching)):
+            await asyncio.sleep(0.02)
 
     def _lists(self) -> list[ListView]:
         return [each for page in self.pages for each in page.lists]
@@ -280,54 +294,6 @@ class Run:
         history = self.application.history
         right = history.view(history.last, each.model, each.query)
         return each.rows == right and (each.refetches or each.status == "live")
-
-    def _judge(self) -> None:
-        history = self.application.history
-        counts = self.outcome.counts
-        counts["transactions"] = history.last
-        for each in self._lists():
-            newest = 0
-            for shown in each.log:
-                counts[shown.why] += 1
-                if self._was_revoked(each, shown):
-                    self.outcome.problems.append(f"{each.subject} was shown what was revoked")
-                    break
-                found = self._transaction(each, shown)
-                if found is None:
-                    self.outcome.problems.append(
-                        f"{each.model} {each.query} showed at {shown.position} ({shown.why}) "
-                        f"what was never there"
-                    )
-                    break
-                if found < newest and not each.refetches:
-                    self.outcome.problems.append(
-                        f"{each.model} {each.query} went back from {newest} to {found}"
-                    )
-                    break
-                newest = max(newest, found)
-
-    def _was_revoked(self, each: ListView, shown: Shown) -> bool:
-        if shown.position is None:
-            return False
-        epoch, sequence = place(shown.position)
-        return any(
-            subject == each.subject
-            and began < shown.time < ended
-            and place(since)[0] == epoch
-            and place(since)[1] < sequence
-            for subject, since, began, ended in self.revoked
-        )
-
-    def _transaction(self, each: ListView, shown: Shown) -> int | None:
-        """The transaction that a list shows; None where there is no such one."""
-        history = self.application.history
-        if shown.position is None:
-            right = history.view(shown.transaction, each.model, each.query)
-            return shown.transaction if shown.rows == right else None
-        for transaction in history.transactions_at(shown.position):
-            if shown.rows == history.view(transaction, each.model, each.query):
-                return transaction
-        return None
 
 
 async def run_seed(seed: int, mode: str, breakage: str = "") -> Outcome:

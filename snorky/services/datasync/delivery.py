@@ -144,17 +144,16 @@ class Touches:
 
         ``several``: the entry may hold several transactions, so that rows between count.
         """
-        if change.is_nothing and not several:
+        if change.is_nothing(several=several):
             return
         try:
             new, others = _sides(dealer, change, within, several=several)
         except Failed:
             self.failed[dealer] = None
             return
-        if not change.is_nothing:
-            for item in new:
-                if item not in others or change.shows_in(item.fields):
-                    self.by_item.setdefault(item, []).append((number, change, True))
+        for item in new:
+            if item not in others or change.shows_in(item.fields, several=several):
+                self.by_item.setdefault(item, []).append((number, change, True))
         for item in others:
             if item not in new:
                 self.by_item.setdefault(item, []).append((number, change, False))
@@ -224,7 +223,7 @@ def _sides(
     others = set() if change.old is None else set(within(dealer, change.old))
     if several:
         for row in change.between:
-            others.update(within(dealer, row))
+            others.update(() if row is None else within(dealer, row))
     return new, others
 
 

@@ -2,7 +2,7 @@
 
 A row that matched a filter for one statement of a transaction never existed for anybody else. The
 rows between are kept apart, for entries that may hold several transactions: a page may have
-queried between two of them, and must be told that such a row has gone.
+queried between two of them, and must be told that such a row has gone, or is again what it was.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ class Change:
         self.place = place
         self.old = old
         self.new: Row | None = None
-        self.between: list[Row] = []
-        """Other rows that this one was within the entry."""
+        self.between: list[Row | None] = []
+        """What else this one was within the entry."""
         self.times = 0
         self._kept: KeptRow | None = None
 
     def add(self, old: Row | None, new: Row | None) -> None:
         if self.times:
-            if self.new is not None:
-                self.between.append(self.new)
+            self.between.append(self.new)
             if old is not None and old != self.new:
                 self.between.append(old)
         self.new = new
         self.times += 1
 
-    @property
-    def is_nothing(self) -> bool:
-        """Whether the row is in the end what it was. One delta alone is believed: who publishes
-        without knowing the old row says the new one twice."""
-        return self.times > 1 and _same(self.old, self.new)
+    def is_nothing(self, *, several: bool) -> bool:
+        """Whether nobody who has seen the row as it was need hear of it. One delta alone is
+        believed: who publishes without knowing the old row says the new one twice.
+
+        ``several``: the entry may hold several transactions, so what is shown may be of between.
+        """
+        return self.times > 1 and all(_same(seen, self.new) for seen in self._seen(several))
 
     @property
     def kept(self) -> KeptRow:
@@ -56,15 +57,23 @@ class Change:
             self._kept = KeptRow(self.new)
         return self._kept
 
-    def shows_in(self, fields: frozenset[str] | None) -> bool:
+    def shows_in(self, fields: frozenset[str] | None, *, several: bool) -> bool:
         """Whether what ``fields`` show of the row changed. A field that ``old`` lacks did."""
-        old, new = self.old, self.new
-        if fields is None or old is None or new is None:
+        new = self.new
+        if fields is None or new is None:
             return True
-        return any((name in old) != (name in new) for name in fields) or not _same(
-            {name: old[name] for name in fields if name in old},
-            {name: new[name] for name in fields if name in new},
+        shown = _only(fields, new)
+        return any(
+            seen is None or not _same(_only(fields, seen), shown) for seen in self._seen(several)
         )
+
+    def _seen(self, several: bool) -> list[Row | None]:
+        """What a page may have seen of the row before it hears of the entry."""
+        return [self.old, *self.between] if several else [self.old]
+
+
+def _only(fields: frozenset[str], row: Row) -> Row:
+    return {name: row[name] for name in fields if name in row}
 
 
 class Folded:

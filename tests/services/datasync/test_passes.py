@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from snorky.services.base import RPCError
-from snorky.services.datasync import DataSyncService
+from snorky.services.datasync import DataSyncService, FilterDealer
 from tests.patience import patient
-from tests.services.datasync.wire import Site, WirePage, delete, insert, is_in, task
+from tests.services.datasync.wire import Site, WirePage, delete, insert, is_in, task, update
 
 LEASE = 0.4
 
@@ -378,6 +378,44 @@ async def test_a_row_between_two_transactions_of_an_entry_is_told_out(site: Site
     ]
     assert page.changes == outs
     assert site.page().open_one(token)["changes"] == outs
+
+
+@pytest.mark.parametrize("between", [task(1, n=2), None], ids=["another", "none"])
+async def test_a_row_that_is_again_what_it_was_is_told_to_who_may_have_seen_it_between(
+    site: Site, between: Any
+) -> None:
+    """T5 changes a row, the page queries, T6 changes it back, and both are one entry."""
+    relay = await ScriptedRelay(site).take()
+    page, later = site.page(), site.page()
+    token = site.token()
+    (item,) = page.open_one(token)["items"]
+    row = task(1, n=1)
+    await relay.append(*there_and_back(row, between))
+
+    assert page.changes == [is_in(row, item)]
+    assert later.open_one(token)["changes"] == [is_in(row, item)]
+
+
+async def test_a_field_that_is_again_what_it_was_is_told_too(site: Site) -> None:
+    class Titles(FilterDealer):
+        model = "Task"
+        fields = ("title",)
+
+    site.service.register_dealer(Titles)
+    relay = await ScriptedRelay(site).take()
+    page = site.page()
+    (item,) = page.open_one(site.token(dealer="Titles"))["items"]
+    first, second, last = task(1, title="a"), task(1, title="b"), task(1, title="a", n=1)
+    await relay.append(update(second, first), update(last, second))
+    await relay.append(update(task(1, title="a", n=2), last), update(last, task(1, title="a", n=2)))
+
+    assert page.changes == [is_in(task(1, title="a"), item)]
+
+
+def there_and_back(row: Any, between: Any) -> list[Any]:
+    if between is None:
+        return [delete(row), insert(row)]
+    return [update(between, row), update(row, between)]
 
 
 @pytest.mark.parametrize(
