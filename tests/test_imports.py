@@ -92,6 +92,7 @@ ONLY_IN = {
     "nats": ("snorky.brokers.nats",),
     "socketio": ("snorky.request_handlers.socketio",),
     "jwt": ("snorky.identity.jwt", "snorky.cli"),
+    "pytest": ("snorky.testing.brokers",),
 }
 # Tornado's C function that unmasks frames; it brings nothing else of Tornado.
 EXCEPTIONS = {("snorky.protocols.websocket_frames", "tornado.util")}
@@ -229,6 +230,7 @@ OPTIONAL = {
     "engineio": "snorky.request_handlers.socketio",
     "psycopg": "snorky.backend.outbox",
     "jwt": "snorky.identity.jwt",
+    "pytest": "snorky.testing.brokers",
     "rich": "snorky.cli",
 }
 NEED_EXTRAS = (*OPTIONAL.values(), "snorky.filters.sqlalchemy")

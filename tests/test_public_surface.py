@@ -48,6 +48,7 @@ snorky.services.identity FirstMessageRegistry IdentityBackend IdentityService
 snorky.services.messaging MessagingService
 snorky.services.pubsub PubSubBackend PubSubService
 snorky.testing FakeClient async_call call
+snorky.testing.brokers BrokerContract
 """
 PROMISED = [line.split() for line in SURFACE.strip().splitlines()]
 

@@ -161,7 +161,11 @@ class Log(abc.ABC):
       counts) is never taken for what comes later.
 
     Methods that return a value are done; those that return an awaitable of it return work that is
-    already under way. All of them raise BrokerUnavailable.
+    already under way: who need not know may drop it. All of them raise BrokerUnavailable, in the
+    call or when awaited.
+
+    While the engine is away ``lag`` grows, and nothing else happens; when it is back, following
+    goes on from where it was, without a restart.
     """
 
     @property
@@ -183,7 +187,9 @@ class Log(abc.ABC):
     async def start(self) -> None:
         """Read the head, what is kept, and follow. Before anything else, where there is an engine.
 
-        What is kept of the log reaches the window, but not those who follow.
+        What is kept of the log reaches the window, but not those who follow. Before it the epoch
+        of ``head`` is "", and ``kept_beside`` is empty. Starting again does nothing. Raises
+        BrokerUnavailable, and may be tried again.
         """
 
     @abc.abstractmethod

@@ -1,7 +1,8 @@
-"""What every broker promises, as one suite.
+"""What every broker promises, as one suite for pytest: a new engine is a file and a green run.
 
 A broker's own tests subclass ``BrokerContract`` and say how to make two brokers that are joined,
-as two processes of one Snorky are; a broker of one process gives the same one twice.
+as two processes of one Snorky are; a broker of one process gives the same one twice. They run in
+pytest-asyncio's mode "auto"; ``SNORKY_TEST_PATIENCE=5`` makes every deadline five times as long.
 """
 
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from snorky.brokers import Broker
 from snorky.envelope import Envelope
-from tests.contracts.log import Inbox, LogContract, done
+from snorky.testing.brokers.log import Inbox, LogContract, done
 
 
 class BrokerContract(LogContract):
