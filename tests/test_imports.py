@@ -37,6 +37,7 @@ LAYERS = {
     "snorky.backend": APART,
     "snorky.brokers": CORE,
     "snorky.brokers.*": PARTS,
+    "snorky.brokers.connecting": CORE,
     "snorky.brokers.log": CORE,
     "snorky.brokers.memory": CORE,
     "snorky.brokers.window": CORE,
