@@ -56,6 +56,13 @@ def fail(future: asyncio.Future[Any], error: Exception) -> None:
         future.exception()
 
 
+def failed(error: Exception) -> asyncio.Future[Any]:
+    """A future that raises; who has dropped it need not hear of it."""
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    fail(future, error)
+    return future
+
+
 def unavailable(error: BaseException | str) -> BrokerUnavailable:
     """The error for callers; what caused it is its cause."""
     text = str(error).strip() or type(error).__name__

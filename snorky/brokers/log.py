@@ -161,8 +161,8 @@ class Log(abc.ABC):
       counts) is never taken for what comes later.
 
     Methods that return a value are done; those that return an awaitable of it return work that is
-    already under way: who need not know may drop it. All of them raise BrokerUnavailable, in the
-    call or when awaited.
+    already under way: who need not know may drop it. BrokerUnavailable is raised by what they
+    return, never in the call; what else an engine need not be asked for may be raised in either.
 
     While the engine is away ``lag`` grows, and nothing else happens; when it is back, following
     goes on from where it was, without a restart.

@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio.connection import Connection
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
-from snorky.brokers.connecting import fail, unavailable
+from snorky.brokers.connecting import fail, failed, unavailable
 from snorky.brokers.log import BrokerUnavailable
 from snorky.brokers.redis.addresses import Node, Servers, without_secrets
 from snorky.brokers.redis.pipe import Pipe
@@ -21,6 +21,8 @@ from snorky.wire import decode
 
 MAX_JOINED_BYTES = 256 * 1024
 """Messages of one channel and one turn of the loop travel together, up to so many bytes."""
+
+NOT_STARTED = "it was not started"
 
 Convert = Callable[[Any], Any]
 
@@ -77,12 +79,16 @@ class Link:
 
     def call(self, key: bytes, convert: Convert, *command: Any) -> asyncio.Future[Any]:
         """Send a command to the server of a key; what ``convert`` makes of the answer."""
+        if not self.running:
+            return failed(unavailable(NOT_STARTED))
         return converted(self._pipe_of(key).call(*command), convert)
 
     def run_script(
         self, script: str, keys: Sequence[bytes], arguments: Sequence[Any], convert: Convert
     ) -> asyncio.Future[Any]:
         """The same with a script, whose keys are all of one server."""
+        if not self.running:
+            return failed(unavailable(NOT_STARTED))
         pipe = self._pipe_of(keys[0])
         rest = (len(keys), *keys, *arguments)
         # It is loaded at each connection, but somebody may flush scripts.
@@ -124,7 +130,9 @@ class Link:
 
     def send(self, channel: bytes, message: bytes) -> asyncio.Future[None]:
         """Publish a message without a line break, joined with what else this turn publishes."""
-        self._pipe_of(channel).check()
+        fault = self._pipe_of(channel).fault if self.running else NOT_STARTED
+        if fault is not None:
+            return failed(unavailable(fault))
         loop = asyncio.get_running_loop()
         batch = self._pending.get(channel)
         if batch is None:
@@ -144,7 +152,7 @@ class Link:
     ) -> asyncio.Future[None] | None:
         """Let ``receive`` have what ``convert`` makes of each message of a channel."""
         if not self.running:
-            raise BrokerUnavailable("expected a broker that was started")
+            return failed(unavailable(NOT_STARTED))
         return self._subscriptions_of(self._servers.node_of(channel)).add(channel, receive, convert)
 
     def receive_no_more(self, channel: bytes, receive: Receive) -> None:
@@ -162,18 +170,12 @@ class Link:
 
     def _send(self, channel: bytes, batch: _Batch) -> None:
         command = "SPUBLISH" if self._sharded else "PUBLISH"
-        try:
-            sent = self._pipe_of(channel).call(command, channel, b"\n".join(batch.messages))
-        except BrokerUnavailable as error:
-            batch.failed(error)
-        else:
-            sent.add_done_callback(batch.sent)
+        sent = self._pipe_of(channel).call(command, channel, b"\n".join(batch.messages))
+        sent.add_done_callback(batch.sent)
 
     # Connections
 
     def _pipe_of(self, key: bytes) -> Pipe:
-        if not self.running:
-            raise BrokerUnavailable("expected a broker that was started")
         node = self._servers.node_of(key)
         pipe = self._pipes.get(node)
         if pipe is None:
@@ -293,11 +295,8 @@ def converted(
         except NoScriptError as error:
             if on_no_script is None:
                 fail(result, unavailable(error))
-                return
-            try:
+            else:
                 on_no_script().add_done_callback(answered)
-            except BrokerUnavailable as away:
-                fail(result, away)
         except RedisError as error:
             fail(result, unavailable(error))
         except Exception as error:

@@ -12,11 +12,10 @@ from urllib.parse import quote
 from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
 
-from snorky.brokers.connecting import Pause, unavailable
+from snorky.brokers.connecting import Pause, failed, unavailable
 from snorky.brokers.log import (
     UNCHANGED,
     Append,
-    BrokerUnavailable,
     Entry,
     EntryTooLarge,
     FenceOld,
@@ -225,7 +224,7 @@ class RedisLog(Window):
 
     def _call(self, script: str, convert: Callable[[Any], Any], *arguments: Any) -> Awaitable[Any]:
         if self._task is None:
-            raise BrokerUnavailable("expected a log that was started")
+            return failed(unavailable("the log was not started"))
         return self._link.run_script(
             script, self._keys, [secrets.token_hex(8), *arguments], convert
         )

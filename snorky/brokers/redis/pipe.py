@@ -15,8 +15,7 @@ from typing import Any
 from redis.asyncio.connection import Connection
 from redis.exceptions import AskError, ClusterDownError, ReadOnlyError, RedisError, ResponseError
 
-from snorky.brokers.connecting import Pause, fail, first_fault, unavailable
-from snorky.brokers.log import BrokerUnavailable
+from snorky.brokers.connecting import Pause, fail, failed, first_fault, unavailable
 
 LOST = (RedisError, OSError, EOFError)
 """What a connection that is of no use any more raises; TimeoutError is an OSError."""
@@ -66,19 +65,20 @@ class Pipe:
         await asyncio.wait([self._task])
         self._task = None
 
-    def check(self) -> None:
-        """Raises BrokerUnavailable where there is no connection."""
-        if self._connection is None:
-            raise unavailable(self._fault)
+    @property
+    def fault(self) -> Exception | None:
+        """Why there is no connection, if there is none."""
+        return self._fault if self._connection is None else None
 
     def call(self, *command: Any) -> asyncio.Future[Any]:
         """Send a command; its answer, or the ResponseError, is the future's.
 
-        Raises BrokerUnavailable; so does the future, where the answer does not come.
+        It raises BrokerUnavailable where it cannot be sent, or where no answer comes.
         """
-        self.check()
+        if self._connection is None:
+            return failed(unavailable(self._fault))
         if len(self._under_way) + len(self._queue) >= MAX_UNDER_WAY:
-            raise BrokerUnavailable(f"{MAX_UNDER_WAY} commands are under way already")
+            return failed(unavailable(f"{MAX_UNDER_WAY} commands are under way already"))
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._queue.append((command, future))
         self._wake.set()

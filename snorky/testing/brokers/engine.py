@@ -44,6 +44,7 @@ class EngineContract(BrokerContract):
         inbox = Inbox()
         await done(there.subscribe("news", inbox.deliver))
         await asyncio.to_thread(engine.stop)
+        here.publish("news", Envelope("pubsub", "dropped"))
         for number in range(3):
             with pytest.raises(BrokerUnavailable):
                 await done(here.publish("news", Envelope("pubsub", number)))
