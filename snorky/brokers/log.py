@@ -267,12 +267,15 @@ class Log(abc.ABC):
 
     @abc.abstractmethod
     def follow(
-        self, deliver: Callable[[Entry], None], lost: Callable[[], None] | None = None
+        self,
+        deliver: Callable[[Entry], None],
+        lost: Callable[[Sequence[Entry]], None] | None = None,
     ) -> Callable[[], None]:
         """Call ``deliver`` with every entry from now on; returns a function that ends it.
 
         An entry can be read when it is delivered. ``lost`` is called where entries were lost, or
-        the epoch is another: what follows does not continue what came before.
+        the epoch is another: what follows does not continue what came before. It is given the
+        entries that are kept beside the log then, oldest first: some of them may not be known.
         """
 
     @abc.abstractmethod

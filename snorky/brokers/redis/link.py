@@ -98,17 +98,6 @@ class Link:
             on_no_script=lambda: pipe.call("EVAL", script, *rest),
         )
 
-    async def run_script_on(
-        self,
-        connection: Connection,
-        script: str,
-        keys: Sequence[bytes],
-        arguments: Sequence[Any],
-    ) -> Any:
-        """The same over a connection of the caller's. Raises as that does."""
-        await connection.send_command("EVAL", script, len(keys), *keys, *arguments)
-        return await connection.read_response()
-
     async def connect_for(self, key: bytes) -> Connection:
         """A connection of the caller's to the server of a key. Raises RedisError or OSError."""
         await self._look_at_servers()

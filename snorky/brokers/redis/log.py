@@ -116,16 +116,7 @@ class RedisLog(Window):
         if self._task is None:
             return ()
 
-        def answered(answer: Any) -> list[Entry]:
-            epoch, flat = answer[0].decode(), answer[1]
-            entries = []
-            for seq, kept in zip(flat[::2], flat[1::2], strict=True):
-                nonce, at, text = kept.split(b" ", 2)
-                position = Position(epoch, int(seq), nonce.decode())
-                entries.append(Entry(position, text, int(at) / 1000))
-            return sorted(entries, key=lambda entry: entry.position.seq)
-
-        return self._call(scripts.BESIDE, answered)
+        return self._call(scripts.BESIDE, _beside)
 
     def take_lease(self, source: str, seconds: float) -> Awaitable[Lease]:
         fence = secrets.token_hex(12)
@@ -302,15 +293,11 @@ class RedisLog(Window):
                 "entries were lost, or it was begun anew" if state == "other" else "too far behind",
             )
             self._told = None
-            self.restart(head)
+            beside = await self._run(connection, scripts.BESIDE)
+            self.restart(head, _beside(beside))
 
     async def _ask_for_head(self, connection: Connection, known: Position) -> tuple[str, Position]:
-        answer = await self._link.run_script_on(
-            connection,
-            scripts.LOOK,
-            self._keys,
-            [secrets.token_hex(8), known.epoch, known.seq, known.nonce],
-        )
+        answer = await self._run(connection, scripts.LOOK, known.epoch, known.seq, known.nonce)
         state, epoch, seq, nonce = answer
         return state.decode(), Position(epoch.decode(), int(seq), nonce.decode())
 
@@ -338,9 +325,25 @@ class RedisLog(Window):
         self.fill(first, [entry for entry, _ in entries], head)
         self._confirmed = monotonic()
 
+    async def _run(self, connection: Connection, script: str, *arguments: Any) -> Any:
+        proposed = secrets.token_hex(8)  # the epoch, if there is no log
+        await connection.send_command(
+            "EVAL", script, len(self._keys), *self._keys, proposed, *arguments
+        )
+        return await connection.read_response()
+
     async def _within(self, work: Awaitable[Any], seconds: float = 0.0) -> Any:
         async with asyncio.timeout(seconds + self._link.seconds):
             return await work
+
+
+def _beside(answer: Any) -> list[Entry]:
+    epoch, flat = answer[0].decode(), answer[1]
+    entries = []
+    for seq, kept in zip(flat[::2], flat[1::2], strict=True):
+        nonce, at, text = kept.split(b" ", 2)
+        entries.append(Entry(Position(epoch, int(seq), nonce.decode()), text, int(at) / 1000))
+    return sorted(entries, key=lambda entry: entry.position.seq)
 
 
 def _source(source: str | None) -> bytes:

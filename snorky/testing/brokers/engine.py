@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol
 
 import pytest
 
-from snorky.brokers import Append, Broker, BrokerUnavailable, FenceOld, Log
+from snorky.brokers import Append, Broker, BrokerUnavailable, Entry, FenceOld, Log
 from snorky.envelope import Envelope
 from snorky.testing.brokers import BrokerContract
 from snorky.testing.brokers.log import DEADLINE, Inbox, done, opened, take_lease, until
@@ -147,7 +147,7 @@ class Followed:
         self.lost = 0
         log.follow(lambda entry: self.seen.append(entry.data), self._lost)
 
-    def _lost(self) -> None:
+    def _lost(self, beside: Sequence[Entry]) -> None:
         self.lost += 1
 
 
