@@ -58,6 +58,7 @@ LAYERS = {
     "snorky.log": GROUND,
     "snorky.metrics": GROUND,
     "snorky.protocols": GROUND,
+    "snorky.readiness": CORE,
     "snorky.request_handlers": EDGES,
     "snorky.running": CORE,
     "snorky.service_registry": CORE,

@@ -91,6 +91,7 @@ class Pipe:
                 connection = await self._connect()
             except LOST as error:
                 self._lose(error)
+                self._changed(error)
                 await pause.wait()
                 continue
             begun = monotonic()
@@ -107,6 +108,7 @@ class Pipe:
         error: Exception = RedisError("it was stopped")
         try:
             error = await first_fault(works, LOST)
+            self._changed(error)
         finally:
             self._connection = None
             await connection.disconnect(nowait=True)
@@ -120,7 +122,6 @@ class Pipe:
         self._wake.clear()
         for future in waiting:
             fail(future, unavailable(error))
-        self._changed(error)
         self._tried.set()
 
     async def _write(self, connection: Connection) -> None:
