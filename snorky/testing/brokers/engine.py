@@ -145,10 +145,12 @@ class Followed:
         self.log = log
         self.seen: list[Any] = []
         self.lost = 0
+        self.beside: Sequence[Entry] = ()
         log.follow(lambda entry: self.seen.append(entry.data), self._lost)
 
     def _lost(self, beside: Sequence[Entry]) -> None:
         self.lost += 1
+        self.beside = beside
 
 
 async def back(broker: Broker) -> None:
