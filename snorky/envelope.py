@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from snorky.protocols.websocket_frames import TEXT, encode_frame
-from snorky.wire import encode
+from snorky.wire import decode, encode
 
 
 class Envelope(dict[str, Any]):
@@ -25,6 +25,14 @@ class Envelope(dict[str, Any]):
         dict.__init__(self, service=service, message=message)
         self._text: bytes | None = None
         self._frame: bytes | None = None
+
+    @classmethod
+    def received(cls, text: bytes) -> Envelope:
+        """The envelope that another process made this ``text`` of. Raises MalformedMessage."""
+        value = decode(text)
+        envelope = cls(value["service"], value["message"])
+        envelope._text = text
+        return envelope
 
     @property
     def text(self) -> bytes:

@@ -36,6 +36,7 @@ class Metrics:
     rpc_exceptions: int = 0
     rpc_pending: int = 0
     rpc_timeouts: int = 0
+    rpc_unavailable: int = 0
     subscriptions: int = 0
     deltas: int = 0
     tokens_expired: int = 0
@@ -97,6 +98,7 @@ HELP = {
     "rpc_exceptions": "Calls ended by an unexpected exception",
     "rpc_pending": "Asynchronous calls under way now",
     "rpc_timeouts": "Asynchronous calls cancelled at their time limit",
+    "rpc_unavailable": "Calls refused because the broker was away",
     "subscriptions": "Subscriptions of clients now, to channels and to data",
     "deltas": "Deltas published",
     "tokens_expired": "Subscription tokens that nobody acquired in time",

@@ -27,6 +27,9 @@ from snorky.request_handlers.front_door import FrontDoor
 from tests.patience import patient
 from tests.ports import free_port
 
+# The suite that brokers of others run, too.
+pytest.register_assert_rewrite("snorky.testing.brokers")
+
 pytest_plugins = ["tests.fanouts", "tests.servers"]
 
 # The same examples at each run; with FUZZ, others.

@@ -154,9 +154,13 @@ class Valkey:
         self.stop()
         self.start()
 
+    def client(self) -> Any:
+        """A client of the server, for a ``with``."""
+        return self._server.client()
+
     def empty(self) -> None:
         """Forget everything, and every connection."""
-        with self._server.client() as client:
+        with self.client() as client:
             client.flushall()
             client.client_kill_filter(_type="normal", skipme=True)
             client.client_kill_filter(_type="pubsub", skipme=True)

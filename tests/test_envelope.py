@@ -35,3 +35,12 @@ def test_an_envelope_whose_message_cannot_be_encoded_raises_at_each_use() -> Non
 
 def test_any_value_makes_a_text_frame() -> None:
     assert text_frame([1, "ö"]) == encode_frame(TEXT, '[1,"ö"]'.encode())
+
+
+def test_an_envelope_of_another_process_keeps_the_text_it_came_as() -> None:
+    text = Envelope("echo", ["größer", {"a": None}]).text
+
+    received = Envelope.received(text)
+
+    assert received == {"service": "echo", "message": ["größer", {"a": None}]}
+    assert received.text is text

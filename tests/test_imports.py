@@ -37,6 +37,7 @@ LAYERS = {
     "snorky.backend": APART,
     "snorky.brokers": CORE,
     "snorky.brokers.*": PARTS,
+    "snorky.brokers.connecting": CORE,
     "snorky.brokers.log": CORE,
     "snorky.brokers.memory": CORE,
     "snorky.brokers.window": CORE,
@@ -57,6 +58,7 @@ LAYERS = {
     "snorky.log": GROUND,
     "snorky.metrics": GROUND,
     "snorky.protocols": GROUND,
+    "snorky.readiness": CORE,
     "snorky.request_handlers": EDGES,
     "snorky.running": CORE,
     "snorky.service_registry": CORE,
@@ -92,6 +94,7 @@ ONLY_IN = {
     "nats": ("snorky.brokers.nats",),
     "socketio": ("snorky.request_handlers.socketio",),
     "jwt": ("snorky.identity.jwt", "snorky.cli"),
+    "pytest": ("snorky.testing.brokers",),
 }
 # Tornado's C function that unmasks frames; it brings nothing else of Tornado.
 EXCEPTIONS = {("snorky.protocols.websocket_frames", "tornado.util")}
@@ -229,6 +232,7 @@ OPTIONAL = {
     "engineio": "snorky.request_handlers.socketio",
     "psycopg": "snorky.backend.outbox",
     "jwt": "snorky.identity.jwt",
+    "pytest": "snorky.testing.brokers",
     "rich": "snorky.cli",
 }
 NEED_EXTRAS = (*OPTIONAL.values(), "snorky.filters.sqlalchemy")

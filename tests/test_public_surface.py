@@ -17,6 +17,7 @@ snorky.backend SnorkyBackend SnorkyError SnorkyHTTPTransport
 snorky.backend.django authorize_subscription publish_deltas subscribable
 snorky.brokers Broker BrokerUnavailable Entry Log Position PositionLost Retention
 snorky.brokers.memory MemoryBroker
+snorky.brokers.redis RedisBroker
 snorky.client Client
 snorky.identity Authenticated Handshake Refused origin_allowed
 snorky.identity.jwt JWTAuthenticator
@@ -24,7 +25,8 @@ snorky.identity.web WebApplicationAuthenticator
 snorky.limits Limits
 snorky.log snorky_log
 snorky.request_handlers.comet CometClient SnorkyCometHandler
-snorky.request_handlers.http BackendHTTPHandler HTTPClient LiveHandler MetricsHandler
+snorky.request_handlers.http BackendHTTPHandler HTTPClient LiveHandler MetricsHandler \
+ ReadyHandler
 snorky.request_handlers.socketio SnorkySocketIOHandler SocketIOClient SocketIOHandler \
  SocketIOHandshake SocketIOServer
 snorky.request_handlers.sockjs SnorkySockJSHandler SockJSClient
@@ -48,6 +50,8 @@ snorky.services.identity FirstMessageRegistry IdentityBackend IdentityService
 snorky.services.messaging MessagingService
 snorky.services.pubsub PubSubBackend PubSubService
 snorky.testing FakeClient async_call call
+snorky.testing.brokers BrokerContract
+snorky.testing.brokers.engine EngineContract
 """
 PROMISED = [line.split() for line in SURFACE.strip().splitlines()]
 

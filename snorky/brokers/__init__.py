@@ -52,11 +52,13 @@ class Broker(abc.ABC):
     - **order**: what one process publishes on one topic arrives everywhere in that order;
     - **at most once** to every process: a publication may be lost with the broker's connection,
       it is never doubled. What must not be lost goes through a ``Log``;
-    - **errors**: BrokerUnavailable where the broker did not take something. A broker that is away
-      takes no client down: it comes back by itself and subscribes again.
+    - **errors**: BrokerUnavailable where the broker did not take something, or did not say so. It
+      is raised when what a call returned is awaited, never in the call: who need not know may drop
+      it. A broker that is away takes no client down: it comes back by itself, after a random pause,
+      and subscribes again.
 
     Methods that return ``None`` are done; those that return an awaitable return work that is
-    already under way, so that a caller that need not know may drop it.
+    already under way, so that a caller that need not know may drop it, errors included.
     """
 
     @abc.abstractmethod
@@ -65,7 +67,10 @@ class Broker(abc.ABC):
 
     @abc.abstractmethod
     def subscribe(self, topic: str, deliver: Deliver) -> Awaitable[None] | None:
-        """Let ``deliver`` receive what is published on ``topic`` from now on."""
+        """Let ``deliver`` receive what is published on ``topic`` from now on.
+
+        Where what it returns raises, there is no subscription.
+        """
 
     @abc.abstractmethod
     def unsubscribe(self, topic: str, deliver: Deliver) -> Awaitable[None] | None:
@@ -97,7 +102,7 @@ class Broker(abc.ABC):
 
     @abc.abstractmethod
     async def stop(self) -> None:
-        """Disconnect. What was accepted before is still sent."""
+        """Disconnect. What was accepted before is still sent. Stops the logs that were started."""
 
     @abc.abstractmethod
     async def check(self) -> None:

@@ -161,7 +161,11 @@ class Log(abc.ABC):
       counts) is never taken for what comes later.
 
     Methods that return a value are done; those that return an awaitable of it return work that is
-    already under way. All of them raise BrokerUnavailable.
+    already under way: who need not know may drop it. BrokerUnavailable is raised by what they
+    return, never in the call; what else an engine need not be asked for may be raised in either.
+
+    While the engine is away ``lag`` grows, and nothing else happens; when it is back, following
+    goes on from where it was, without a restart.
     """
 
     @property
@@ -183,7 +187,9 @@ class Log(abc.ABC):
     async def start(self) -> None:
         """Read the head, what is kept, and follow. Before anything else, where there is an engine.
 
-        What is kept of the log reaches the window, but not those who follow.
+        What is kept of the log reaches the window, but not those who follow. Before it the epoch
+        of ``head`` is "", and ``kept_beside`` is empty. Starting again does nothing. Raises
+        BrokerUnavailable, and may be tried again.
         """
 
     @abc.abstractmethod
@@ -261,12 +267,15 @@ class Log(abc.ABC):
 
     @abc.abstractmethod
     def follow(
-        self, deliver: Callable[[Entry], None], lost: Callable[[], None] | None = None
+        self,
+        deliver: Callable[[Entry], None],
+        lost: Callable[[Sequence[Entry]], None] | None = None,
     ) -> Callable[[], None]:
         """Call ``deliver`` with every entry from now on; returns a function that ends it.
 
         An entry can be read when it is delivered. ``lost`` is called where entries were lost, or
-        the epoch is another: what follows does not continue what came before.
+        the epoch is another: what follows does not continue what came before. It is given the
+        entries that are kept beside the log then, oldest first: some of them may not be known.
         """
 
     @abc.abstractmethod

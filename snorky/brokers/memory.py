@@ -47,6 +47,9 @@ class MemoryBroker(Broker):
         self._values: dict[str, tuple[float, Any]] = {}
         self._writes = 0
 
+    def __repr__(self) -> str:
+        return "MemoryBroker()"
+
     def publish(self, topic: str, payload: Envelope) -> None:
         for deliver in tuple(self._subscriptions.get(topic, ())):
             deliver(payload)

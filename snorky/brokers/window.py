@@ -13,7 +13,7 @@ from itertools import islice
 from snorky.brokers.log import Entry, Log, Position, PositionLost, Retention
 
 Deliver = Callable[[Entry], None]
-Lost = Callable[[], None]
+Lost = Callable[[Sequence[Entry]], None]
 
 
 class Window(Log):
@@ -67,14 +67,17 @@ class Window(Log):
             self._bytes += len(entry.text)
         self.trim()
 
-    def restart(self, head: Position) -> None:
-        """Begin anew at a head that does not continue what was: tell everybody that it is lost."""
+    def restart(self, head: Position, beside: Sequence[Entry] = ()) -> None:
+        """Begin anew at a head that does not continue what was: tell everybody that it is lost.
+
+        ``beside`` is what is kept beside the log by then.
+        """
         while self._kept:
             self._drop_oldest()
         self._head = self._first = head
         for _, lost in tuple(self._followers):
             if lost is not None:
-                lost()
+                lost(beside)
 
     def read(self, after: Position, limit: int = 1000) -> Sequence[Entry]:
         self.trim()

@@ -16,6 +16,8 @@ from types import ModuleType
 import click
 
 from snorky import ServiceRegistry
+from snorky.brokers import Broker
+from snorky.cli.brokers import broker_at, give
 from snorky.services.datasync import DataSyncService
 
 ORIGIN = re.compile(
@@ -38,11 +40,17 @@ class Served:
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] | None = None
     pages: Path | None = None
+    broker: Broker | None = None
     start: Hook | None = None
     stop: Hook | None = None
 
 
-def load(file: Path, more_origins: Sequence[str] = (), more_hosts: Sequence[str] = ()) -> Served:
+def load(
+    file: Path,
+    more_origins: Sequence[str] = (),
+    more_hosts: Sequence[str] = (),
+    broker_url: str | None = None,
+) -> Served:
     """Run ``file`` and take what it defines. Raises click.ClickException, which names the fault."""
     module = run_file(file)
     frontend = getattr(module, "frontend", None)
@@ -65,6 +73,9 @@ def load(file: Path, more_origins: Sequence[str] = (), more_hosts: Sequence[str]
             "set the environment variable SNORKY_API_KEY, or define api_key in the file."
         )
     sign_tokens(frontend, api_keys)
+    broker = _broker(module, file, broker_url)
+    if broker is not None:
+        give(broker, [each for each in (frontend, backend) if each is not None])
     origins = _listed(module, "allowed_origins", file, more_origins)
     check_origins(origins or ())
     hosts = _listed(module, "allowed_hosts", file, more_hosts)
@@ -75,6 +86,7 @@ def load(file: Path, more_origins: Sequence[str] = (), more_hosts: Sequence[str]
         api_keys,
         origins,
         allowed_hosts=hosts,
+        broker=broker,
         start=_hook(module, "start"),
         stop=_hook(module, "stop"),
     )
@@ -96,6 +108,19 @@ def sign_tokens(frontend: ServiceRegistry, api_keys: Sequence[str]) -> None:
     for service in frontend.registered_services.values():
         if isinstance(service, DataSyncService) and api_keys and not service.has_token_key:
             service.sign_with(api_keys)
+
+
+def _broker(module: ModuleType, file: Path, url: str | None) -> Broker | None:
+    """The broker of the command line, else that of the file."""
+    broker = url or getattr(module, "broker", None)
+    if isinstance(broker, str):
+        return broker_at(broker)
+    if broker is not None and not isinstance(broker, Broker):
+        raise click.ClickException(
+            f"broker in {file} must be a Broker, or the address of one; "
+            f"got {_kind(module, 'broker')}."
+        )
+    return broker
 
 
 def _hook(module: ModuleType, name: str) -> Hook | None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
+from snorky.cli.brokers import check_joined
 from snorky.cli.collector import settle_collector
 from snorky.cli.ending import end_within
 from snorky.cli.log_writer import STANDARD_ERROR, LogWriter
 from snorky.cli.pages import check_pages
 from snorky.cli.program import check_proxies, load
 from snorky.cli.reload import serve_again_and_again
-from snorky.cli.server import loop_factory, run
-from snorky.cli.sockets import bind, bind_unix
+from snorky.cli.server import announce, loop_factory, registries_of, run
+from snorky.cli.sockets import bind, bind_for, bind_unix, unlink
+from snorky.cli.workers import Worker, supervise
 
 
 @click.command()
@@ -79,6 +82,31 @@ from snorky.cli.sockets import bind, bind_unix
     "times.",
 )
 @click.option(
+    "--broker",
+    "broker_url",
+    envvar="SNORKY_BROKER",
+    show_envvar=True,
+    metavar="URL",
+    help="What joins this process to others, for services that were made without a broker: "
+    "redis://HOST:PORT (Redis or Valkey; rediss:// with TLS) or postgresql://...",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Run N processes that share the ports; SIGHUP replaces them one after the other. More "
+    "than one need a broker that joins them.",
+)
+@click.option(
+    "--drain",
+    default=5.0,
+    show_default=True,
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="How long SIGTERM takes to send the clients away, so that they do not come back all at "
+    "once.",
+)
+@click.option(
     "--log-level",
     default="info",
     show_default=True,
@@ -101,6 +129,9 @@ def serve(
     allowed_origins: tuple[str, ...],
     allowed_hosts: tuple[str, ...],
     trusted_proxies: tuple[str, ...],
+    broker_url: str | None,
+    workers: int | None,
+    drain: float,
     log_level: str,
     reload: bool,
 ) -> None:
@@ -118,12 +149,15 @@ def serve(
                        environment variable SNORKY_API_KEY, several separated by commas)
       allowed_origins  a list, as --allowed-origin (optional)
       allowed_hosts    a list, as --allowed-host (optional)
+      broker           a Broker, or its address as --broker, for services that were made
+                       without one (optional)
       start, stop      functions without parameters, plain or async, called in the event
                        loop before the first client and after the last (optional): for
                        pools, periodic jobs, listeners
 
     The JavaScript client is at http://HOST:PORT/static/snorky.js. SIGTERM and Ctrl-C stop the
-    server: clients are told to come back, calls under way are finished.
+    server: clients are told to come back, calls under way are finished. /ready says by its
+    status, at both ports, whether clients may be sent here.
     """
     if reload:
         arguments = [word for word in sys.argv[1:] if word != "--reload"]
@@ -133,15 +167,49 @@ def serve(
     check_proxies(trusted_proxies)
     if pages is not None:
         check_pages(pages)
-    served = load(file, allowed_origins, allowed_hosts)
+    worker = Worker.take()
+    if workers is not None and worker is None:
+        _supervise(workers, (host, port), unix_socket, (backend_host, backend_port), pages)
+        return
+    served = load(file, allowed_origins, allowed_hosts, broker_url)
+    if workers is not None and workers > 1:
+        check_joined(registries_of(served), workers)
     served = replace(served, trusted_proxies=trusted_proxies, pages=pages)
-    listening = bind(host, port) if unix_socket is None else bind_unix(unix_socket)
-    backend_listening = bind(backend_host, backend_port)
+    if worker is not None:
+        listening, backend_listening = worker.frontend, worker.backend
+    else:
+        listening = bind(host, port) if unix_socket is None else bind_unix(unix_socket)
+        backend_listening = bind(backend_host, backend_port)
     settle_collector()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         status = 1
         try:
-            runner.run(run(served, listening, backend_listening))
+            runner.run(run(served, listening, backend_listening, drain=drain, worker=worker))
             status = 0
         finally:
             end_within(served.frontend.limits.close_timeout, status)
+
+
+def _supervise(
+    workers: int,
+    address: tuple[str, int],
+    unix_socket: Path | None,
+    backend_address: tuple[str, int],
+    pages: Path | None,
+) -> None:
+    """Listen, and let workers serve."""
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise click.ClickException("--workers needs SO_REUSEPORT, which this system lacks.")
+    if unix_socket is None:
+        listening = bind_for(workers, *address)
+    else:
+        listening = [bind_unix(unix_socket)] * workers
+    backend_listening = bind_for(workers, *backend_address)
+    supervise(
+        listening,
+        backend_listening,
+        lambda with_backend: announce(
+            listening[0], backend_listening[0], pages, with_backend=with_backend, workers=workers
+        ),
+    )
+    unlink(listening[0])

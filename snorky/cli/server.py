@@ -9,6 +9,9 @@ import signal
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
+from math import ceil
+from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import click
@@ -16,18 +19,29 @@ from tornado.web import Application
 
 from snorky import ServiceRegistry, close_codes, version
 from snorky.cli.access_log import log_handled, log_request
+from snorky.cli.brokers import is_joined
 from snorky.cli.pages import routes_of
 from snorky.cli.program import Hook, Served
 from snorky.cli.sockets import address_of, for_this_machine, raise_descriptor_limit, unlink, within
+from snorky.cli.workers import Worker
 from snorky.limits import Limits
 from snorky.log import snorky_log
+from snorky.readiness import Readiness
 from snorky.request_handlers.backend_door import BackendDoor
 from snorky.request_handlers.comet import SnorkyCometHandler
 from snorky.request_handlers.front_door import FrontDoor
 from snorky.request_handlers.hosts import AllowedHosts
-from snorky.request_handlers.http import BackendHTTPHandler, LiveHandler, MetricsHandler
+from snorky.request_handlers.http import (
+    BackendHTTPHandler,
+    LiveHandler,
+    MetricsHandler,
+    ReadyHandler,
+)
 from snorky.request_handlers.sockjs import SnorkySockJSHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
+
+TICK = 0.05
+"""Seconds between two looks at who is to be sent away: at least twenty clients go in a second."""
 
 
 def loop_factory() -> Any:
@@ -50,7 +64,10 @@ def hosts_of(served: Served, listening: Sequence[socket.socket]) -> AllowedHosts
 
 
 def front_door(
-    served: Served, hosts: AllowedHosts | None = None, limits: Limits | None = None
+    served: Served,
+    hosts: AllowedHosts | None = None,
+    limits: Limits | None = None,
+    readiness: Readiness | None = None,
 ) -> FrontDoor:
     hosts = AllowedHosts() if hosts is None else hosts
     registry, origins = served.frontend, served.allowed_origins
@@ -63,6 +80,7 @@ def front_door(
             *SnorkySockJSHandler.get_routes(registry, "/sockjs", allowed_origins=origins),
             *socketio_routes(served),
             ("/live", LiveHandler),
+            *ready_routes(readiness, tells=False),
             *routes_of(served.pages),
         ],
         log_function=log_handled,
@@ -90,61 +108,118 @@ def socketio_routes(served: Served) -> list[Any]:
     ]
 
 
-def backend_application(served: Served, hosts: AllowedHosts | None = None) -> Application:
+def ready_routes(readiness: Readiness | None, *, tells: bool) -> list[Any]:
+    if readiness is None:
+        return []
+    return [("/ready", ReadyHandler, {"readiness": readiness, "tells": tells})]
+
+
+def backend_application(
+    served: Served, hosts: AllowedHosts | None = None, readiness: Readiness | None = None
+) -> Application:
     rules = [] if hosts is None else hosts.rules
     routes: list[Any] = [*rules, ("/live", LiveHandler), ("/metrics", MetricsHandler)]
+    routes += ready_routes(readiness, tells=True)
     if served.backend is not None:
         options = {"service_registry": served.backend, "api_key": served.api_keys}
         routes.append(("/backend", BackendHTTPHandler, options))
     return Application(routes, log_function=log_handled)
 
 
+class Stopping:
+    """Told by signals: SIGTERM takes its time, SIGINT or a second one does not."""
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.hurried = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
+            loop.add_signal_handler(signal.SIGTERM, self.begin)
+            loop.add_signal_handler(signal.SIGINT, self.hurry)
+
+    def begin(self) -> None:
+        if self.begun.is_set():
+            self.hurried.set()
+        self.begun.set()
+
+    def hurry(self) -> None:
+        self.hurried.set()
+        self.begun.set()
+
+
 async def run(
     served: Served,
     listening: Sequence[socket.socket],
     backend_listening: Sequence[socket.socket],
+    *,
+    drain: float = 0.0,
+    worker: Worker | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then let clients and calls under way finish."""
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
-            loop.add_signal_handler(number, stopping.set)
+    """Serve until SIGTERM or SIGINT, then let clients and calls under way finish.
+
+    ``drain``: seconds over which SIGTERM spreads the goodbyes.
+    """
+    stopping = Stopping()
     descriptors = raise_descriptor_limit()
     await call_hook(served.start, "start")
     await start_services(served)
+    readiness = Readiness(registries_of(served))
     limits, backend_connections = within(served.frontend.limits, descriptors)
-    frontend_server = front_door(served, hosts_of(served, listening), limits)
+    frontend_server = front_door(served, hosts_of(served, listening), limits, readiness)
     frontend_server.add_sockets(listening)
     backend_server = BackendDoor(
-        backend_application(served, hosts_of(served, backend_listening)),
+        backend_application(served, hosts_of(served, backend_listening), readiness),
         limits=(served.backend or served.frontend).limits,
         max_connections=backend_connections,
     )
     backend_server.add_sockets(backend_listening)
-    snorky_log.info(
-        "Snorky %s serves clients at %s", version, address_of(listening, "/ws", scheme="ws")
-    )
-    if served.pages is not None:
-        # By the name that the page is likely to call us by: else it is of another host.
-        address = address_of(listening, "/").replace("//127.0.0.1:", "//localhost:")
-        snorky_log.info("Open %s", address)
-    snorky_log.info(
-        "%s at %s",
-        "Back end (/backend), /metrics and /live" if served.backend else "/metrics and /live",
-        address_of(backend_listening),
-    )
-    await stopping.wait()
+    with_backend = served.backend is not None
+    if worker is None:
+        announce(listening, backend_listening, served.pages, with_backend=with_backend)
+    else:
+        joined = is_joined(registries_of(served))
+        worker.is_ready(joined=joined, with_backend=with_backend, parent_gone=stopping.begin)
+    await stopping.begun.wait()
     snorky_log.info("Stopping")
-    unlink(listening)
+    readiness.is_stopping = True
+    if worker is None:
+        unlink(listening)
+    frontend_server.stop_accepting()
+    await finish_calls(registries_of(served))
+    await send_away(served.frontend, drain, stopping.hurried)
     frontend_server.stop()
     backend_server.stop()
-    await finish_calls(registries_of(served))
     await close_clients(served.frontend)
     await backend_server.close_all_connections()
     await frontend_server.close_all_connections()
     await stop_services(served)
     await call_hook(served.stop, "stop")
+
+
+def announce(
+    listening: Sequence[socket.socket],
+    backend_listening: Sequence[socket.socket],
+    pages: Path | None,
+    *,
+    with_backend: bool,
+    workers: int = 0,
+) -> None:
+    """Tell in the log where everything is."""
+    snorky_log.info(
+        "Snorky %s serves clients at %s%s",
+        version,
+        address_of(listening, "/ws", scheme="ws"),
+        f" with {workers} workers" if workers else "",
+    )
+    if pages is not None:
+        # By the name that the page is likely to call us by: else it is of another host.
+        address = address_of(listening, "/").replace("//127.0.0.1:", "//localhost:")
+        snorky_log.info("Open %s", address)
+    snorky_log.info(
+        "%s at %s",
+        f"{'Back end (/backend), ' if with_backend else ''}/metrics, /ready and /live",
+        address_of(backend_listening),
+    )
 
 
 async def start_services(served: Served) -> None:
@@ -192,6 +267,26 @@ async def finish_calls(registries: Sequence[ServiceRegistry]) -> None:
     }
     if tasks:
         await asyncio.wait(tasks, timeout=registries[0].limits.close_timeout)
+
+
+async def send_away(registry: ServiceRegistry, seconds: float, hurried: asyncio.Event) -> None:
+    """Tell clients one after the other that we go: so they do not come back all at once.
+
+    Those who come meanwhile are told, too. Ends early where nobody is left, or it is ``hurried``.
+    """
+    ends = monotonic() + seconds
+    told: set[Any] = set()
+    while not hurried.is_set():
+        left = [client for client in registry.clients if client not in told]
+        rest = ends - monotonic()
+        if not left or rest <= 0:
+            return
+        for client in left[: ceil(len(left) * TICK / rest)]:
+            told.add(client)
+            client.close(*close_codes.GOING_AWAY)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TICK):
+                await hurried.wait()
 
 
 async def close_clients(registry: ServiceRegistry) -> None:

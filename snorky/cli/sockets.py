@@ -29,15 +29,26 @@ MAX_BACKEND_CONNECTIONS = 1000
 """Connections to the back end's port at a time. Past it newcomers get status 503."""
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
+def bind(host: str, port: int, *, shared: bool = False) -> list[socket.socket]:
+    """``shared``: others of ours may listen there, too; the system spreads who comes."""
     try:
-        return bind_sockets(port, host, backlog=LISTEN_BACKLOG)
+        return bind_sockets(port, host, backlog=LISTEN_BACKLOG, reuse_port=shared)
     except OSError as error:
         in_use = error.errno == errno.EADDRINUSE
         raise click.ClickException(
             f"Cannot listen on {host} port {port}: {error.strerror or error}."
             + (" Stop what runs there (another Snorky?), or choose another port." if in_use else "")
         ) from error
+
+
+def bind_for(workers: int, host: str, port: int) -> list[list[socket.socket]]:
+    """Sockets for each of several processes, all at one port."""
+    # The port must be ours alone: only then may our own processes share it.
+    free = bind(host, port)
+    port = free[0].getsockname()[1]
+    for each in free:
+        each.close()
+    return [bind(host, port, shared=True) for _ in range(workers)]
 
 
 def bind_unix(path: Path) -> list[socket.socket]:

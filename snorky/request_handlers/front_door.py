@@ -127,6 +127,11 @@ class FrontDoor:
         else:
             self._listener.add_sockets(sockets)
 
+    def stop_accepting(self) -> None:
+        """Accept nobody any more; who has been accepted may still come in."""
+        self._http_server.stop()
+        self._listener.stop()
+
     def stop(self) -> None:
         """Accept nobody any more, and cut who has not been let in yet."""
         self._http_server.stop()

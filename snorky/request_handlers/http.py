@@ -21,11 +21,12 @@ from snorky.edges.backend import (
 )
 from snorky.identity import Refused
 from snorky.metrics import metrics, prometheus_text
+from snorky.readiness import Readiness
 from snorky.request_handlers.tornado_internals import reason_of
 from snorky.service_registry import ServiceRegistry
 from snorky.wire import encode
 
-__all__ = ["BackendHTTPHandler", "HTTPClient", "LiveHandler", "MetricsHandler"]
+__all__ = ["BackendHTTPHandler", "HTTPClient", "LiveHandler", "MetricsHandler", "ReadyHandler"]
 
 
 @stream_request_body
@@ -145,6 +146,26 @@ class LiveHandler(RequestHandler):
     def get(self) -> None:
         self.set_header("Cache-Control", "no-store")
         self.write({"status": "live"})
+
+
+class ReadyHandler(RequestHandler):
+    """Says whether clients may be sent to this process: status 200, or 503 with the reason.
+
+    ``tells``: whether the reason is told; not where strangers ask.
+    """
+
+    def initialize(self, readiness: Readiness, *, tells: bool = True) -> None:
+        self._readiness = readiness
+        self._tells = tells
+
+    async def get(self) -> None:
+        fault = await self._readiness.fault()
+        self.set_header("Cache-Control", "no-store")
+        if fault is None:
+            self.write({"status": "ready"})
+            return
+        self.set_status(503)
+        self.write({"status": "not ready", **({"reason": fault} if self._tells else {})})
 
 
 class MetricsHandler(RequestHandler):

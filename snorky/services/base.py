@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, TypeVar
 
+from snorky.brokers.log import BrokerUnavailable
 from snorky.client import Peer, log_about, refuse_message
 from snorky.envelope import Envelope
 from snorky.hashable import HashableDict, HashableList
@@ -24,6 +25,9 @@ from snorky.services.signatures import InvalidParams, signature_of
 from snorky.wire import encode
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+UNAVAILABLE = "The broker is not available"
+"""What a call is answered whose broker did not take what it was given, or did not say so."""
 
 _PLAIN = frozenset({str, int, float, bool, dict, list, HashableDict, HashableList})
 """What most commands return: nothing to wait for."""
@@ -320,6 +324,15 @@ class RPCService(Service):
                 request.client,
                 f'{printable(text)} in RPC service "{self.name}", call: '
                 f"{printable(request.command)} {params}",
+                level=logging.INFO,
+            )
+        elif isinstance(error, BrokerUnavailable):
+            text = UNAVAILABLE
+            metrics.rpc_unavailable += 1
+            log_about(
+                request.client,
+                f'{printable(str(error))} in RPC service "{self.name}", call: '
+                f"{printable(request.command)}",
                 level=logging.INFO,
             )
         elif getattr(request, "debug", False):

@@ -51,12 +51,17 @@ class ChatService(RPCService):
 
     def __init__(self, name: str, broker: Broker | None = None) -> None:
         super().__init__(name)
-        self.broker = broker or MemoryBroker()
+        self.has_own_broker = broker is not None
+        self._memberships: dict[Peer, dict[str, _Member]] = {}
+        self.use_broker(broker or MemoryBroker())
+
+    def use_broker(self, broker: Broker) -> None:
+        """Use another broker, before the first client comes."""
+        self.broker = broker
         self._channels = Topics(
-            self.broker, lambda name: _Channel(name, name.removeprefix(f"{self.name}/"))
+            broker, lambda name: _Channel(name, name.removeprefix(f"{self.name}/"))
         )
         self._joining = Joining(self._channels)
-        self._memberships: dict[Peer, dict[str, _Member]] = {}
 
     def check_identity(self, client: Peer) -> None:
         """Raise RPCError where ``client`` may not chat, whatever the command."""

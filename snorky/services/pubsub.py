@@ -25,10 +25,15 @@ class PubSubService(RPCService):
 
     def __init__(self, name: str, broker: Broker | None = None) -> None:
         super().__init__(name)
-        self.broker = broker or MemoryBroker()
-        self._topics = Topics(self.broker, Topic)
-        self._joining = Joining(self._topics)
+        self.has_own_broker = broker is not None
         self._topics_by_client: dict[Peer, dict[str, Topic]] = {}
+        self.use_broker(broker or MemoryBroker())
+
+    def use_broker(self, broker: Broker) -> None:
+        """Use another broker, before the first client comes."""
+        self.broker = broker
+        self._topics = Topics(broker, Topic)
+        self._joining = Joining(self._topics)
 
     def can_subscribe(self, client: Peer, channel: Any) -> bool | Awaitable[bool]:
         """Say whether ``client`` may subscribe. May be an ``async`` method."""

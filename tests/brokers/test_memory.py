@@ -9,7 +9,7 @@ from snorky.brokers import Broker, FenceOld, PositionLost, Retention, memory
 from snorky.brokers.log import KEYS_PER_SOURCE
 from snorky.brokers.memory import SWEEP_EVERY, MemoryBroker
 from snorky.envelope import Envelope
-from tests.contracts.broker import BrokerContract
+from snorky.testing.brokers import BrokerContract
 
 
 class TestMemoryBroker(BrokerContract):

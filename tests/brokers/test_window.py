@@ -39,16 +39,17 @@ def test_the_age_of_what_it_is_filled_with_counts(window: MemoryLog) -> None:
 
 
 def test_another_epoch_tells_those_who_follow_that_they_lost(window: MemoryLog) -> None:
-    lost: list[int] = []
+    lost: list[Any] = []
     trimmed: list[Any] = []
     head = window.head
     window.push(entry(1, head.epoch))
-    window.follow(lambda each: None, lambda: lost.append(window.head.seq))
+    window.follow(lambda each: None, lambda beside: lost.append((window.head.seq, beside)))
     window.follow(lambda each: None)
     window.on_trim(trimmed.append)
-    window.restart(Position("b", 9, "n9"))
+    beside = [entry(7, "b")]
+    window.restart(Position("b", 9, "n9"), beside)
 
-    assert lost == [9]
+    assert lost == [(9, beside)]
     assert [each.data for each in trimmed] == [1]
     assert window.bytes_kept == 0
     with pytest.raises(PositionLost):

@@ -75,21 +75,37 @@ class DataSyncService(RPCService):
         token_key: str | bytes | Iterable[str | bytes] | None = None,
     ) -> None:
         super().__init__(name)
-        self.broker = broker or MemoryBroker()
         self.log_bytes = log_bytes
         self.resume_ttl = resume_ttl
         self.recheck = recheck
+        self.max_lag = max_lag
         self.has_token_key = token_key is not None
+        self.has_own_broker = broker is not None
         self.directory = Directory()
-        retention = Retention(bytes=log_bytes, seconds=log_seconds, entry_bytes=MAX_ENTRY_BYTES)
-        log = self.broker.log(f"datasync:{name}", retention)
-        self.changes = ChangeLog(name, log, self.directory)
-        self.pages = Pages(self.changes, self.directory, self)
-        self.passes = Passes(relay, lease, max_lag, self.changes, self.pages)
-        self.tokens = Tokens(name, self.broker, [secrets.token_bytes(32)])
-        self.classic = Acquisitions(name, self.changes, self.directory, self.tokens)
+        self._log_seconds = log_seconds
+        self._item_ttl = item_ttl
+        self._relay = relay
+        self._lease = lease
+        self._token_keys = [secrets.token_bytes(32)]
+        self.use_broker(broker or MemoryBroker())
         if token_key is not None:
             self.sign_with([token_key] if isinstance(token_key, (str, bytes)) else token_key)
+        for dealer in dealers:
+            self.register_dealer(dealer)
+        metrics.watch_log(name, self, DataSyncService._figures)
+
+    def use_broker(self, broker: Broker) -> None:
+        """Use another broker, before anything is authorised, opened or published."""
+        self.broker = broker
+        retention = Retention(
+            bytes=self.log_bytes, seconds=self._log_seconds, entry_bytes=MAX_ENTRY_BYTES
+        )
+        log = broker.log(f"datasync:{self.name}", retention)
+        self.changes = ChangeLog(self.name, log, self.directory)
+        self.pages = Pages(self.changes, self.directory, self)
+        self.passes = Passes(self._relay, self._lease, self.max_lag, self.changes, self.pages)
+        self.tokens = Tokens(self.name, broker, self._token_keys)
+        self.classic = Acquisitions(self.name, self.changes, self.directory, self.tokens)
         self.openings = Openings(
             self.changes,
             self.directory,
@@ -97,7 +113,7 @@ class DataSyncService(RPCService):
             self.passes,
             self.classic,
             self.tokens,
-            resume_ttl,
+            self.resume_ttl,
         )
         self.upkeep = Upkeep(
             self.changes,
@@ -105,13 +121,16 @@ class DataSyncService(RPCService):
             self.passes,
             self.classic,
             self.openings,
-            resume_ttl=resume_ttl,
-            item_ttl=item_ttl,
-            shortest=min(lease, max_lag),
+            resume_ttl=self.resume_ttl,
+            item_ttl=self._item_ttl,
+            shortest=min(self._lease, self.max_lag),
         )
-        for dealer in dealers:
-            self.register_dealer(dealer)
-        metrics.watch_log(name, self, DataSyncService._figures)
+        self.limits = self._limits
+
+    @property
+    def lag(self) -> float:
+        """Seconds by which this process is behind the head of the log."""
+        return self.passes.lag
 
     async def start(self) -> None:
         """Read what the broker's log keeps, and follow it. The embedded one needs no start."""
@@ -140,7 +159,7 @@ class DataSyncService(RPCService):
         keys = signing_keys(token_keys)
         if not keys:
             raise ValueError("expected at least one key for tokens")
-        self.tokens.keys = keys
+        self.tokens.keys = self._token_keys = keys
 
     # Dealers
 

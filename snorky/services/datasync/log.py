@@ -66,6 +66,9 @@ class Watcher(Protocol):
     def log_lost(self) -> None:
         """What follows does not continue what came before."""
 
+    def log_begun_anew(self, beside: Sequence[Entry]) -> None:
+        """The same, and so with positions: ``beside`` is all that is kept of earlier entries."""
+
 
 class ChangeLog:
     """Entries in, frames out. Everything is done in the order of the log, on ``line``."""
@@ -355,18 +358,18 @@ class ChangeLog:
         self.keys.trim(seq)
         self.resets.trim(seq)
 
-    def _lost(self) -> None:
-        self.line.put(self._forget())
+    def _lost(self, beside: Sequence[Entry]) -> None:
+        self.line.put(self._forget(self.log.head, beside))
         self.line.advance()
 
-    def _forget(self) -> Iterator[None]:
-        self.processed = self.log.head
+    def _forget(self, head: Position, beside: Sequence[Entry]) -> Iterator[None]:
+        self.processed = head
         self.keys = Keys()
         self.resets = Resets()
         self._touched.clear()
         self._wake(math.inf)
         if self.watcher is not None:
-            self.watcher.log_lost()
+            self.watcher.log_begun_anew(beside)
         yield
 
 

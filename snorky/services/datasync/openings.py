@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from snorky.brokers.log import Position, PositionLost
+from snorky.brokers.log import BrokerUnavailable, Position, PositionLost
 from snorky.client import Peer
 from snorky.limits import Limits
 from snorky.log import snorky_log
@@ -35,6 +35,7 @@ from snorky.services.datasync.pages import Opened, Pages, spread_ms
 from snorky.services.datasync.passes import Passes
 from snorky.services.datasync.selection import Described, Selections, subject_text
 from snorky.services.datasync.tokens import BadToken, Token, Tokens
+from snorky.topics import forget
 
 MAX_ANSWER_BYTES = 1024 * 1024
 """Changes told for one subscription, as JSON; past it the page fetches: ``too-much``."""
@@ -160,7 +161,7 @@ class Openings:
         seconds = max(self._resume_ttl, token.expires - time())
         text, work = self._tokens.make(whole, self.limits.max_unacquired_tokens, seconds)
         if work is not None:
-            self._start(work)
+            forget(work)  # a token that is kept nowhere opens nothing: its page fetches then
         return text
 
     # What is asked for, before it is its turn
@@ -194,6 +195,8 @@ class Openings:
             wanted.token = await fetched
         except BadToken:
             wanted.reason = "invalid" if self._is_ours(wanted) else "epoch"
+        except BrokerUnavailable:
+            wanted.reason = "behind"
 
     def _is_ours(self, wanted: Wanted) -> bool:
         epoch = self._changes.log.head.epoch

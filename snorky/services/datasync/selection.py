@@ -72,10 +72,19 @@ class Selections:
     def __len__(self) -> int:
         return len(self._by_seq)
 
+    def clear(self) -> None:
+        self._by_handle.clear()
+        self._by_seq.clear()
+
     def add(self, position: Position, selection: Selection) -> None:
-        self._by_seq[position.seq] = selection
+        seq = position.seq
+        self._by_seq[seq] = selection
         for handle in _handles(selection.subject, selection.items, selection.models):
-            self._by_handle.setdefault(handle, {})[position.seq] = selection
+            positions = self._by_handle.setdefault(handle, {})
+            newest = next(reversed(positions), 0)
+            positions[seq] = selection
+            if newest > seq:  # it was kept beside the log, and read after newer ones had come
+                self._by_handle[handle] = dict(sorted(positions.items()))
             if selection.subject is not None:
                 break  # found by its subject alone
 

@@ -118,12 +118,19 @@ class Upkeep:
         self._changes.line.put(self._end_everything())
         self._changes.line.advance()
 
+    def log_begun_anew(self, beside: Sequence[Entry]) -> None:
+        self._openings.revocations.clear()
+        self._openings.refreshes.clear()
+        self._revoked.clear()
+        self.remember_revocations(beside)
+        self.log_lost()
+
     def dealer_left(self, name: str) -> None:
         """A dealer is told of nothing any more: what its pages show cannot be promised."""
         self._changes.line.do(self.models_reset((), (), (name,)))
 
     def remember_revocations(self, entries: Sequence[Entry]) -> None:
-        """Revocations kept beside the log. Read when a process starts: before it follows."""
+        """Revocations kept beside the log, which this process may not have followed."""
         for entry in entries:
             self._remember(entry.position, Selection.from_json(entry.data["revoke"]))
 

@@ -59,13 +59,18 @@ class EventsService(RPCService):
 
     def __init__(self, name: str, broker: Broker | None = None) -> None:
         super().__init__(name)
-        self.broker = broker or MemoryBroker()
-        self._listeners = Topics(self.broker, lambda name: _Listeners(name, self._deliver))
-        self._joining = Joining(self._listeners)
+        self.has_own_broker = broker is not None
+        self.use_broker(broker or MemoryBroker())
         self._pages: dict[Peer, _Page] = {}
         self._pages_by_id: dict[str, _Page] = {}
         self._waiting: deque[tuple[_Listeners, Envelope]] = deque()
         self._is_delivering = False
+
+    def use_broker(self, broker: Broker) -> None:
+        """Use another broker, before anything is connected."""
+        self.broker = broker
+        self._listeners = Topics(broker, lambda name: _Listeners(name, self._deliver))
+        self._joining = Joining(self._listeners)
 
     @property
     def id(self) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from snorky import close_codes
+from snorky.brokers import Entry, Position
 from snorky.services.datasync import openings
+from snorky.wire import encode
 from tests.patience import patient
 from tests.services.datasync.wire import Site, WirePage, having, insert, task
 
@@ -231,6 +233,25 @@ def test_what_does_not_continue_is_told_lost(site: Site) -> None:
     assert again["recovered"]
     site.publish(insert(task(1)))
     assert [change["key"] for change in page.changes] == [1]
+
+
+def test_revocations_of_a_former_life_mean_nobody_and_those_kept_beside_the_new_one_do(
+    site: Site,
+) -> None:
+    for _ in range(5):
+        site.publish(insert(task(1)))
+    site.call("revokeSubscriptions", subject="alice")
+    site.call("refreshSubscriptions", subject="alice")
+    log = site.service.changes.log
+    beside = Entry(Position("another", 2, "n2"), encode({"revoke": {"subject": '"bob"'}}), 0)
+    log.restart(log.head._replace(epoch="another", seq=3, nonce="n3"), [beside])  # type: ignore[attr-defined]
+
+    alice = site.page().open_one(site.token(subject="alice"))
+    assert alice["recovered"]
+    assert "refresh" not in alice
+    older = site.token(subject="bob", after="another.1.n1")
+    assert site.page().open_one(older, since="another.3.n3")["reason"] == "revoked"
+    assert site.page().open_one(site.token(subject="bob"))["recovered"]
 
 
 def test_an_entry_that_cannot_be_handled_ends_what_is_open(site: Site, expect_log: Any) -> None:

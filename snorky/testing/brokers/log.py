@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -14,14 +15,15 @@ from snorky.brokers import (
     EntryTooLarge,
     FenceOld,
     LeaseHeld,
+    Log,
     Position,
     PositionLost,
     Retention,
 )
 from snorky.brokers.log import KEYS_PER_SOURCE
-from tests.patience import patient
 
-DEADLINE = patient(5.0)
+DEADLINE = 5.0 * float(os.environ.get("SNORKY_TEST_PATIENCE", "1"))
+"""Seconds after which what must happen has not."""
 
 
 async def done(result: Any) -> Any:
@@ -57,6 +59,15 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def opened(
+    broker: Broker, retention: Retention | None = None, *, name: str = "orders"
+) -> Log:
+    """A log of this process, which follows."""
+    log = broker.log(name, retention)
+    await log.start()
+    return log
+
+
 def told(entries: Iterable[Entry]) -> list[tuple[Position, Any]]:
     return [(entry.position, entry.data) for entry in entries]
 
@@ -78,7 +89,7 @@ class LogContract:
         return joined[1]
 
     async def test_a_log_counts_its_entries_from_one(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         start = log.head
         assert (start.seq, start.nonce) == (0, "")
 
@@ -91,32 +102,34 @@ class LogContract:
         await until(lambda: log.head == second)
 
     async def test_every_process_reads_the_same_entries(self, here: Broker, there: Broker) -> None:
-        start = there.log("orders").head
-        positions = [await done(here.log("orders").append(number)) for number in range(5)]
-        await until(lambda: there.log("orders").head == positions[-1])
+        log, other = await opened(here), await opened(there)
+        start = other.head
+        positions = [await done(log.append(number)) for number in range(5)]
+        await until(lambda: log.head == other.head == positions[-1])
 
-        for log in (here.log("orders"), there.log("orders")):
-            assert told(log.read(start)) == list(zip(positions, range(5), strict=True))
-            assert told(log.read(positions[2])) == [(positions[3], 3), (positions[4], 4)]
-            assert told(log.read(start, limit=2)) == [(positions[0], 0), (positions[1], 1)]
-            assert told(log.read(positions[4])) == []
+        for each in (log, other):
+            assert told(each.read(start)) == list(zip(positions, range(5), strict=True))
+            assert told(each.read(positions[2])) == [(positions[3], 3), (positions[4], 4)]
+            assert told(each.read(start, limit=2)) == [(positions[0], 0), (positions[1], 1)]
+            assert told(each.read(positions[4])) == []
 
     async def test_logs_of_different_names_are_different_logs(self, here: Broker) -> None:
-        orders, visits = here.log("orders"), here.log("visits")
+        orders, visits = await opened(here), await opened(here, name="visits")
         start = visits.head
         await done(orders.append(1))
 
         assert list(visits.read(start)) == []
-        assert here.log("orders") is orders
+        assert await opened(here) is orders
 
     async def test_whoever_follows_a_log_sees_every_entry_once_and_in_order(
         self, here: Broker, there: Broker
     ) -> None:
         inbox = Inbox()
-        await done(here.log("orders").append("before"))
-        await until(lambda: there.log("orders").head.seq == 1)
-        there.log("orders").follow(inbox.deliver)
-        work = [here.log("orders").append(number) for number in range(100)]
+        log, other = await opened(here), await opened(there)
+        await done(log.append("before"))
+        await until(lambda: other.head.seq == 1)
+        other.follow(inbox.deliver)
+        work = [log.append(number) for number in range(100)]
         positions = [await done(result) for result in work]
 
         entries = [await inbox.next() for _ in range(100)]
@@ -125,7 +138,7 @@ class LogContract:
 
     async def test_what_one_follows_can_be_read_at_once(self, here: Broker) -> None:
         """Who catches up reads to the head and follows from there, without a gap."""
-        log = here.log("orders")
+        log = await opened(here)
         start = log.head
         seen: asyncio.Queue[list[int]] = asyncio.Queue()
 
@@ -141,7 +154,7 @@ class LogContract:
             assert [await seen.get() for _ in range(3)] == [[0], [0, 1], [0, 1, 2]]
 
     async def test_following_ends(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         inbox, witness = Inbox(), Inbox()
         end = log.follow(inbox.deliver)
         log.follow(witness.deliver)
@@ -155,18 +168,19 @@ class LogContract:
 
     async def test_the_same_key_again_appends_nothing(self, here: Broker, there: Broker) -> None:
         inbox = Inbox()
-        here.log("orders").follow(inbox.deliver)
-        first = await done(here.log("orders").append(1, key="a"))
-        again = await done(there.log("orders").append(2, key="a"))
-        other = await done(there.log("orders").append(3, key="b"))
+        log, other = await opened(here), await opened(there)
+        log.follow(inbox.deliver)
+        first = await done(log.append(1, key="a"))
+        again = await done(other.append(2, key="a"))
+        last = await done(other.append(3, key="b"))
 
         assert again == first
         assert [(await inbox.next()).data for _ in range(2)] == [1, 3]
-        await until(lambda: here.log("orders").head == other)
-        assert other.seq == 2
+        await until(lambda: log.head == last)
+        assert last.seq == 2
 
     async def test_the_oldest_entries_go_first(self, here: Broker) -> None:
-        log = here.log("orders", Retention(entries=3))
+        log = await opened(here, Retention(entries=3))
         start = log.head
         positions = [await done(log.append(number, key=str(number))) for number in range(5)]
         await until(lambda: log.head == positions[-1])
@@ -178,7 +192,7 @@ class LogContract:
                 log.read(lost)
 
     async def test_a_log_is_bounded_in_bytes(self, here: Broker) -> None:
-        log = here.log("orders", Retention(bytes=1000))
+        log = await opened(here, Retention(bytes=1000))
         positions = [await done(log.append(f"{number}" + "x" * 300)) for number in range(5)]
         await until(lambda: log.head == positions[-1])
 
@@ -187,7 +201,7 @@ class LogContract:
         assert [entry.data[0] for entry in log.read(positions[3])] == ["4"]
 
     async def test_a_position_of_another_life_of_the_log_is_lost(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         first = await done(log.append(1))
         second = await done(log.append(2))
         await until(lambda: log.head == second)
@@ -203,7 +217,7 @@ class LogContract:
                 log.read(wrong)
 
     async def test_what_cannot_be_encoded_is_not_appended(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         head = log.head
 
         with pytest.raises((TypeError, ValueError)):
@@ -212,7 +226,7 @@ class LogContract:
         assert (await done(log.append(1, key="a"))).seq == 1
 
     async def test_what_is_read_can_be_a_key(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         start = log.head
         position = await done(log.append({"rows": [{"id": [1]}]}))
         await until(lambda: log.head == position)
@@ -221,7 +235,7 @@ class LogContract:
         assert {entry.data: 1, entry.data["rows"][0]["id"]: 2}
 
     async def test_an_entry_may_be_so_large_and_no_larger(self, here: Broker) -> None:
-        log = here.log("orders", Retention(entry_bytes=100))
+        log = await opened(here, Retention(entry_bytes=100))
         lease = await done(log.take_lease("shop", 10))
         assert (await done(log.append("x" * 98, key="a"))).seq == 1
         for refused in (
@@ -236,7 +250,7 @@ class LogContract:
     # Positions as text
 
     async def test_a_position_travels_as_text(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         for position in (log.head, await done(log.append(1))):
             assert Position.parse(str(position)) == position
 
@@ -248,17 +262,17 @@ class LogContract:
     # Keys
 
     async def test_a_key_outlives_its_entry(self, here: Broker, there: Broker) -> None:
-        log = here.log("orders", Retention(entries=3))
+        log = await opened(here, Retention(entries=3))
         positions = [await done(log.append(number, key=str(number))) for number in range(6)]
         await until(lambda: log.head == positions[-1])
         with pytest.raises(PositionLost):
             log.read(positions[0])
 
-        assert await done(there.log("orders").append(9, key="0")) == positions[0]
+        assert await done((await opened(there)).append(9, key="0")) == positions[0]
         assert (await done(log.append(9, key="6"))).seq == 7
 
     async def test_each_source_has_keys_of_its_own(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         by_hand = await done(log.append(1, key="a"))
         lease = await done(log.take_lease("shop", 10))
         shop = await done(log.append(2, "a", "shop", lease.fence))
@@ -268,7 +282,7 @@ class LogContract:
         assert await done(log.append(3, "a", "shop", lease.fence)) == shop
 
     async def test_the_keys_of_the_newest_entries_are_remembered(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         lease = await done(log.take_lease("shop", 100))
         first = await done(log.append(0, "first", "shop", lease.fence))
         others = [Append(number, f"key {number}") for number in range(KEYS_PER_SOURCE - 1)]
@@ -285,24 +299,24 @@ class LogContract:
     # Sources: leases, fences, places
 
     async def test_one_holds_the_lease_of_a_source(self, here: Broker, there: Broker) -> None:
-        log = here.log("orders")
+        log, other = await opened(here), await opened(there)
         lease = await done(log.take_lease("shop", 0.3))
         assert lease.place is None
         with pytest.raises(LeaseHeld):
-            await done(there.log("orders").take_lease("shop", 0.3))
-        other = await done(there.log("orders").take_lease("billing", 10))
-        assert other.fence != lease.fence
+            await done(other.take_lease("shop", 0.3))
+        billing = await done(other.take_lease("billing", 10))
+        assert billing.fence != lease.fence
 
         running = await done(log.leases())
         assert running.keys() == {"shop", "billing"}
         assert 0 < running["shop"] <= 0.3
 
     async def test_a_lease_that_lapsed_can_be_taken(self, here: Broker, there: Broker) -> None:
-        old = await done(here.log("orders").take_lease("shop", 0.05))
+        log = await opened(here)
+        old = await done(log.take_lease("shop", 0.05))
         new = await take_lease(there, "shop", 10)
 
         assert old.fence != new.fence
-        log = here.log("orders")
         head = log.head
         for refused in (
             lambda: log.append(1, "a", "shop", old.fence),
@@ -316,7 +330,7 @@ class LogContract:
     async def test_a_lapsed_lease_that_nobody_took_is_renewed_by_its_fence(
         self, here: Broker
     ) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         lease = await done(log.take_lease("shop", 0.05))
         await lapsed(here, "shop")
         await done(log.append(1, None, "shop", lease.fence))
@@ -324,7 +338,7 @@ class LogContract:
         assert "shop" in await done(log.leases())
 
     async def test_everything_accepted_renews_the_lease(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         lease = await done(log.take_lease("shop", 10))
         before = (await done(log.leases()))["shop"]
         for renew in (
@@ -343,7 +357,7 @@ class LogContract:
     async def test_a_fence_that_was_not_given_out_is_refused(
         self, here: Broker, fence: str
     ) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         with pytest.raises(FenceOld):
             await done(log.append(1, None, "shop", fence))
         await done(log.take_lease("shop", 10))
@@ -353,18 +367,18 @@ class LogContract:
         assert log.head.seq == 0
 
     async def test_a_place_is_stored_with_its_entries(self, here: Broker, there: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         lease = await done(log.take_lease("shop", 0.05))
         await done(log.append_step([Append(1), Append(2)], "shop", lease.fence, {"id": [7]}))
         await done(log.append_step([Append(3)], "shop", lease.fence))
         taken = await take_lease(there, "shop", 0.05)
         assert taken.place == {"id": [7]}
 
-        await done(there.log("orders").append_step([], "shop", taken.fence, None))
+        await done((await opened(there)).append_step([], "shop", taken.fence, None))
         assert (await take_lease(here, "shop", 10)).place is None
 
     async def test_a_step_is_appended_whole_and_in_order(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         start = log.head
         lease = await done(log.take_lease("shop", 10))
         step = [Append(number, str(number)) for number in range(3)]
@@ -379,7 +393,7 @@ class LogContract:
         assert [entry.data for entry in log.read(start)] == [0, 1, 2, 3]
 
     async def test_a_step_with_a_fault_changes_nothing(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         lease = await done(log.take_lease("shop", 0.05))
         with pytest.raises((TypeError, ValueError)):
             await done(
@@ -391,22 +405,23 @@ class LogContract:
     # Passes
 
     async def test_passes_are_counted_for_each_source(self, here: Broker, there: Broker) -> None:
-        log, other = here.log("orders"), there.log("orders")
+        log, other = await opened(here), await opened(there)
         assert await done(log.ask("shop")) == 1
         assert await done(other.ask("shop")) == 2
         assert await done(log.ask("billing")) == 1
         assert await done(other.asked("shop", 1, DEADLINE)) == 2
 
     async def test_the_next_who_asks_is_waited_for(self, here: Broker, there: Broker) -> None:
-        waiting = asyncio.ensure_future(_awaitable(here.log("orders").asked("shop", 0, DEADLINE)))
+        log, other = await opened(here), await opened(there)
+        waiting = asyncio.ensure_future(_awaitable(log.asked("shop", 0, DEADLINE)))
         await asyncio.sleep(0.02)
         assert not waiting.done()
-        await done(there.log("orders").ask("shop"))
+        await done(other.ask("shop"))
         async with asyncio.timeout(DEADLINE):
             assert await waiting == 1
 
     async def test_nobody_is_waited_for_longer_than_the_timeout(self, here: Broker) -> None:
-        log = here.log("orders")
+        log = await opened(here)
         await done(log.ask("shop"))
         async with asyncio.timeout(DEADLINE):
             assert await done(log.asked("shop", 1, 0.02)) == 1
@@ -416,21 +431,69 @@ class LogContract:
     async def test_what_is_kept_beside_the_log_outlives_trimming(
         self, here: Broker, there: Broker
     ) -> None:
-        log = here.log("orders", Retention(entries=1))
+        retention = Retention(entries=1)
+        log, other = await opened(here, retention), await opened(there, retention)
         first = await done(log.append("revoked", keep=60))
         await done(log.append("gone soon", keep=0.02))
         for number in range(5):
             last = await done(log.append(number))
-        await until(lambda: there.log("orders").head == last)
+        await until(lambda: other.head == last)
         await asyncio.sleep(0.03)
 
-        for one in (log, there.log("orders")):
+        for one in (log, other):
             assert told(await done(one.kept_beside())) == [(first, "revoked")]
+
+    # A process that comes later
+
+    async def test_who_comes_later_reads_what_is_kept_and_is_not_told_of_it(
+        self, here: Broker, there: Broker
+    ) -> None:
+        log = await opened(here, Retention(entries=3), name="visits")
+        positions = [await done(log.append(number)) for number in range(5)]
+        await until(lambda: log.head == positions[-1])
+
+        other = there.log("visits", Retention(entries=3))
+        inbox = Inbox()
+        other.follow(inbox.deliver)
+        await other.start()
+
+        assert (other.first, other.head) == (positions[1], positions[4])
+        assert told(other.read(positions[1])) == list(zip(positions[2:], range(2, 5), strict=True))
+        assert inbox.is_empty
+        await done(log.append("next"))
+        assert (await inbox.next()).data == "next"
+
+    async def test_starting_again_changes_nothing(self, here: Broker) -> None:
+        log = await opened(here)
+        inbox = Inbox()
+        log.follow(inbox.deliver)
+        await log.start()
+        await done(log.append(1))
+        last = await done(log.append(2))
+
+        assert [(await inbox.next()).data for _ in range(2)] == [1, 2]
+        assert log.head == last
+        assert inbox.is_empty
+
+    async def test_a_process_that_follows_is_not_behind(self, here: Broker) -> None:
+        log = await opened(here)
+        last = await done(log.append(1))
+        await until(lambda: log.head == last)
+
+        assert log.lag < 1
+
+    async def test_work_that_nobody_waits_for_is_done(self, here: Broker, there: Broker) -> None:
+        log, other = await opened(here), await opened(there)
+        for number in range(3):
+            log.append(number)
+        await until(lambda: other.head.seq == 3)
+
+        assert [entry.data for entry in other.read(other.first)] == [0, 1, 2]
 
     # A process's own window
 
     async def test_the_window_tells_what_leaves_it(self, here: Broker) -> None:
-        log = here.log("orders", Retention(entries=2))
+        log = await opened(here, Retention(entries=2))
         left: list[Any] = []
         log.on_trim(lambda entry: left.append(entry.data))
         positions = [await done(log.append(number)) for number in range(5)]
@@ -440,7 +503,7 @@ class LogContract:
         assert log.first == positions[2]
 
     async def test_what_is_noted_beside_an_entry_counts(self, here: Broker) -> None:
-        log = here.log("orders", Retention(bytes=1000))
+        log = await opened(here, Retention(bytes=1000))
         positions = [await done(log.append(number)) for number in range(3)]
         await until(lambda: log.head == positions[-1])
         assert log.bytes_kept == 3
@@ -453,7 +516,7 @@ class LogContract:
         assert log.bytes_kept == 501
 
     async def test_the_older_half_is_counted_in_bytes(self, here: Broker) -> None:
-        log = here.log("orders", Retention(bytes=1000))
+        log = await opened(here, Retention(bytes=1000))
         assert log.halfway == 0
         for _ in range(9):
             last = await done(log.append("x" * 98))
@@ -467,10 +530,10 @@ async def _awaitable(result: Any) -> Any:
 
 async def lapsed(broker: Broker, source: str) -> None:
     async with asyncio.timeout(DEADLINE):
-        while source in await done(broker.log("orders").leases()):
+        while source in await done((await opened(broker)).leases()):
             await asyncio.sleep(0.005)
 
 
 async def take_lease(broker: Broker, source: str, seconds: float) -> Any:
     await lapsed(broker, source)
-    return await done(broker.log("orders").take_lease(source, seconds))
+    return await done((await opened(broker)).take_lease(source, seconds))
