@@ -88,7 +88,7 @@ ONLY_IN = {
     "django": ("snorky.backend.django",),
     "rest_framework": ("snorky.backend.django",),
     "sqlalchemy": ("snorky.backend", "snorky.filters"),
-    "psycopg": ("snorky.backend", "snorky.brokers.postgres"),
+    "psycopg": ("snorky.backend", "snorky.brokers.postgres", "snorky.cli.broker"),
     "redis": ("snorky.brokers.redis",),
     "nats": ("snorky.brokers.nats",),
     "socketio": ("snorky.request_handlers.socketio",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from snorky import version
+from snorky.cli.broker import broker
 from snorky.cli.call import call
 from snorky.cli.demo import demo
 from snorky.cli.serve import serve
@@ -17,6 +18,7 @@ def main() -> None:
     """The real-time server beside your web application."""
 
 
+main.add_command(broker)
 main.add_command(call)
 main.add_command(demo)
 main.add_command(serve)

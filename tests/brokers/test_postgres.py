@@ -7,7 +7,8 @@ import pytest
 
 from snorky.brokers import Broker
 from snorky.brokers.postgres import PostgresBroker
-from snorky.testing.brokers import BrokerContract
+from snorky.testing.brokers.engine import EngineContract
+from tests.conftest import ExpectLog
 from tests.servers import Postgres
 
 
@@ -30,12 +31,21 @@ def url(postgres_server: Postgres, shared_url: str) -> Iterator[str]:
         )
 
 
-class TestPostgresBroker(BrokerContract):
+class TestPostgresBroker(EngineContract):
     @pytest.fixture
     async def joined(self, url: str) -> AsyncIterator[tuple[Broker, Broker]]:
-        brokers = PostgresBroker(url), PostgresBroker(url)
+        brokers = PostgresBroker(url, timeout=0.5), PostgresBroker(url, timeout=0.5)
         for broker in brokers:
             await broker.start()
         yield brokers
         for broker in brokers:
             await broker.stop()
+
+    @pytest.fixture
+    def engine(self, postgres_server: Postgres) -> Postgres:
+        return postgres_server
+
+    @pytest.fixture
+    def away_is_logged(self, expect_log: ExpectLog) -> Iterator[None]:
+        yield
+        assert expect_log.all("is away")

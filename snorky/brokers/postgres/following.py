@@ -9,7 +9,7 @@ from typing import Any
 
 from snorky.brokers import BrokerUnavailable, Position
 from snorky.brokers.postgres.link import Link, Statement
-from snorky.brokers.postgres.log import PostgresLog, Row
+from snorky.brokers.postgres.log import BESIDE, LOST, OK, PostgresLog, Row, entries_of
 from snorky.log import printable, snorky_log
 
 ROWS, BYTES = 500, 4 * 1024 * 1024
@@ -117,21 +117,38 @@ class Following:
         promised: Position | None,
     ) -> bool:
         """Returns whether there is more."""
-        before = log.head
+        if epoch != log.head.epoch:
+            await self._restart(link, log)
+            return True
         is_more = len(entries) >= ROWS or sum(len(row[3]) for row in entries) > BYTES // 2
-        continues = log.receive(epoch, entries) and bool(entries or not before.seq)
-        if before.epoch != epoch:
-            return True
-        if promised is not None and promised.epoch == epoch and not is_more:
-            continues = continues and promised.seq <= log.head.seq
-        if not continues:
-            snorky_log.error(
-                "The log %s has lost what it had: it begins anew, and pages fetch again",
-                printable(log.name),
-            )
+        outcome = log.receive(epoch, entries)
+        if outcome == OK and not is_more and promised is not None and promised.epoch == epoch:
+            outcome = LOST if promised.seq > log.head.seq else OK
+        if outcome == OK:
+            return is_more
+        snorky_log.error(
+            "What is read of the log %s does not continue what was read before: %s",
+            printable(log.name),
+            "entries were lost" if outcome == LOST else "this process was too far behind",
+        )
+        if outcome == LOST:
             await link.execute(f"SELECT {self._schema}.renew_log(%b, %b)", (log.id, epoch))
-            return True
-        return is_more
+        await self._restart(link, log)
+        return True
+
+    async def _restart(self, link: Link, log: PostgresLog) -> None:
+        """Begin anew at the newest entry, and tell those who follow."""
+        rows = await link.execute(
+            f"SELECT epoch, seq, nonce FROM {self._schema}.logs LEFT JOIN LATERAL ("
+            f"SELECT seq, nonce FROM {self._schema}.entries WHERE log = id "
+            "ORDER BY seq DESC LIMIT 1) AS newest ON true WHERE id = %b",
+            (log.id,),
+        )
+        epoch, seq, nonce = rows[0]
+        head = Position(epoch, 0, "") if seq is None else Position(epoch, seq, nonce)
+        beside = await link.execute(BESIDE.format(schema=self._schema), (log.id, head.seq))
+        log.promised = None
+        log.restart(head, entries_of(beside))
 
 
 class Asking:

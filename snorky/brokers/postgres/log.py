@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 from snorky.brokers import BrokerUnavailable
+from snorky.brokers.connecting import failed, unavailable
 from snorky.brokers.log import (
     KEYS_PER_SOURCE,
     MAX_KEPT_BESIDE,
@@ -30,8 +31,16 @@ from snorky.wire import decode, encode
 Row = tuple[int, str, float, bytes]
 """Sequence, nonce, time and text of an entry."""
 
+OK, BEHIND, LOST = "ok", "behind", "lost"
+
 LOGS, KEYS = 0, 1
 """In which order a group locks."""
+
+
+BESIDE = (
+    "SELECT epoch, seq, nonce, at, text FROM {schema}.beside JOIN {schema}.logs ON id = log "
+    "WHERE log = %b AND seq <= %b AND ends > clock_timestamp() ORDER BY seq"
+)
 
 
 class Reader(Protocol):
@@ -136,15 +145,7 @@ class PostgresLog(Window):
     def kept_beside(self) -> Sequence[Entry] | Awaitable[Sequence[Entry]]:
         if not self.id:
             return []
-        return self._submit(
-            "SELECT epoch, seq, nonce, at, text "
-            "FROM {schema}.beside JOIN {schema}.logs ON id = log "
-            "WHERE log = %b AND ends > clock_timestamp() ORDER BY seq",
-            (self.id,),
-            lambda rows: [
-                Entry(Position(epoch, seq, nonce), text, at) for epoch, seq, nonce, at, text in rows
-            ],
-        )
+        return self._submit(BESIDE, (self.id, 2**62), entries_of)
 
     # Leases
 
@@ -210,7 +211,7 @@ class PostgresLog(Window):
         self, statement: str, parameters: Sequence[Any], read: Any, size: int = 0
     ) -> asyncio.Future[Any]:
         if not self.id:
-            raise BrokerUnavailable(f"the log {self.name} was not started")
+            return failed(unavailable(f"the log {self.name} was not started"))
         return self._writer.submit(
             statement.format(schema=self._schema),
             parameters,
@@ -229,29 +230,28 @@ class PostgresLog(Window):
 
     # Following
 
-    def receive(self, epoch: str, rows: Sequence[Row]) -> bool:
-        """Take what comes from the head on. Returns whether it continues what is known here.
+    def receive(self, epoch: str, rows: Sequence[Row]) -> str:
+        """Take what comes from the head on, the head included.
 
-        Where it does not, and this is no other epoch, the database has lost what it had.
+        Returns OK; BEHIND, where what follows has been trimmed; or LOST, where the database does
+        not have what it had.
         """
-        if epoch != self.head.epoch:
-            self.promised = None
-            self.restart(Position(epoch, 0, ""))
-            return True  # it is read again from there
+        if not rows and self.head.seq:
+            return LOST  # the newest entry is never deleted
         for seq, nonce, at, text in rows:
             head, position = self.head, Position(epoch, seq, nonce)
             if seq == head.seq:
                 if nonce != head.nonce:
-                    return False
+                    return LOST
             elif seq == head.seq + 1:
                 if self.promised is not None and self.promised.seq == seq:
                     if self.promised != position:
-                        return False
+                        return LOST
                     self.promised = None
                 self.push(Entry(position, text, at))
-            else:  # what was between has been trimmed
-                self.restart(position)
-        return True
+            else:
+                return BEHIND
+        return OK
 
     def begin(self, epoch: str, rows: Sequence[Row]) -> None:
         """Take what is kept, before following."""
@@ -261,6 +261,11 @@ class PostgresLog(Window):
             first = entries.pop(0).position
         head = entries[-1].position if entries else first
         self.fill(first, entries, head)
+
+
+def entries_of(rows: list[Any]) -> list[Entry]:
+    """What ``BESIDE`` found."""
+    return [Entry(Position(epoch, seq, nonce), text, at) for epoch, seq, nonce, at, text in rows]
 
 
 def _only(positions: list[Position]) -> Position:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from importlib.resources import files
 
 from psycopg import errors
@@ -21,6 +22,17 @@ def check_name(schema: str) -> str:
     if not _NAME.fullmatch(schema):
         raise ValueError(f"expected a schema of a-z, 0-9 and _, at most 40; got {schema!r}")
     return schema
+
+
+async def initialise(url: str, schema: str, roles: Iterable[str] = ()) -> None:
+    """Make or upgrade the schema, and let roles use it. Raises as psycopg and ``prepare`` do."""
+    link = await Link.open(url, timeout=60)
+    try:
+        await prepare(link, check_name(schema))
+        for role in roles:
+            await grant(link, schema, role)
+    finally:
+        await link.close()
 
 
 async def prepare(link: Link, schema: str, *, make: bool = True) -> None:
