@@ -284,10 +284,9 @@ class PostgresBroker(Broker):
 
 async def _check_that_sessions_last(reading: Link, writing: Link) -> None:
     """Raises BrokerUnavailable behind a pooler that gives a session away between transactions."""
-    before = (await reading.execute("SELECT pg_backend_pid()"))[0][0]
+    before = await reading.backend()
     await writing.run_script("BEGIN")
-    other = (await writing.execute("SELECT pg_backend_pid()"))[0][0]
-    after = (await reading.execute("SELECT pg_backend_pid()"))[0][0]
+    other, after = await writing.backend(), await reading.backend()
     await writing.run_script("COMMIT")
     if before != after or other == before:
         raise BrokerUnavailable(

@@ -22,6 +22,7 @@ DEFAULTS = {
     "keepalives_idle": "5",
     "keepalives_interval": "2",
     "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
 }
 
 # A plan that is made once serves for good: tables that are emptied now and then have no statistics
@@ -29,6 +30,8 @@ DEFAULTS = {
 SETTINGS = """
 SET search_path = pg_catalog, pg_temp;
 SET statement_timeout = '60s';
+SET tcp_user_timeout = '30s';
+SET max_parallel_workers_per_gather = 0;
 SET idle_in_transaction_session_timeout = '60s';
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;
@@ -104,6 +107,12 @@ class Link:
         """Several statements as text."""
         with self._in_time():
             await self._connection.execute(script, prepare=False)
+
+    async def backend(self) -> int:
+        """The process of the server that answers now."""
+        with self._in_time():
+            cursor = await self._connection.execute("SELECT pg_backend_pid()", prepare=False)
+            return int((await cursor.fetchall())[0][0])
 
     async def wait(self, event: asyncio.Event, seconds: float) -> set[str]:
         """Wait for notifications, the event or the time. Returns what notifications said."""

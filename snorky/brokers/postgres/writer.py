@@ -53,7 +53,7 @@ class Writer:
 
     def __init__(self, schema: str, written: Written) -> None:
         self._written = written
-        self._publish = f"SELECT {schema}.publish(%b::bytea[], %b::bytea[], {SLICE_SECONDS})"
+        self._publish = f"SELECT {schema}.publish(%b::bytea[], %b::bytea[], %b)"
         self._publications: deque[tuple[bytes, bytes, asyncio.Future[None]]] = deque()
         self._works: deque[Work] = deque()
         self._bytes = 0
@@ -137,7 +137,7 @@ class Writer:
             return
         self._bytes -= size
         try:
-            rows = await link.execute(self._publish, (topics, texts))
+            rows = await link.execute(self._publish, (topics, texts, SLICE_SECONDS))
         except BaseException as error:
             _refuse(answers, error)
             _go_on_after(error, link)
