@@ -75,6 +75,18 @@ class Postgres:
         self.stop()
         self.start()
 
+    @contextmanager
+    def replica(self) -> Iterator[Replica]:
+        """A standby that follows this server, in a folder of its own, running; gone in the end."""
+        folder = Path(tempfile.mkdtemp(prefix="snorky-replica-"))
+        try:
+            replica = Replica(folder, self)
+            replica.start()
+            yield replica
+            replica.stop(abruptly=True)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _control(self, *command: str) -> None:
         seconds = round(patient(60))
         done = subprocess.run(
@@ -110,6 +122,32 @@ class Postgres:
         with psycopg.connect(self.url(), autocommit=True) as connection:
             found = connection.execute(statement, parameters)
             return found.fetchall() if found.description else []
+
+
+class Replica(Postgres):
+    """A copy that follows, and refuses to write until it is promoted."""
+
+    def __init__(self, folder: Path, of: Postgres) -> None:
+        folder.chmod(0o755)
+        self.folder = folder
+        self._data = folder / "data"
+        self._bin, self._user = of._bin, of._user
+        if self._user is not None:
+            shutil.chown(folder, self._user)
+        self._options = {**of._options, "unix_socket_directories": folder}
+        self.running = False
+        source = ["-d", f"host={of.folder} user=postgres", "-R", "-c", "fast", "--no-sync"]
+        subprocess.run(
+            [self._bin / "pg_basebackup", "-D", self._data, *source],
+            user=self._user,
+            check=True,
+            capture_output=True,
+            timeout=patient(60),
+        )
+
+    def promote(self) -> None:
+        """Returns when it writes; what it had not heard of is lost."""
+        self._control("promote")
 
 
 @contextmanager

@@ -89,7 +89,7 @@ ONLY_IN = {
     "django": ("snorky.backend.django",),
     "rest_framework": ("snorky.backend.django",),
     "sqlalchemy": ("snorky.backend", "snorky.filters"),
-    "psycopg": ("snorky.backend",),
+    "psycopg": ("snorky.backend", "snorky.brokers.postgres", "snorky.cli.broker"),
     "redis": ("snorky.brokers.redis",),
     "nats": ("snorky.brokers.nats",),
     "socketio": ("snorky.request_handlers.socketio",),
@@ -235,7 +235,7 @@ OPTIONAL = {
     "pytest": "snorky.testing.brokers",
     "rich": "snorky.cli",
 }
-NEED_EXTRAS = (*OPTIONAL.values(), "snorky.filters.sqlalchemy")
+NEED_EXTRAS = (*OPTIONAL.values(), "snorky.brokers.postgres", "snorky.filters.sqlalchemy")
 
 
 def test_every_package_imported_without_a_need_for_extras_is_a_declared_dependency() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from snorky import version
+from snorky.cli.broker import broker
 from snorky.cli.call import call
 from snorky.cli.check import check
 from snorky.cli.demo import demo
@@ -18,6 +19,7 @@ def main() -> None:
     """The real-time server beside your web application."""
 
 
+main.add_command(broker)
 main.add_command(call)
 main.add_command(check)
 main.add_command(demo)

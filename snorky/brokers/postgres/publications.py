@@ -1,0 +1,160 @@
+"""The publications that a process receives: in their order, each once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from snorky.brokers import Deliver
+from snorky.brokers.postgres.link import Statement
+from snorky.envelope import Envelope
+from snorky.log import printable, snorky_log
+
+ROWS, BYTES = 500, 4 * 1024 * 1024
+"""That are read at once."""
+
+MOST_NAMED = 100
+"""Topics that are told to the database; who receives more reads all publications."""
+
+
+class Publications:
+    def __init__(self, schema: str) -> None:
+        self._schema = schema
+        self._delivers: dict[bytes, list[Deliver]] = {}
+        self._joining: dict[asyncio.Future[None], tuple[bytes, Deliver]] = {}
+        self._written: deque[tuple[int, list[asyncio.Future[None]]]] = deque()
+        self._life: str | None = None
+        self._last = 0  # that was delivered
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it is known where to go on."""
+        return self._life is not None
+
+    @property
+    def is_wanted(self) -> bool:
+        return bool(self._delivers or self._written)
+
+    # Subscriptions
+
+    def add(self, answer: asyncio.Future[None], topic: bytes, deliver: Deliver) -> None:
+        """Subscribe when all that was published before has been read: at ``join``."""
+        self._joining[answer] = (topic, deliver)
+
+    @property
+    def joining(self) -> tuple[asyncio.Future[None], ...]:
+        return tuple(self._joining)
+
+    def join(self, answer: asyncio.Future[None]) -> None:
+        joining = self._joining.pop(answer, None)
+        if joining is not None and not answer.done():
+            topic, deliver = joining
+            self._delivers.setdefault(topic, []).append(deliver)
+            answer.set_result(None)
+
+    def joining_to(self, topic: bytes) -> asyncio.Future[None] | None:
+        """The newest subscription to a topic that is under way, if any."""
+        newest = None
+        for answer, joining in self._joining.items():
+            if joining[0] == topic:
+                newest = answer
+        return newest
+
+    def remove(self, topic: bytes, deliver: Deliver) -> None:
+        """Raises KeyError."""
+        delivers = self._delivers.get(topic, [])
+        if deliver in delivers:
+            delivers.remove(deliver)
+            if not delivers:
+                del self._delivers[topic]
+            return
+        for answer, joining in self._joining.items():
+            if joining == (topic, deliver):
+                del self._joining[answer]
+                answer.set_result(None)
+                return
+        raise KeyError(topic)
+
+    # What this process published
+
+    def written(
+        self, last: int, topics: Iterable[bytes], answers: Iterable[asyncio.Future[None]]
+    ) -> None:
+        """Answer what is committed up to an id: where it is received here, when it is read."""
+        later = []
+        for topic, answer in zip(topics, answers, strict=True):
+            if topic in self._delivers and last > self._last:
+                later.append(answer)
+            elif not answer.done():
+                answer.set_result(None)
+        if later:
+            self._written.append((last, later))
+
+    def _answer_written(self) -> None:
+        while self._written and self._written[0][0] <= self._last:
+            for answer in self._written.popleft()[1]:
+                if not answer.done():
+                    answer.set_result(None)
+
+    def give_up(self) -> list[asyncio.Future[None]]:
+        """The connection has ended: returns who waits in vain. Subscriptions stay."""
+        waiting = [*self._joining, *(each for _, answers in self._written for each in answers)]
+        self._joining.clear()
+        self._written.clear()
+        return waiting
+
+    # Reading
+
+    def statement(self) -> Statement:
+        """What is new on our topics; in the last row, the newest there is at all."""
+        names = list(self._delivers) if len(self._delivers) <= MOST_NAMED else None
+        publications = f"{self._schema}.publications"
+        return (
+            "SELECT new.id, new.topic, new.text, NULL AS life, NULL AS dropped FROM ("
+            "SELECT id, topic, text, sum(octet_length(text)) OVER (ORDER BY id) AS size "
+            f"FROM {publications} WHERE id > %b "
+            f"AND (%b::bytea[] IS NULL OR topic = ANY(%b::bytea[])) ORDER BY id LIMIT {ROWS}"
+            f") AS new WHERE new.size - octet_length(new.text) < {BYTES} "
+            f"UNION ALL SELECT greatest(dropped, (SELECT max(id) FROM {publications})), "
+            f"NULL, NULL, life, dropped FROM {self._schema}.publishing",
+            (self._last, names, names),
+        )
+
+    def take(self, rows: list[Any]) -> bool:
+        """Deliver what was read, the last row apart. Returns whether there is more."""
+        if not rows or rows[-1][3] is None:
+            # Emptied by a crash, or nothing was ever published.
+            self._life, self._last = "", 0
+            return False
+        newest, _, _, life, dropped = rows.pop()
+        if life != self._life:
+            is_first = self._life is None
+            self._life, self._last = life, newest if is_first else 0
+            return not is_first
+        if self._last < dropped and self._delivers:
+            snorky_log.warning(
+                "Publications %d to %d were lost: this process did not read them in time",
+                self._last + 1,
+                dropped,
+            )
+        size = 0
+        for _, topic, text, _, _ in rows:
+            size += len(text)
+            self._deliver(topic, text)
+        is_more = len(rows) >= ROWS or size >= BYTES
+        self._last = rows[-1][0] if is_more else newest
+        self._answer_written()
+        return is_more
+
+    def _deliver(self, topic: bytes, text: bytes) -> None:
+        delivers = self._delivers.get(topic)
+        if not delivers:
+            return
+        envelope = Envelope.received(text)
+        for deliver in tuple(delivers):
+            try:
+                deliver(envelope)
+            except Exception:
+                snorky_log.exception("Unhandled exception while delivering %s", printable(topic))

@@ -1,0 +1,83 @@
+"""Stands between a program and its server, as a network does: late, silent, or cut."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+PIECE_BYTES = 64 * 1024
+
+
+class Relay:
+    """Who connects to ``port`` of 127.0.0.1 is connected to a server: its port, or its socket.
+
+    ``delay`` is in seconds, for each piece and each way.
+    """
+
+    port: int
+
+    def __init__(self, server: int | str) -> None:
+        self.delay = 0.0
+        self._server = server
+        self._passes = asyncio.Event()
+        self._passes.set()
+        self._relaying: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    async def start(self) -> None:
+        self._listening = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._listening.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        self._listening.close()
+        self.cut()
+        for relaying in tuple(self._relaying):
+            relaying.cancel()
+        await asyncio.gather(*self._relaying, return_exceptions=True)
+
+    def hold(self) -> None:
+        """Pass nothing on, and tell nobody: a cable that was pulled out."""
+        self._passes.clear()
+
+    def go_on(self) -> None:
+        self._passes.set()
+
+    def cut(self) -> None:
+        """End every connection there is."""
+        for writer in self._relaying.values():
+            writer.transport.abort()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        relaying = asyncio.create_task(self._relay(reader, writer))
+        self._relaying[relaying] = writer
+        relaying.add_done_callback(self._relaying.pop)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if isinstance(self._server, int):
+                server = await asyncio.open_connection("127.0.0.1", self._server)
+            else:
+                server = await asyncio.open_unix_connection(self._server)
+        except OSError:
+            writer.transport.abort()
+            return
+        ways = {
+            asyncio.create_task(self._pass_on(reader, server[1])),
+            asyncio.create_task(self._pass_on(server[0], writer)),
+        }
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            server[1].transport.abort()
+            writer.transport.abort()
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while piece := await reader.read(PIECE_BYTES):
+                if self.delay:
+                    await asyncio.sleep(self.delay)
+                await self._passes.wait()
+                writer.write(piece)
+                await writer.drain()
