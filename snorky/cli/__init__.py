@@ -7,8 +7,10 @@ import click
 from snorky import version
 from snorky.cli.call import call
 from snorky.cli.demo import demo
+from snorky.cli.relay import relay
 from snorky.cli.serve import serve
 from snorky.cli.tail import tail
+from snorky.cli.triggers import triggers
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,5 +21,7 @@ def main() -> None:
 
 main.add_command(call)
 main.add_command(demo)
+main.add_command(relay)
 main.add_command(serve)
 main.add_command(tail)
+main.add_command(triggers)

@@ -16,6 +16,8 @@ from types import ModuleType
 import click
 
 from snorky import ServiceRegistry
+from snorky.backend.outbox import Relay
+from snorky.backend.outbox.installation import InstallationError
 from snorky.services.datasync import DataSyncService
 
 ORIGIN = re.compile(
@@ -40,6 +42,7 @@ class Served:
     pages: Path | None = None
     start: Hook | None = None
     stop: Hook | None = None
+    relays: tuple[Relay, ...] = ()
 
 
 def load(file: Path, more_origins: Sequence[str] = (), more_hosts: Sequence[str] = ()) -> Served:
@@ -77,6 +80,7 @@ def load(file: Path, more_origins: Sequence[str] = (), more_hosts: Sequence[str]
         allowed_hosts=hosts,
         start=_hook(module, "start"),
         stop=_hook(module, "stop"),
+        relays=_relays(module, backend),
     )
 
 
@@ -96,6 +100,28 @@ def sign_tokens(frontend: ServiceRegistry, api_keys: Sequence[str]) -> None:
     for service in frontend.registered_services.values():
         if isinstance(service, DataSyncService) and api_keys and not service.has_token_key:
             service.sign_with(api_keys)
+
+
+def _relays(module: ModuleType, backend: ServiceRegistry | None) -> tuple[Relay, ...]:
+    """The relays that a file names: one, or a list; each a Relay, or a database's address."""
+    named = getattr(module, "relay", None)
+    if named is None:
+        return ()
+    if backend is None:
+        raise click.ClickException(
+            f"{module.__file__} names a relay, but no back end: it tells a DataSyncBackend of one."
+        )
+    listed = named if isinstance(named, list | tuple) else [named]
+    try:
+        relays = tuple(Relay(each) if isinstance(each, str) else each for each in listed)
+    except (ValueError, InstallationError) as error:
+        raise click.ClickException(f"relay in {module.__file__}: {error}") from error
+    if not all(isinstance(each, Relay) for each in relays):
+        raise click.ClickException(
+            f"relay in {module.__file__} must be a Relay of snorky.backend.outbox, a database's "
+            f"address, or a list of these; got {_kind(module, 'relay')}."
+        )
+    return relays
 
 
 def _hook(module: ModuleType, name: str) -> Hook | None:

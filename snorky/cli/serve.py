@@ -118,6 +118,8 @@ def serve(
                        environment variable SNORKY_API_KEY, several separated by commas)
       allowed_origins  a list, as --allowed-origin (optional)
       allowed_hosts    a list, as --allowed-host (optional)
+      relay            the address of a database with triggers, or a Relay of
+                       snorky.backend.outbox, or a list of these: they run here (optional)
       start, stop      functions without parameters, plain or async, called in the event
                        loop before the first client and after the last (optional): for
                        pools, periodic jobs, listeners

@@ -15,6 +15,7 @@ import click
 from tornado.web import Application
 
 from snorky import ServiceRegistry, close_codes, version
+from snorky.backend.outbox.hosted import HostedRelay
 from snorky.cli.access_log import log_handled, log_request
 from snorky.cli.pages import routes_of
 from snorky.cli.program import Hook, Served
@@ -134,11 +135,16 @@ async def run(
         "Back end (/backend), /metrics and /live" if served.backend else "/metrics and /live",
         address_of(backend_listening),
     )
+    relays = [HostedRelay(relay, served.backend) for relay in served.relays]
+    for relay in relays:
+        relay.start()
     await stopping.wait()
     snorky_log.info("Stopping")
     unlink(listening)
     frontend_server.stop()
     backend_server.stop()
+    for relay in relays:
+        await relay.stop()
     await finish_calls(registries_of(served))
     await close_clients(served.frontend)
     await backend_server.close_all_connections()
