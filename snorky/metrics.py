@@ -53,6 +53,10 @@ class Metrics:
         """Show the figures of a log under the name of its service, while its owner lives."""
         _logs[name] = (weakref.ref(owner), figures)
 
+    def watch_relay(self, source: str, owner: Owner, figures: Callable[[Owner], Any]) -> None:
+        """Show the ``RelayFigures`` of a relay under its source, while it lives."""
+        _relays[source] = (weakref.ref(owner), figures)
+
 
 @dataclass(frozen=True, slots=True)
 class LogFigures:
@@ -65,9 +69,24 @@ class LogFigures:
     items: int
 
 
+@dataclass(slots=True)
+class RelayFigures:
+    """What a relay has done, and how it is."""
+
+    ready: bool = False
+    passes: int = 0
+    rows: int = 0
+    entries: int = 0
+    failures: int = 0
+    outbox_length: int = 0
+    outbox_age: float = 0.0
+    lag: float = 0.0
+
+
 Owner = TypeVar("Owner")
 
 _logs: dict[str, tuple[weakref.ref[Any], Callable[[Any], LogFigures]]] = {}
+_relays: dict[str, tuple[weakref.ref[Any], Callable[[Any], RelayFigures]]] = {}
 
 LABELLED = {"resumes"}
 
@@ -79,6 +98,17 @@ LOG_HELP = {
     "bytes": "Bytes kept, of entries and of notes",
     "lag": "Seconds by which this process is behind the head",
     "items": "Queries that pages share",
+}
+
+RELAY_HELP = {
+    "ready": "1 where the relay works: it has the lease, the database and Snorky answer",
+    "passes": "Times that all there was has been told",
+    "rows": "Rows of the outbox that were told",
+    "entries": "Entries of the log that were appended: transactions, or runs of them",
+    "failures": "Times that the database or Snorky was away",
+    "outbox_length": "Rows of the outbox that have been found and not told",
+    "outbox_age": "Seconds since the oldest of these was written",
+    "lag": "Seconds since all there was had been told",
 }
 
 HELP = {
@@ -123,6 +153,7 @@ class _SnorkyCollector(Collector):
             resumes.add_metric([outcome], value)
         yield resumes
         yield from _log_families()
+        yield from _relay_families()
 
 
 def _log_families() -> Iterable[Metric]:
@@ -139,6 +170,20 @@ def _log_families() -> Iterable[Metric]:
         for name, family in families.items():
             family.add_metric([service], getattr(known, name))
     return families.values()
+
+
+def _relay_families() -> Iterable[Metric]:
+    alive = {source: owner for source, (to, _) in _relays.items() if (owner := to()) is not None}
+    for source in _relays.keys() - alive.keys():
+        del _relays[source]
+    known = {source: _relays[source][1](owner) for source, owner in alive.items()}
+    for name, text in RELAY_HELP.items() if known else ():
+        counts = name in ("passes", "rows", "entries", "failures")
+        kind = CounterMetricFamily if counts else GaugeMetricFamily
+        family = kind(f"snorky_relay_{name}", text, labels=["source"])
+        for source, figures in known.items():
+            family.add_metric([source], getattr(figures, name))
+        yield family
 
 
 _registry = CollectorRegistry()

@@ -16,6 +16,8 @@ from types import ModuleType
 import click
 
 from snorky import ServiceRegistry
+from snorky.backend.outbox import Relay
+from snorky.backend.outbox.installation import InstallationError
 from snorky.brokers import Broker
 from snorky.cli.brokers import broker_at, give
 from snorky.services.datasync import DataSyncService
@@ -43,6 +45,7 @@ class Served:
     broker: Broker | None = None
     start: Hook | None = None
     stop: Hook | None = None
+    relays: tuple[Relay, ...] = ()
 
 
 def load(
@@ -89,6 +92,7 @@ def load(
         broker=broker,
         start=_hook(module, "start"),
         stop=_hook(module, "stop"),
+        relays=_relays(module, backend),
     )
 
 
@@ -121,6 +125,28 @@ def _broker(module: ModuleType, file: Path, url: str | None) -> Broker | None:
             f"got {_kind(module, 'broker')}."
         )
     return broker
+
+
+def _relays(module: ModuleType, backend: ServiceRegistry | None) -> tuple[Relay, ...]:
+    """The relays that a file names: one, or a list; each a Relay, or a database's address."""
+    named = getattr(module, "relay", None)
+    if named is None:
+        return ()
+    if backend is None:
+        raise click.ClickException(
+            f"{module.__file__} names a relay, but no back end: it tells a DataSyncBackend of one."
+        )
+    listed = named if isinstance(named, list | tuple) else [named]
+    try:
+        relays = tuple(Relay(each) if isinstance(each, str) else each for each in listed)
+    except (ValueError, InstallationError) as error:
+        raise click.ClickException(f"relay in {module.__file__}: {error}") from error
+    if not all(isinstance(each, Relay) for each in relays):
+        raise click.ClickException(
+            f"relay in {module.__file__} must be a Relay of snorky.backend.outbox, a database's "
+            f"address, or a list of these; got {_kind(module, 'relay')}."
+        )
+    return relays
 
 
 def _hook(module: ModuleType, name: str) -> Hook | None:

@@ -151,6 +151,8 @@ def serve(
       allowed_hosts    a list, as --allowed-host (optional)
       broker           a Broker, or its address as --broker, for services that were made
                        without one (optional)
+      relay            the address of a database with triggers, or a Relay of
+                       snorky.backend.outbox, or a list of these: they run here (optional)
       start, stop      functions without parameters, plain or async, called in the event
                        loop before the first client and after the last (optional): for
                        pools, periodic jobs, listeners

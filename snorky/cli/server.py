@@ -18,6 +18,7 @@ import click
 from tornado.web import Application
 
 from snorky import ServiceRegistry, close_codes, version
+from snorky.backend.outbox.hosted import HostedRelay
 from snorky.cli.access_log import log_handled, log_request
 from snorky.cli.brokers import is_joined
 from snorky.cli.pages import routes_of
@@ -179,6 +180,9 @@ async def run(
     else:
         joined = is_joined(registries_of(served))
         worker.is_ready(joined=joined, with_backend=with_backend, parent_gone=stopping.begin)
+    relays = [HostedRelay(relay, served.backend) for relay in served.relays]
+    for relay in relays:
+        relay.start()
     await stopping.begun.wait()
     snorky_log.info("Stopping")
     readiness.is_stopping = True
@@ -189,6 +193,8 @@ async def run(
     await send_away(served.frontend, drain, stopping.hurried)
     frontend_server.stop()
     backend_server.stop()
+    for relay in relays:
+        await relay.stop()
     await close_clients(served.frontend)
     await backend_server.close_all_connections()
     await frontend_server.close_all_connections()

@@ -9,7 +9,7 @@ import asyncio
 import json as standard_json
 from typing import Any
 
-from snorky.backend.exchange import JSON, NoAnswerError
+from snorky.backend.exchange import JSON, Encoded, NoAnswerError
 
 ANSWER_SECONDS = 30.0
 
@@ -27,7 +27,7 @@ class InProcessTransport:
         Raises NoAnswerError where no answer came, RuntimeError where it is refused.
         """
         sender = _Sender()
-        text = json.dumps(message)
+        text = message if isinstance(message, Encoded) else json.dumps(message)
         self._registry.process_message_raw(sender, text)
         try:
             async with asyncio.timeout(self._timeout):
