@@ -90,9 +90,9 @@ def _subscribable(model: type[M], name: str | None, follows: Sequence[str]) -> t
 def _jsonify(self: Model) -> dict[str, Any]:
     """Return this row as Django REST Framework renders it."""
     # Here, since a project without Django REST Framework may have its own jsonify().
-    from snorky.backend.django.serializers import default_serializer
+    from snorky.backend.django.serializers import rendered
 
-    return dict(default_serializer(type(self))(self).data)
+    return rendered(self)
 
 
 def _watch(model: type[Model]) -> None:
