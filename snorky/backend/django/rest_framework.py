@@ -26,6 +26,7 @@ from rest_framework.serializers import BaseSerializer
 from snorky.backend.django.comparison import compare_rows
 from snorky.backend.django.cors import add_to_header
 from snorky.backend.django.datasync import authorize_subscription, datasync
+from snorky.backend.django.publication import is_told_all
 from snorky.backend.django.refetching import (
     models_shown_by,
     reason_to_refetch,
@@ -254,7 +255,7 @@ class SubscribeModelMixin:
 
     def _is_told_all(self) -> bool:
         """Whether all that the query saw has been published."""
-        if datasync.turn.passed() and not datasync.lost:
+        if is_told_all():
             return True
         name = type(self).__name__
         snorky_log.error("%s answers without subscription: changes are not published yet", name)
