@@ -36,7 +36,7 @@ def check_key(**_: Any) -> list[CheckMessage]:
 def _messages() -> Iterator[CheckMessage]:
     used = [name for name in dir(project) if name.startswith("SNORKY_")]
     for name in used:
-        if name not in NAMES and (close := difflib.get_close_matches(name, NAMES, 1, 0.75)):
+        if name not in NAMES and (close := difflib.get_close_matches(name, NAMES, 1, 0.77)):
             hint = f"Did you mean {close[0]}?"
             yield Warning(f"Snorky has no setting {name}.", hint=hint, id="snorky.W001")
     for name, meaning in settings.REQUIRED.items():

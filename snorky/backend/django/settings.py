@@ -10,7 +10,7 @@
 | `SNORKY_TIMEOUT`          | 2                    | seconds a request may wait for an answer |
 | `SNORKY_OUTBOX`           | None                 | `"orm"` or `"triggers"`: who writes it  |
 | `SNORKY_OUTBOX_DATABASE`  | `"default"`          | the alias of the database that has it   |
-| `SNORKY_SOURCE`           | `"main"`             | what Snorky calls this outbox           |
+| `SNORKY_OUTBOX_SOURCE`    | `"main"`             | what Snorky calls this outbox           |
 """
 
 import datetime
@@ -36,7 +36,7 @@ NAMES = [
     "SNORKY_JSON_ENCODER",
     "SNORKY_OUTBOX",
     "SNORKY_OUTBOX_DATABASE",
-    "SNORKY_SOURCE",
+    "SNORKY_OUTBOX_SOURCE",
     "SNORKY_TIMEOUT",
 ]
 
@@ -88,7 +88,7 @@ def has_orm_outbox(using: str) -> bool:
 
 
 def source() -> str:
-    return str(getattr(settings, "SNORKY_SOURCE", "main"))
+    return str(getattr(settings, "SNORKY_OUTBOX_SOURCE", "main"))
 
 
 def encoder() -> type[json.JSONEncoder]:
