@@ -82,27 +82,37 @@ class SQLiteOutbox:
         """
         with self._connected() as connection:
             state = dict(connection.execute("SELECT name, value FROM snorky_outbox_state"))
-            mine = place is not None and place["born"] == state["born"]
-            after = place["id"] if mine else 0
+            stands = place is not None and _stands(connection, place, state)
+            after = place["id"] if stands else 0
             newest, size = connection.execute(_SIZE, [after]).fetchone()
-            if mine:
-                lost = after < state["trimmed"] or after > (newest or after)
-            else:
-                lost = place is not None or state["trimmed"] > 0
+            lost = not stands and (place is not None or state["trimmed"] > 0)
             if newest is None and not lost:
                 return []
             newest = newest or 0
-            nonce = connection.execute(
-                "SELECT max(nonce) FROM snorky_outbox WHERE id = ?", [newest]
-            ).fetchone()[0]
+            nonce = _nonce(connection, newest)
             whole = size is not None and size <= MAX_ENTRY_BYTES
             rows = connection.execute(_ROWS if whole else _MODELS, [after, newest]).fetchall()
         if lost:
             rows = [(model, None, None, None) for model in self._models()] + [
                 (model, None, None, key) for model, _, _, key in rows
             ]
-        told = {"born": state["born"], "id": newest}
+        told = {"born": state["born"], "id": newest, "nonce": nonce}
         return [Entry.of(f"{state['born']}:{after}:{newest}:{nonce}", rows, told)]
+
+
+def _stands(connection: sqlite3.Connection, place: Any, state: dict[str, Any]) -> bool:
+    """Whether all that came after a place is there: not so in a file that was copied back."""
+    if place["born"] != state["born"] or place["id"] < state["trimmed"]:
+        return False
+    known = place.get("nonce")
+    return known is None or _nonce(connection, place["id"]) in (
+        {known, None} if place["id"] == state["trimmed"] else {known}
+    )
+
+
+def _nonce(connection: sqlite3.Connection, number: int) -> int | None:
+    found = connection.execute("SELECT nonce FROM snorky_outbox WHERE id = ?", [number]).fetchone()
+    return None if found is None else int(found[0])
 
 
 class SQLiteTurn:
