@@ -237,10 +237,13 @@ class Log(abc.ABC):
     # Leases, and those who wait for a holder to pass
 
     @abc.abstractmethod
-    def take_lease(self, source: str, seconds: float) -> Lease | Awaitable[Lease]:
+    def take_lease(
+        self, source: str, seconds: float, fence: str | None = None
+    ) -> Lease | Awaitable[Lease]:
         """Become the one who appends for a source. Raises LeaseHeld while another's lease runs.
 
-        It lapses ``seconds`` after the last thing that renewed it.
+        It lapses ``seconds`` after the last thing that renewed it. Whoever gives its ``fence``
+        takes it over while it runs: the fence is a new one then, and the old one is refused.
         """
 
     @abc.abstractmethod

@@ -146,10 +146,10 @@ class MemoryLog(Window):
             beside.popleft()
         return [entry for ends, entry in beside if ends > now]
 
-    def take_lease(self, source: str, seconds: float) -> Lease:
+    def take_lease(self, source: str, seconds: float, fence: str | None = None) -> Lease:
         of = self._sources[source]
         now = self._clock()
-        if of.lease_ends > now:
+        if of.lease_ends > now and (fence is None or of.fence != fence):
             raise LeaseHeld(source)
         of.fence, of.lease_seconds, of.lease_ends = secrets.token_hex(12), seconds, now + seconds
         return Lease(of.fence, of.place)

@@ -156,11 +156,13 @@ class Server:
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Its parameter, if any, is the DataSyncService's ``relay``."""
+    relay = getattr(request, "param", None)
     started: Future[tuple[Server, Callable[[], object]]] = Future()
 
     async def serve() -> None:
-        frontend = DataSyncService("datasync", [AllTasks, OpenTasks])
+        frontend = DataSyncService("datasync", [AllTasks, OpenTasks], relay=relay)
         pubsub = PubSubService("pubsub")
         public = ServiceRegistry([frontend, pubsub])
         private = ServiceRegistry(

@@ -1,4 +1,4 @@
-"""Only for its commands need Snorky be in INSTALLED_APPS: ``"snorky.backend.django"``."""
+"""The app ``"snorky.backend.django"``: needed for its commands, and for the outbox."""
 
 from django.apps import AppConfig
 
@@ -7,3 +7,9 @@ class SnorkyConfig(AppConfig):
     name = "snorky.backend.django"
     label = "snorky"
     verbose_name = "Snorky"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from snorky.backend.django import outbox
+
+        outbox.switch_on()

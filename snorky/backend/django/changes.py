@@ -22,7 +22,7 @@ from django.db.models import Model, QuerySet
 from django.db.models.signals import class_prepared, post_delete, post_save, pre_delete, pre_save
 from django.dispatch import receiver
 
-from snorky.backend.django import registry
+from snorky.backend.django import registry, settings
 from snorky.backend.django.publication import publish
 from snorky.backend.django.rows import read_row, row_text, rows_by, rows_by_key
 from snorky.backend.entries import Change
@@ -83,16 +83,16 @@ def _subscribable(model: type[M], name: str | None, follows: Sequence[str]) -> t
     for member in registry.relatives_of(registry.table_of(model)):
         _watch(member)
     for lookup in follows:
-        registry.follow(model, lookup, _watch)
+        registry.follow(model, lookup, _watch, many_to_many=settings.outbox() == "orm")
     return model
 
 
 def _jsonify(self: Model) -> dict[str, Any]:
     """Return this row as Django REST Framework renders it."""
     # Here, since a project without Django REST Framework may have its own jsonify().
-    from snorky.backend.django.serializers import default_serializer
+    from snorky.backend.django.serializers import rendered
 
-    return dict(default_serializer(type(self))(self).data)
+    return rendered(self)
 
 
 def _watch(model: type[Model]) -> None:
@@ -133,7 +133,7 @@ def _save_in_transactions(model: type[Model]) -> None:
 
 def _before_save(sender: type[Model], instance: Model, raw: bool, using: str, **_: Any) -> None:
     # Raw is a fixture: its rows may refer to rows that are not there yet, so none is rendered.
-    if raw:
+    if raw or settings.has_outbox(using):
         return
     own: dict[type[Model], str | None] = {}
     for table in registry.tables_written_by(sender):
@@ -146,7 +146,7 @@ def _before_save(sender: type[Model], instance: Model, raw: bool, using: str, **
 
 
 def _after_save(sender: type[Model], instance: Model, raw: bool, using: str, **_: Any) -> None:
-    before = None if raw else _recall(instance)
+    before = None if raw or settings.has_outbox(using) else _recall(instance)
     if before is None:
         return
     after = {}
@@ -157,6 +157,8 @@ def _after_save(sender: type[Model], instance: Model, raw: bool, using: str, **_
 
 
 def _before_delete(sender: type[Model], instance: Model, using: str, **_: Any) -> None:
+    if settings.has_outbox(using):
+        return
     # Django tells the deletion of a parent's row by itself.
     table = registry.table_of(sender)
     own = {
@@ -167,7 +169,7 @@ def _before_delete(sender: type[Model], instance: Model, using: str, **_: Any) -
 
 
 def _after_delete(sender: type[Model], instance: Model, using: str, **_: Any) -> None:
-    before = _recall(instance)
+    before = None if settings.has_outbox(using) else _recall(instance)
     if before is not None:
         publish(_changes(before, dict.fromkeys(before.own), using), using)
 

@@ -4,13 +4,16 @@ import difflib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings as project
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 Django's name
+from django.core.exceptions import ImproperlyConfigured
 
-from snorky.backend.django import settings
+from snorky.backend.django import registry, settings
 from snorky.backend.django.settings import NAMES
 from snorky.backend.exchange import Address
 
+APP = "snorky.backend.django"
 SHORTEST_KEY = 16  # characters; shorter ones can be guessed by trying
 
 
@@ -33,7 +36,7 @@ def check_key(**_: Any) -> list[CheckMessage]:
 def _messages() -> Iterator[CheckMessage]:
     used = [name for name in dir(project) if name.startswith("SNORKY_")]
     for name in used:
-        if name not in NAMES and (close := difflib.get_close_matches(name, NAMES, 1, 0.75)):
+        if name not in NAMES and (close := difflib.get_close_matches(name, NAMES, 1, 0.77)):
             hint = f"Did you mean {close[0]}?"
             yield Warning(f"Snorky has no setting {name}.", hint=hint, id="snorky.W001")
     for name, meaning in settings.REQUIRED.items():
@@ -47,6 +50,8 @@ def _messages() -> Iterator[CheckMessage]:
     )
     yield from _complaints("SNORKY_TIMEOUT", settings.timeout)
     yield from _complaints("SNORKY_JSON_ENCODER", settings.encoder)
+    yield from _complaints("SNORKY_OUTBOX", settings.outbox)
+    yield from _outbox()
     yield from _cross_origin_headers()
 
 
@@ -58,6 +63,21 @@ def _complaints(name: str, use: Callable[[], Any]) -> Iterator[CheckMessage]:
         use()
     except Exception as error:
         yield Error(f"The setting {name} cannot be used: {error}", id="snorky.E002")
+
+
+def _outbox() -> Iterator[CheckMessage]:
+    try:
+        writer = settings.outbox()
+    except ImproperlyConfigured:
+        return  # which was said already
+    if writer is not None and not apps.is_installed(APP):
+        hint = f"Add {APP!r}, whose migration makes the outbox."
+        yield Error("SNORKY_OUTBOX needs an app in INSTALLED_APPS.", hint=hint, id="snorky.E003")
+    if writer == "orm":
+        for field in registry.cascades_of_the_database():
+            hint = "Use CASCADE, SET_NULL or SET_DEFAULT of Django, or SNORKY_OUTBOX = 'triggers'."
+            text = f"{field}: the outbox of the ORM does not see what the database deletes or sets."
+            yield Error(text, obj=field, hint=hint, id="snorky.E004")
 
 
 def _cross_origin_headers() -> Iterator[CheckMessage]:

@@ -18,7 +18,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.http import HttpRequest, HttpResponse
 
 from snorky.backend.django.cors import add_to_header
-from snorky.backend.django.publication import gathered_keys
+from snorky.backend.django.gathering import gathered_keys
 from snorky.backend.headers import writing_headers
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")

@@ -7,30 +7,29 @@ counted, never raised.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from contextvars import ContextVar
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
+from snorky.backend.django import outbox, settings
 from snorky.backend.django.connector import failures
 from snorky.backend.django.datasync import datasync
+from snorky.backend.django.gathering import gathered_keys
 from snorky.backend.django.registry import wire_name
 from snorky.backend.django.settings import project_json
 from snorky.backend.entries import Change, models_of, new_key
 from snorky.backend.exchange import SnorkyError, snorky_log
 
-# Where the keys of what is published are gathered for the response, if somebody gathers them.
-gathered_keys: ContextVar[list[str] | None] = ContextVar("gathered_keys", default=None)
-
 
 def publish_deltas(deltas: Iterable[dict[str, Any]], using: str | None = None) -> None:
     """Publish changes, in order: ``{"type": "insert", "model": "Task", "data": {...}}`` etc.
 
-    In a transaction of the database ``using`` they join what it has to publish after its commit,
-    otherwise they leave now. They are encoded now: later changes to them are not seen, and what
-    is no JSON, or no delta, raises here. A failure of Snorky is logged and counted in ``failures``.
+    In a transaction of the database ``using`` they join what it has to publish after its commit, by
+    its outbox where it has one; otherwise they leave now. They are encoded now: later changes to
+    them are not seen, and what is no JSON, or no delta, raises here. A failure of Snorky is logged
+    and counted in ``failures``.
     """
     publish([Change.of(delta, project_json.dumps) for delta in deltas], using)
 
@@ -44,12 +43,23 @@ def reset_models(*models: type[Model] | str, using: str | None = None) -> None:
     publish([Change(name) for name in names], using)
 
 
+def is_told_all() -> bool:
+    """Whether all that a query saw has been told, or will be before its page says it is live."""
+    if not datasync.turn.passed() or datasync.lost:
+        return False
+    # A relay passes once more before that.
+    return settings.outbox() != "orm" or outbox.drained()
+
+
 def publish(changes: Iterable[Change], using: str | None = None) -> None:
     """The same for rows that are encoded already."""
     changes = list(changes)
     if not changes:
         return
     connection = transaction.get_connection(using)
+    if settings.has_outbox(connection.alias):
+        outbox.write(changes, connection.alias)
+        return
     if not connection.in_atomic_block and connection.get_autocommit():
         with datasync.turn.taken() as in_turn:
             _deliver(changes, in_turn)

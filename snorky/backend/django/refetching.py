@@ -111,5 +111,5 @@ def _filter_params(view: Any) -> set[str]:
     """The parameters of the request that are not those of a page, an order or a search."""
     known = {api.ordering_param for api in view.filter_backends if hasattr(api, "ordering_param")}
     known |= {api.search_param for api in view.filter_backends if hasattr(api, "search_param")}
-    known.add(view.settings.URL_FORMAT_OVERRIDE)
+    known |= {view.settings.URL_FORMAT_OVERRIDE, getattr(view, "filter_param", None)}
     return {name for name, value in view.request.query_params.items() if value} - known

@@ -6,7 +6,7 @@ change that the query did not see reaches the token, and none that it saw comes 
 away the page gets its data without a token, and may ask again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from copy import copy
 from functools import wraps
@@ -14,8 +14,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.utils.cache import patch_vary_headers
+from rest_framework.exceptions import ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.mixins import CreateModelMixin, ListModelMixin, RetrieveModelMixin
 from rest_framework.request import Request
@@ -25,6 +26,7 @@ from rest_framework.serializers import BaseSerializer
 from snorky.backend.django.comparison import compare_rows
 from snorky.backend.django.cors import add_to_header
 from snorky.backend.django.datasync import authorize_subscription, datasync
+from snorky.backend.django.publication import is_told_all
 from snorky.backend.django.refetching import (
     models_shown_by,
     reason_to_refetch,
@@ -94,6 +96,9 @@ class SubscribeModelMixin:
     """What a view says about the subscription to its rows.
 
     ``model`` alone suffices: where they are missing, ``queryset`` and serializer follow from it.
+    ``row_filter`` (or ``get_row_filter()``) makes both the query and the subscription, and
+    ``filter_param`` names the parameter by which pages may narrow it:
+    ``?filter=["==","state","open"]``.
     ``refetch`` says whether pages ask this view again at each change instead of being told the
     changed rows; None leaves it to each request: they do where it is paginated, searched, filtered
     or ordered.
@@ -102,6 +107,8 @@ class SubscribeModelMixin:
     model: type[Model] | None = None
     dealer: str | None = None
     dealer_query: Any = None
+    row_filter: Any = None
+    filter_param: str | None = None
     refetch: bool | None = None
 
     # Of the view this is mixed into, which types them in more than one way.
@@ -136,14 +143,31 @@ class SubscribeModelMixin:
 
     def get_dealer_query(self) -> Any:
         """Return what to ask of the dealer. Override it where it depends on the request."""
-        return self.dealer_query
+        return self._chosen_rows()[0] if self._filters() else self.dealer_query
+
+    def get_row_filter(self) -> Any:
+        """Return which rows the user may see, a filter. Override it where that depends on whom."""
+        return self.row_filter
+
+    def get_filter_fields(self) -> Collection[str]:
+        """Return the fields by which pages may filter: those columns that the rows show."""
+        model = self._model()
+        if model is None:
+            raise AttributeError("Missing model")
+        columns = {field.name for field in model._meta.concrete_fields}
+        fields: Mapping[str, Any] = getattr(self.get_serializer_class()(), "fields", {})
+        return {
+            name
+            for name, field in fields.items()
+            if name in columns and field.source == name and not field.write_only
+        }
 
     def get_subscription_items(self) -> Items:
         """Return the items of the subscription. Override it for more than one."""
         own = type(self).get_dealer_query is not SubscribeModelMixin.get_dealer_query
         reason = "it says so" if self.refetch else None
         if self.refetch is None and self._model() is not None:
-            knows = own or self.dealer_query is not None
+            knows = own or self._filters() or self.dealer_query is not None
             reason = reason_to_refetch(self, knows_its_rows=knows)
         if reason is not None:
             say_once(self, reason)
@@ -188,7 +212,8 @@ class SubscribeModelMixin:
     def filter_queryset(self, queryset: Any) -> Any:
         if isinstance(queryset, QuerySet) and self.requested_subscription():
             refuse_replica(self, queryset)
-        return super().filter_queryset(queryset)  # type: ignore[misc]
+        queryset = super().filter_queryset(queryset)  # type: ignore[misc]
+        return queryset.filter(self._chosen_rows()[1]) if self._filters() else queryset
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         # Here, before permission is checked: what is revoked from now on reaches the token.
@@ -230,11 +255,34 @@ class SubscribeModelMixin:
 
     def _is_told_all(self) -> bool:
         """Whether all that the query saw has been published."""
-        if datasync.turn.passed() and not datasync.lost:
+        if is_told_all():
             return True
         name = type(self).__name__
         snorky_log.error("%s answers without subscription: changes are not published yet", name)
         return False
+
+    def _filters(self) -> bool:
+        """Whether one filter makes the query and the subscription."""
+        own = type(self).get_row_filter is not SubscribeModelMixin.get_row_filter
+        return own or self.row_filter is not None or self.filter_param is not None
+
+    def _chosen_rows(self) -> tuple[Any, Q]:
+        """The filter as JSON and as a condition, before anybody is asked for anything."""
+        # Here, since the filter language is not needed to serve requests.
+        from snorky.backend.django.filters import to_q
+        from snorky.backend.one_filter import chosen_filter
+        from snorky.filters import BadQuery
+
+        model = self._model() or self.get_queryset().model  # type: ignore[attr-defined]
+        wish = self.filter_param and self.request.query_params.get(self.filter_param)
+        fields = self.get_filter_fields() if wish else ()
+        try:
+            chosen = chosen_filter(self.get_row_filter(), wish, fields=fields)
+            return chosen, to_q(chosen, model)
+        except BadQuery as error:
+            if self.filter_param is None or not wish:
+                raise
+            raise ValidationError({self.filter_param: [str(error)]}) from error
 
     def _model(self) -> type[Model] | None:
         queryset = getattr(self, "queryset", None)

@@ -48,7 +48,7 @@ def rows_by(model: type[Model], lookup: str, key: Any, using: str) -> QuerySet[M
 def read_row(rows: QuerySet[Model], *, lock: bool = False) -> str | None:
     """The text of the one row there is, or None. In a transaction it can be locked."""
     if lock and connections[rows.db].in_atomic_block:
-        rows = _locked(rows, connections[rows.db])
+        rows = locked(rows, connections[rows.db])
     instance = next(iter(rows), None)
     return None if instance is None else row_text(instance)
 
@@ -75,11 +75,13 @@ def row_text(instance: Model) -> str:
     return text
 
 
-def _locked(rows: QuerySet[Model], connection: BaseDatabaseWrapper) -> QuerySet[Model]:
+def locked(rows: QuerySet[Model], connection: BaseDatabaseWrapper) -> QuerySet[Model]:
+    """The same rows, which nobody else will change before this transaction has ended."""
     features = connection.features
     if features.has_select_for_update:
+        of = ("self",) if features.has_select_for_update_of else ()
         # The lock an UPDATE takes: it lets others insert rows that refer to this one.
-        return rows.select_for_update(no_key=features.has_select_for_no_key_update)
+        return rows.select_for_update(of=of, no_key=features.has_select_for_no_key_update)
     if connection.vendor == "sqlite":
         # SQLite locks no rows. It fails a transaction that reads, then writes after somebody
         # else did; so take the write lock first, which waits. This writes nothing.

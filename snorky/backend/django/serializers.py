@@ -9,8 +9,10 @@ import json
 from functools import cache
 from typing import Any
 
+from django.core.signals import setting_changed
 from django.db.models import DateTimeField as ModelDateTimeField
 from django.db.models import FileField, ImageField, Model
+from django.dispatch import receiver
 from rest_framework import fields
 from rest_framework.serializers import ModelSerializer
 from rest_framework.settings import api_settings
@@ -72,3 +74,24 @@ def default_serializer(model: type[Model]) -> type[ModelSerializer[Model]]:
     if all(field.name != "id" for field in model._meta.get_fields()):
         body["id"] = KeyField()
     return type(f"{model.__name__}Serializer", (RowSerializer,), body)
+
+
+def rendered(instance: Model) -> dict[str, Any]:
+    """The row as the default serializer of its model gives it."""
+    return dict(_kept_serializer(type(instance)).to_representation(instance))
+
+
+@cache
+def _kept_serializer(model: type[Model]) -> ModelSerializer[Model]:
+    # One for all rows, and all threads, which only read it: making its fields costs ten times what
+    # a row does.
+    serializer = default_serializer(model)()
+    assert serializer.fields, "which makes them"
+    return serializer
+
+
+@receiver(setting_changed)
+def _forget_serializers(*, setting: str, **_: Any) -> None:
+    """Let ``override_settings`` in the project's tests reach what is kept."""
+    if setting == "REST_FRAMEWORK":
+        _kept_serializer.cache_clear()

@@ -8,6 +8,9 @@
 | `SNORKY_EVENTS_SERVICE`   | `"events_backend"`   | name of the EventsBackend there         |
 | `SNORKY_JSON_ENCODER`     | `RowEncoder`         | class or dotted path                    |
 | `SNORKY_TIMEOUT`          | 2                    | seconds a request may wait for an answer |
+| `SNORKY_OUTBOX`           | None                 | `"orm"` or `"triggers"`: who writes it  |
+| `SNORKY_OUTBOX_DATABASE`  | `"default"`          | the alias of the database that has it   |
+| `SNORKY_OUTBOX_SOURCE`    | `"main"`             | what Snorky calls this outbox           |
 """
 
 import datetime
@@ -17,6 +20,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import DEFAULT_DB_ALIAS
 from django.utils.module_loading import import_string
 
 COMPACT = (",", ":")
@@ -30,6 +34,9 @@ NAMES = [
     "SNORKY_DATASYNC_SERVICE",
     "SNORKY_EVENTS_SERVICE",
     "SNORKY_JSON_ENCODER",
+    "SNORKY_OUTBOX",
+    "SNORKY_OUTBOX_DATABASE",
+    "SNORKY_OUTBOX_SOURCE",
     "SNORKY_TIMEOUT",
 ]
 
@@ -55,6 +62,33 @@ def timeout() -> float:
     if not seconds > 0:
         raise ImproperlyConfigured(f"expected a number of seconds above 0, got {seconds:g}")
     return seconds
+
+
+def outbox() -> str | None:
+    """Who writes the outbox: ``"orm"``, ``"triggers"``, or nobody, since there is none."""
+    chosen = getattr(settings, "SNORKY_OUTBOX", None)
+    if chosen is True:
+        return "orm"
+    if chosen not in (None, False, "orm", "triggers"):
+        raise ImproperlyConfigured(f'expected "orm", "triggers" or None, got {chosen!r:.100}')
+    return chosen or None
+
+
+def outbox_database() -> str:
+    return str(getattr(settings, "SNORKY_OUTBOX_DATABASE", DEFAULT_DB_ALIAS))
+
+
+def has_outbox(using: str) -> bool:
+    """Whether what changes in this database is told by an outbox of it."""
+    return outbox() is not None and using == outbox_database()
+
+
+def has_orm_outbox(using: str) -> bool:
+    return outbox() == "orm" and using == outbox_database()
+
+
+def source() -> str:
+    return str(getattr(settings, "SNORKY_OUTBOX_SOURCE", "main"))
 
 
 def encoder() -> type[json.JSONEncoder]:

@@ -30,19 +30,24 @@ class RelayCommands(RPCService):
         self.frontend = frontend
 
     @rpc_command
-    async def takeLease(self, req: Request, source: str) -> dict[str, Any]:
-        """Become the relay of a source: ``{"fence", "place"}``. It lapses with nothing heard."""
+    async def takeLease(
+        self, req: Request, source: str, fence: str | None = None
+    ) -> dict[str, Any]:
+        """Become the relay of a source: ``{"fence", "place"}``. It lapses with nothing heard.
+
+        Whoever knows the fence of the lease that runs takes it over, and gets a new one.
+        """
         if source not in self.frontend.passes.sources:
             raise RPCError("Unknown source")
         try:
-            lease = self.frontend.changes.log.take_lease(source, self.frontend.passes.lease)
-            fence, place = await lease if inspect.isawaitable(lease) else lease
+            lease = self.frontend.changes.log.take_lease(source, self.frontend.passes.lease, fence)
+            given, place = await lease if inspect.isawaitable(lease) else lease
         except LeaseHeld as error:
             raise RPCError("Lease is held") from error
         except BrokerUnavailable as error:
             raise RPCError("The log is not available") from error
         self.frontend.upkeep.go_on()
-        return {"fence": fence, "place": place}
+        return {"fence": given, "place": place}
 
     @rpc_command
     async def appendEntries(

@@ -19,6 +19,9 @@ from django.db import connections
 from django.db.transaction import atomic
 from django.test.utils import override_settings
 
+from snorky.backend.draining.sqlite import SUFFIX
+from snorky.backend.outbox.table import OUTBOX
+
 FOLDER = Path(tempfile.mkdtemp(prefix="snorky-tests-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 POSTGRES = FOLDER / "postgres"
@@ -100,8 +103,12 @@ def postgres(postgres_server: None) -> str:
 
 def _empty(alias: str) -> None:
     connection = connections[alias]
+    if connection.vendor == "sqlite":
+        name = str(connection.settings_dict["NAME"])
+        Path(name + SUFFIX).unlink(missing_ok=True)  # its outbox counts anew
     with connection.constraint_checks_disabled(), atomic(alias), connection.cursor() as cursor:
-        for table in connection.introspection.django_table_names(only_existing=True):
+        tables = connection.introspection.django_table_names(only_existing=True)
+        for table in [*tables, OUTBOX]:
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
 
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 from django.core.checks import run_checks
+from django.db.models import deletion
 from django.test import override_settings
+from taskapp.models import City
 
 RIGHT = {"SNORKY_BACKEND_URL": "http://127.0.0.1:5002/backend", "SNORKY_API_KEY": "k" * 32}
 
@@ -41,6 +43,7 @@ def test_the_ones_that_are_missing_are_named(value):
         ("SNORKY_API_KEY", "two\nlines", "must be printable text"),
         ("SNORKY_TIMEOUT", "soon", "could not convert string to float: 'soon'"),
         ("SNORKY_TIMEOUT", 0, "expected a number of seconds above 0, got 0"),
+        ("SNORKY_OUTBOX", "yes", 'expected "orm", "triggers" or None, got \'yes\''),
         ("SNORKY_JSON_ENCODER", "json.Nothing", 'does not define a "Nothing" attribute'),
         ("SNORKY_JSON_ENCODER", dict, "expected a class derived from JSONEncoder"),
     ],
@@ -74,3 +77,22 @@ def test_pages_of_other_origins_must_be_allowed_to_ask():
     [message] = messages(**cors)
     assert message.startswith("snorky.W003: CORS_ALLOW_HEADERS lacks x-snorky")
     assert messages(**cors, CORS_ALLOW_HEADERS=["accept", "X-Snorky"]) == []
+
+
+def test_the_outbox_needs_the_app_whose_migration_makes_it():
+    without = ["django.contrib.contenttypes", "django.contrib.auth", "taskapp"]
+    assert messages(SNORKY_OUTBOX="orm") == []
+    [message] = messages(SNORKY_OUTBOX="orm", INSTALLED_APPS=without)
+    assert message.startswith("snorky.E003: SNORKY_OUTBOX needs an app in INSTALLED_APPS")
+
+
+def test_what_the_database_deletes_by_itself_is_refused(monkeypatch):
+    class DatabaseOnDelete:
+        """As Django has it from 6.1 on."""
+
+    link = City._meta.get_field("country")
+    monkeypatch.setattr(deletion, "DatabaseOnDelete", DatabaseOnDelete, raising=False)
+    monkeypatch.setattr(link.remote_field, "on_delete", DatabaseOnDelete())
+    assert messages() == []
+    [message] = messages(SNORKY_OUTBOX="orm")
+    assert message.startswith("snorky.E004: taskapp.City.country: the outbox of the ORM does not")

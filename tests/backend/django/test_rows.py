@@ -3,6 +3,7 @@
 import datetime
 import json
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.db import transaction
@@ -13,6 +14,7 @@ from rest_framework.test import APIClient
 from taskapp.models import Account, Meeting, Person, Task
 
 from snorky.backend.django import authorize_subscription, rows
+from snorky.backend.django.serializers import default_serializer
 
 INSTANT = datetime.datetime(2031, 7, 1, 10, tzinfo=datetime.UTC)
 
@@ -129,3 +131,11 @@ def test_keys_that_javascript_would_round_are_warned_of_once(published, expect_l
     for number in range(2):
         Account.objects.create(id=2**53 + 1 + number)
     expect_log("Account has keys past 2**53, such as 9007199254740993, which JavaScript rounds")
+
+
+def test_the_serializer_of_a_model_is_made_once(published):
+    Task.objects.create(title="a")
+    made = default_serializer(Task)
+    with patch.object(made, "__init__", side_effect=AssertionError("another one")):
+        Task.objects.create(title="b")
+    assert [delta["data"]["title"] for delta in published.deltas] == ["a", "b"]

@@ -163,3 +163,19 @@ class Note(models.Model):
     """Nobody is told about notes."""
 
     text = models.CharField(max_length=100)
+
+
+class Label(models.Model):
+    name = models.CharField(max_length=50)
+
+
+class Article(models.Model):
+    """Shows its labels; made subscribable by the tests that switch the outbox on."""
+
+    title = models.CharField(max_length=50)
+    labels = models.ManyToManyField(Label)
+    reviewer = models.ForeignKey(Account, on_delete=models.SET_NULL, null=True)
+
+    def jsonify(self) -> dict[str, Any]:
+        labels = self.labels.order_by("name").values_list("name", flat=True)
+        return {"id": self.pk, "title": self.title, "labels": list(labels)}

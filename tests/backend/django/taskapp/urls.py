@@ -9,6 +9,7 @@ router.register("reversed", views.OtherWayRoundViewSet, basename="reversed")
 router.register("everything", views.EverythingOfTasks, basename="everything")
 router.register("live-tasks", views.LiveTasks, basename="live-tasks")
 router.register("refusing", views.RefusingTasks, basename="refusing")
+router.register("filtered", views.FilteredTasks, basename="filtered")
 router.register("countries", views.CountryViewSet)
 
 urlpatterns = [
@@ -26,6 +27,7 @@ urlpatterns = [
     path("cursors/", views.CursorTasks.as_view()),
     path("backend-rows/", views.RowsOfABackend.as_view()),
     path("backend-rows-known/", views.RowsOfABackendAndAQuery.as_view()),
+    path("fixed-filter/", views.FixedFilter.as_view()),
     path("always-asked/", views.AlwaysAsked.as_view()),
     path("tickets-with-names/", views.TicketsWithNames.as_view()),
     path("tickets-with-teams/", views.TicketsWithTeams.as_view()),

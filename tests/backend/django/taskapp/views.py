@@ -33,6 +33,7 @@ from snorky.backend.django.rest_framework import (
     SubscribeModelMixin,
     subscription_in_response,
 )
+from snorky.filters import field
 from taskapp.models import Country, Meeting, Person, Project, Task, Ticket
 
 
@@ -333,3 +334,27 @@ class RefusingTasks(ModelViewSet):
     def perform_create(self, serializer: Any) -> None:
         serializer.save()
         raise ValidationError("no")
+
+
+class FilteredTasks(ListSubscribeModelMixin, ModelViewSet):
+    """One filter: of the application, by who asks, and of the page, which may narrow it."""
+
+    class TaskSerializer(ModelSerializer[Task]):
+        class Meta:
+            model = Task
+            fields = ("id", "title", "votes", "due")
+
+    queryset = Task.objects.order_by("id")
+    serializer_class = TaskSerializer
+    dealer = "Tasks"
+    filter_param = "filter"
+    filter_backends = (DjangoFilterBackend,)
+    filterset_fields = ("votes",)
+
+    def get_row_filter(self) -> Any:
+        return field("completed") == ("done" in self.request.query_params)
+
+
+class FixedFilter(ListSubscribeAPIView):
+    model = Task
+    row_filter = ("==", "title", "a")

@@ -1,0 +1,1 @@
+"""The outbox, made by ``manage.py migrate``."""

@@ -1,0 +1,172 @@
+"""One turn of a drainer: what it says to Snorky, and what it leaves for the next.
+
+The log gives out a lease with a fence. Drainers of one outbox hand the lease on: who gets the turn
+exchanges the fence that it finds there for a new one, so that who had it before, slept, and lost
+the lock meanwhile, is refused. A relay that holds the lease is left alone. Where Snorky knows no
+such source there is no fence: then a repeated key alone is recognised.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+from snorky.backend import SnorkyBackend, SnorkyHTTPTransport
+from snorky.backend.draining.entries import Entry, Outbox, Turn, steps
+from snorky.backend.exchange import SnorkyError
+
+ATTEMPTS = 4  # to be the holder: the log may be another one by the time it is told something
+
+Outcome = Literal["told", "busy", "relayed"]
+"""All that was there has been told; others have the turn; a relay tells it."""
+
+
+class _LeaseGone(Exception):
+    """Somebody else has it by now, or the log is another one."""
+
+
+class Turns:
+    """The turns of one process. For one thread, and another one that waits for passes.
+
+    ``connect`` makes a connection to Snorky for each of them.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        connect: Callable[[], SnorkyBackend],
+        service: str,
+        source: str = "main",
+    ) -> None:
+        self.outbox = outbox
+        self.fence: str | None = None
+        self._connect = connect
+        self._snorky = connect()
+        self._service = service
+        self._source = source
+        self._place: Any = None
+        self._new_holder()
+
+    def drain(self, patience: float) -> Outcome:
+        """Tell all that has committed by now. Raises RuntimeError, SnorkyError and the database's.
+
+        ``patience``: seconds to wait for the turn.
+        """
+        for _ in range(ATTEMPTS):
+            with self.outbox.turn(patience) as turn:
+                if turn is None:
+                    return "busy"
+                if turn.state.get("holder") != self._holder:
+                    if not self._take_over(turn):
+                        return "relayed"
+                    continue  # it stands there before it is used
+                if self._tell(turn):
+                    return "told"
+        raise RuntimeError("Snorky gave the lease to others again and again")
+
+    def waits(self) -> bool:
+        return self.outbox.waits(self._place)
+
+    def await_passes(self, timeout: float) -> Iterator[int]:
+        """How many openings have asked for a pass, again and again, as long as the lease is ours.
+
+        In a thread of its own: it waits for more, each time until the timeout.
+        """
+        snorky = self._connect()
+        try:
+            while self.fence is not None:
+                yield self._fenced(snorky, "awaitPass", timeout=timeout)
+        except _LeaseGone:
+            return
+        finally:
+            _close(snorky)
+
+    def end_pass(self, asked: int) -> None:
+        """All was told that had committed when so many had asked."""
+        try:
+            self._fenced(self._snorky, "passEnded", asked=asked)
+        except _LeaseGone:
+            pass  # who has it hears of those who still wait
+
+    def close(self) -> None:
+        self.outbox.close()
+        _close(self._snorky)
+
+    def _fenced(self, snorky: SnorkyBackend, command: str, **params: Any) -> Any:
+        try:
+            return snorky.call(
+                self._service, command, source=self._source, fence=self.fence, **params
+            )
+        except SnorkyError as error:
+            if str(error) != "Fence is old":
+                raise
+            raise _LeaseGone from error
+
+    def _new_holder(self) -> None:
+        self._holder = secrets.token_hex(8)
+
+    def _take_over(self, turn: Turn) -> bool:
+        fence = turn.state.get("fence")
+        known = {} if fence is None else {"fence": fence}
+        place = turn.state.get("place")
+        try:
+            lease = self._snorky.call(self._service, "takeLease", source=self._source, **known)
+        except SnorkyError as error:
+            match str(error):
+                case "Lease is held":
+                    return False
+                case "Unknown source":
+                    lease = {"fence": None, "place": place}
+                case _:
+                    raise
+        self.fence, self._place = lease["fence"], lease["place"]
+        turn.save({"holder": self._holder, "fence": self.fence, "place": place})
+        return True
+
+    def _tell(self, turn: Turn) -> bool:
+        """False: the fence is old, or the log another one."""
+        while True:
+            told = False
+            for step in steps(turn.read(self._place)):
+                if not self._append(step):
+                    self._new_holder()
+                    return False
+                turn.forget(step)
+                if self.outbox.has_places:
+                    self._place = step[-1].told
+                told = True
+            if not told:
+                return True
+            if self.outbox.has_places and self.fence is None:
+                turn.save({**turn.state, "place": self._place})
+
+    def _append(self, step: Sequence[Entry]) -> bool:
+        if self.fence is None:
+            return self._publish(step)
+        params = {"source": self._source, "fence": self.fence}
+        if self.outbox.has_places:
+            params["place"] = step[-1].told
+        entries = ",".join(entry.text for entry in step)
+        text = f'{json.dumps(params)[:-1]},"entries":[{entries}]}}'
+        try:
+            self._snorky.call_encoded(self._service, "appendEntries", text)
+        except SnorkyError as error:
+            if str(error) != "Fence is old":
+                raise
+            return False
+        return True
+
+    def _publish(self, step: Sequence[Entry]) -> bool:
+        for entry in step:
+            # By the key that its page waits for, where there is one.
+            key = entry.keys[0] if entry.keys else entry.key
+            text = f'{{"deltas":{entry.deltas},"key":{json.dumps(key)}}}'
+            self._snorky.call_encoded(self._service, "publishDeltas", text)
+        return True
+
+
+def _close(snorky: SnorkyBackend) -> None:
+    if isinstance(snorky.transport, SnorkyHTTPTransport):
+        snorky.transport.close()

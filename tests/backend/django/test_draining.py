@@ -1,0 +1,269 @@
+"""The outbox of the ORM from the commit to the page, drained by the project itself."""
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+from django.test.utils import override_settings
+from rest_framework.test import APIClient
+from taskapp.models import Task
+
+from snorky.backend import SnorkyBackend, SnorkyHTTPTransport
+from snorky.backend.django import authorize_subscription
+from snorky.backend.django.draining import drainer, make_turns
+from snorky.backend.django.models import OutboxRow
+from snorky.backend.draining import Turns
+from snorky.backend.draining.entries import Entry
+from tests.patience import patient
+
+ALONE = {"main": []}
+"""A source that is known, and that no page waits for."""
+
+with_source = pytest.mark.parametrize("server", [ALONE], indirect=True)
+
+
+@pytest.fixture(params=["default", "postgres"])
+def using(request: pytest.FixtureRequest) -> str:
+    if request.param == "postgres":
+        request.getfixturevalue("postgres")
+    return request.param
+
+
+@pytest.fixture
+def project(using: str, server: Any) -> Iterator[Any]:
+    """A project beside a real Snorky, which it tells what its outbox holds."""
+    with override_settings(
+        SNORKY_BACKEND_URL=server.backend_url,
+        SNORKY_API_KEY=server.key,
+        SNORKY_OUTBOX="orm",
+        SNORKY_OUTBOX_DATABASE=using,
+    ):
+        yield server
+        drainer.forget()
+
+
+@pytest.fixture
+def turns(project: Any) -> Iterator[Any]:
+    """``turns()``: those of one more process."""
+    made: list[Turns] = []
+
+    def make() -> Turns:
+        made.append(make_turns())
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits wake nobody: the test drains by hand."""
+    monkeypatch.setattr(drainer, "wake", lambda: None)
+
+
+def open_all(page: Any) -> Any:
+    return page.open(authorize_subscription([{"dealer": "AllTasks", "query": None}]))
+
+
+def frame_of(page: Any, kind: str) -> Any:
+    while (frame := page.next_frame())["type"] != kind:
+        pass
+    return frame
+
+
+def titles(frame: Any) -> list[str]:
+    return sorted(change["data"]["title"] for change in frame["changes"])
+
+
+@pytest.mark.usefixtures("each_fanout")
+@pytest.mark.parametrize("server", [None, ALONE, True], indirect=True)
+def test_what_commits_reaches_the_page_whole_and_in_order(project, page, using):
+    tasks = Task.objects.using(using)
+    tasks.create(title="0")
+    assert drainer.drained(patient(10))
+    opened = open_all(page)
+    assert opened["recovered"]
+    if not opened["live"]:  # until a pass of the drainer's has ended
+        assert frame_of(page, "live")["subscriptions"] == [opened["subscription"]]
+    with transaction.atomic(using):
+        tasks.bulk_create([Task(title="a"), Task(title="b")])
+        tasks.filter(title="a").update(title="A")
+    assert titles(frame_of(page, "changes")) == ["A", "b"]
+    tasks.create(title="c")
+    assert titles(frame_of(page, "changes")) == ["c"]
+
+
+@with_source
+def test_postgresql_forgets_what_was_told_and_sqlite_keeps_it(project, using, quiet, turns):
+    Task.objects.using(using).create(title="a")
+    assert turns().drain(0) == "told"
+    assert OutboxRow.objects.using(using).exists() is (using == "default")
+    assert not turns().waits() or using == "default"
+
+
+@with_source
+def test_nothing_is_told_twice_whoever_tells_it(project, using, quiet, turns, caplog):
+    first, second = turns(), turns()
+    Task.objects.using(using).create(title="a")
+    assert first.drain(0) == "told"
+    before = authorize_head(project)
+    assert second.drain(0) == "told"
+    assert first.drain(0) == "told"
+    assert authorize_head(project) == before
+
+
+def authorize_head(project: Any) -> Any:
+    transport = SnorkyHTTPTransport(project.backend_url, project.key)
+    try:
+        return SnorkyBackend(transport).call("datasync_backend", "head")
+    finally:
+        transport.close()
+
+
+@with_source
+def test_who_slept_and_lost_the_turn_is_refused(project, using, quiet, turns):
+    sleeper, other = turns(), turns()
+    assert sleeper.drain(0) == "told"
+    assert other.drain(0) == "told"
+    late = Entry("late", '[{"type":"reset","model":"Task"}]', [], {"born": "", "id": 0})
+    assert sleeper._append([late]) is False
+    assert other._append([late]) is True
+
+
+@with_source
+def test_a_relay_that_holds_the_lease_is_left_alone(project, using, quiet, turns):
+    transport = SnorkyHTTPTransport(project.backend_url, project.key)
+    SnorkyBackend(transport).call("datasync_backend", "takeLease", source="main")
+    transport.close()
+    Task.objects.using(using).create(title="a")
+    assert turns().drain(0) == "relayed"
+    assert OutboxRow.objects.using(using).exists()
+    assert drainer.drained(patient(10)), "the relay passes before a page is live"
+
+
+@with_source
+def test_one_has_the_turn_at_a_time(project, using, quiet, turns):
+    first, second = turns(), turns()
+    taken, done = threading.Event(), threading.Event()
+
+    def take() -> None:
+        with first.outbox.turn(1) as turn:
+            assert turn is not None
+            taken.set()
+            done.wait(patient(10))
+        first.close()
+
+    holder = threading.Thread(target=take)
+    holder.start()
+    assert taken.wait(patient(10))
+    assert second.drain(0) == "busy"
+    done.set()
+    holder.join(patient(10))
+    assert second.drain(patient(5)) == "told"
+
+
+@pytest.mark.parametrize("using", ["postgres"], indirect=True)
+@with_source
+def test_transactions_are_told_by_their_last_change(project, page, using, quiet, turns):
+    """T1 changes b, T2 changes a and commits, T1 changes a and commits."""
+    a, b = (Task.objects.using(using).create(title=title) for title in "ab")
+    assert turns().drain(0) == "told"
+    between, done = threading.Event(), threading.Event()
+
+    def second() -> None:
+        assert between.wait(patient(10))
+        Task.objects.using(using).filter(pk=a.pk).update(votes=2)
+        connections[using].close()
+        done.set()
+
+    other = threading.Thread(target=second)
+    other.start()
+    with transaction.atomic(using):
+        Task.objects.using(using).filter(pk=b.pk).update(votes=1)
+        between.set()
+        assert done.wait(patient(10))
+        Task.objects.using(using).filter(pk=a.pk).update(votes=1)
+    other.join(patient(10))
+    with turns().outbox.turn(0) as turn:
+        told = [json.loads(entry.deltas) for entry in turn.read(None)]
+    assert [[delta["newData"]["votes"] for delta in deltas] for deltas in told] == [[2], [1, 1]]
+    assert told[1][1]["oldData"]["votes"] == 2
+
+
+@with_source
+def test_a_transaction_that_is_too_large_is_a_reset(project, using, quiet, turns):
+    text = "a" * 200_000
+    Task.objects.using(using).bulk_create(
+        [Task(title="a", details={"text": text}) for _ in range(6)]
+    )
+    with turns().outbox.turn(0) as turn:
+        [entry] = turn.read(None)
+    assert {(delta["type"], delta["model"]) for delta in json.loads(entry.deltas)} == {
+        ("reset", "Task")
+    }
+    assert len(entry.deltas) < 1_000
+
+
+@pytest.mark.parametrize("using", ["default"], indirect=True)
+@with_source
+def test_where_sqlite_has_trimmed_what_was_not_told_all_models_are_reset(
+    project, using, quiet, turns
+):
+    Task.objects.create(title="a")
+    place = {"born": "another life", "id": 0}
+    with turns().outbox.turn(0) as turn:
+        [entry] = turn.read(place)
+    assert {"type": "reset", "model": "Task"} in json.loads(entry.deltas)
+    assert all(delta["type"] == "reset" for delta in json.loads(entry.deltas))
+
+
+def test_while_snorky_is_away_writes_succeed_and_are_told_when_it_is_back(
+    project, using, nobody, caplog
+):
+    with override_settings(SNORKY_BACKEND_URL=nobody):
+        Task.objects.using(using).create(title="a")
+        assert not drainer.drained(patient(2))
+    [line] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "The outbox waits: " in line.getMessage()
+    caplog.clear()
+    drainer.wake()
+    assert drainer.drained(patient(10))
+    assert authorize_head(project).split(".")[1] == "1"
+
+
+@pytest.mark.parametrize("using", ["default"], indirect=True)  # the views'
+@with_source
+def test_a_view_answers_with_a_token_when_all_that_it_saw_was_told(project, using, quiet, turns):
+    Task.objects.create(title="a")
+    response = APIClient().get("/api/live-tasks/", headers={"X-Snorky": "Subscribe"})
+    assert "X-Subscription-Token" in response
+    assert authorize_head(project).split(".")[1] == "1"
+
+
+@pytest.mark.parametrize("using", ["default"], indirect=True)  # the views'
+@with_source
+def test_a_view_answers_without_a_token_where_it_cannot_be_told_in_time(
+    project, using, quiet, turns, caplog, monkeypatch
+):
+    monkeypatch.setattr("snorky.backend.draining.drainer.PATIENCE_SECONDS", 0.05)
+    with turns().outbox.turn(0):
+        response = APIClient().get("/api/live-tasks/", headers={"X-Snorky": "Subscribe"})
+    assert "X-Subscription-Token" not in response
+    assert "changes are not published yet" in caplog.text
+    caplog.clear()
+
+
+@pytest.mark.usefixtures("each_fanout")
+@pytest.mark.parametrize("using", ["default"], indirect=True)  # the views'
+@pytest.mark.parametrize("server", [None, ALONE], indirect=True)
+def test_a_write_is_answered_with_a_key_that_its_page_can_wait_for(project, page, using):
+    middleware = "snorky.backend.django.middleware.SnorkyKeysMiddleware"
+    with override_settings(MIDDLEWARE=[middleware]):
+        response = APIClient().post("/write/x")
+    [key] = response["X-Snorky-Keys"].split(",")
+    position = page.call("datasync", "awaitKeys", keys=[key], timeout=patient(10))
+    assert position.split(".")[1] == "1"
