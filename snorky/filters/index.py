@@ -26,7 +26,7 @@ MAX_UNINDEXED = 1_000
 
 
 class Handle(Generic[T]):
-    """One `add`, to be given to `remove`."""
+    """One ``add``, to be given to ``remove``. ``payload`` is what was added with the filter."""
 
     __slots__ = ("_entry", "payload")
 

@@ -1,4 +1,7 @@
-"""Publish/subscribe: who subscribes to a channel receives what is published on it."""
+"""Publish/subscribe, open by default: every client may subscribe to and publish on every channel.
+
+Who subscribes to a channel receives what is published on it.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,7 @@ class PubSubService(RPCService):
 
     @rpc_command
     def subscribe(self, req: Request, channel: Any) -> Awaitable[None] | None:
+        """Receive from now on what is published on ``channel``, where ``can_subscribe`` agrees."""
         name = self._name_of(channel)
         client = req.client
         allowed = self.can_subscribe(client, channel)
@@ -50,6 +54,7 @@ class PubSubService(RPCService):
 
     @rpc_command
     def unsubscribe(self, req: Request, channel: Any) -> Awaitable[None] | None:
+        """Receive nothing more of ``channel``. Withdraws a ``subscribe`` that is under way, too."""
         name = self._name_of(channel)
         withdrawn = self._joining.withdraw(req.client, name)
         topics = self._topics_by_client.get(req.client)
@@ -64,6 +69,7 @@ class PubSubService(RPCService):
 
     @rpc_command
     def publish(self, req: Request, channel: Any, message: Any) -> Awaitable[None] | None:
+        """Send ``message``, any JSON value, to all subscribers, where ``can_publish`` agrees."""
         allowed = self.can_publish(req.client, channel)
         if inspect.isawaitable(allowed):
             return self._publish_later(allowed, channel, message)
@@ -137,4 +143,5 @@ class PubSubBackend(RPCService):
 
     @rpc_command
     def publish(self, req: Request, channel: Any, message: Any) -> Awaitable[None] | None:
+        """Send ``message`` to all subscribers of ``channel``. Nobody is asked."""
         return self.frontend.do_publish(channel, message)
