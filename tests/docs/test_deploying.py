@@ -22,33 +22,13 @@ import websockets
 from snorky.limits import DEFAULT_LIMITS
 from tests.browser.conftest import listens, wait_for
 from tests.docs.debian_programs import program
+from tests.docs.proxies import CADDY, NGINX, make_certificate
 from tests.patience import patient
 from tests.ports import free_port
 
 FILES = Path(__file__).parent.parent.parent / "docs" / "examples" / "deploying"
 SNORKY = str(Path(sys.executable).with_name("snorky"))
 SECONDS = patient(20)
-NGINX = """
-worker_processes 1;
-daemon off;
-pid nginx.pid;
-error_log stderr;
-events {}
-http {
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    include live.conf;
-}
-"""
-CADDY = """{
-	admin off
-	auto_https disable_redirects
-}
-"""
 
 
 @dataclass
@@ -88,18 +68,6 @@ def call(command: str, **params: Any) -> str:
     return json.dumps({"service": "pubsub", "message": message})
 
 
-@pytest.fixture
-def keys(tmp_path: Path) -> tuple[Path, Path]:
-    """A key and a certificate for 127.0.0.1, as files."""
-    key, certificate = tmp_path / "live.key", tmp_path / "live.pem"
-    command = "openssl req -x509 -nodes -days 2 -subj /CN=localhost -newkey ec"
-    options = "-pkeyopt ec_paramgen_curve:prime256v1 -addext subjectAltName=IP:127.0.0.1"
-    outputs = ["-keyout", str(key), "-out", str(certificate)]
-    done = subprocess.run([*command.split(), *options.split(), *outputs], capture_output=True)
-    assert done.returncode == 0, done.stderr
-    return key, certificate
-
-
 def changed(file: str, **replaced: str) -> str:
     """A file of the page with some of its words replaced; each must be there."""
     text = (FILES / file).read_text()
@@ -114,10 +82,9 @@ def site(
     request: pytest.FixtureRequest,
     serve: Callable[..., Any],
     run_program: Callable[..., Any],
-    keys: tuple[Path, Path],
     tmp_path: Path,
 ) -> Site:
-    key, certificate = keys
+    key, certificate = make_certificate(tmp_path)
     server = serve(FILES / "live.py", "--trusted-proxy", "127.0.0.1")
     port = free_port()
     words = {"127.0.0.1:5001": f"127.0.0.1:{server.port}"}

@@ -36,7 +36,7 @@ def test_every_page_of_the_manual_is_in_its_contents(site: Path) -> None:
     contents = set(
         re.findall(r'"toctree-l1"><a class="reference internal" href="([^"]+)"', first_page)
     )
-    for folder in ("guide", "topics"):
+    for folder in ("guide", "howto", "topics"):
         pages = {f"{folder}/{page.stem}.html" for page in ROOT.glob(f"docs/{folder}/*.md")}
         assert pages <= contents
 
