@@ -21,9 +21,9 @@ from snorky.topics import Topic, Topics, forget
 
 
 class PubSubService(RPCService):
-    """Channels that clients subscribe to and publish on. A channel is any JSON value.
+    """Channels that every client may subscribe to and publish on, until a subclass says who may.
 
-    Override ``can_subscribe`` and ``can_publish`` to say who may; both allow everything here.
+    Override ``can_subscribe`` and ``can_publish`` for that. A channel is any JSON value.
     """
 
     def __init__(self, name: str, broker: Broker | None = None) -> None:

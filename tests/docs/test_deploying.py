@@ -58,14 +58,19 @@ class Site:
         return session
 
     async def publish(self, message: str) -> None:
-        async with self.connect() as socket:
-            await socket.send(call("publish", channel="news", message=message))
-            await asyncio.wait_for(socket.recv(), SECONDS)
+        """As the web application does, which needs no proxy."""
+        body = call("publish", channel="news", message=message).replace(
+            '"news"', '"news_backend"', 1
+        )
+        async with httpx2.AsyncClient(timeout=SECONDS) as http:
+            headers = {"X-Backend-Key": "swordfish"}
+            answer = await http.post(self.server.backend_url, headers=headers, content=body)
+        assert answer.status_code == 200
 
 
 def call(command: str, **params: Any) -> str:
     message = {"command": command, "params": params, "callId": 1}
-    return json.dumps({"service": "pubsub", "message": message})
+    return json.dumps({"service": "news", "message": message})
 
 
 def changed(file: str, **replaced: str) -> str:
@@ -116,7 +121,9 @@ async def test_websockets_come_through_a_proxy(site: Site) -> None:
     async with site.connect(origin=site.address) as one, site.connect() as two:
         await one.send(call("subscribe", channel="news"))
         assert (await received(one))["type"] == "response"
-        await two.send(call("publish", channel="news", message="Hello"))
+        await two.send(call("publish", channel="news", message="Spam"))
+        assert (await received(two))["message"] == "Not authorized"  # it is no open relay
+        await site.publish("Hello")
         assert (await received(one))["message"] == "Hello"
         assert await asyncio.to_thread(site.server.stop) == 0
         with pytest.raises(websockets.ConnectionClosed) as closed:
@@ -209,7 +216,7 @@ async def test_the_command_of_the_unit_serves_and_stops_in_time(
     running = run_program(["prlimit", limit, *command], cwd=FILES, **env)
     running.wait_for("/live at")
     url = f"http://127.0.0.1:{ports['--backend-port']}/backend"
-    publish = call("publish", channel="news", message=1).replace('"pubsub"', '"pubsub_backend"')
+    publish = call("publish", channel="news", message=1).replace('"news"', '"news_backend"', 1)
     async with httpx2.AsyncClient() as http:
         headers = {"X-Backend-Key": env["SNORKY_API_KEY"]}
         assert (await http.post(url, headers=headers, content=publish)).status_code == 200
