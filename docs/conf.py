@@ -12,16 +12,24 @@ import re
 from pathlib import Path
 from typing import Any
 
+import django
+from django.conf import settings
 from sphinx.application import Sphinx
 
 from snorky import version
+
+# Parts of Snorky's connector are views of REST framework: they are imported in a project alone.
+settings.configure(
+    INSTALLED_APPS=["rest_framework"], SNORKY_BACKEND_URL="http://localhost", SNORKY_API_KEY="-"
+)
+django.setup()
 
 project = "Snorky"
 author = "the Snorky contributors"
 project_copyright = "the Snorky contributors"
 release = version
 
-extensions = ["myst_parser", "sphinx_copybutton"]
+extensions = ["myst_parser", "sphinx_copybutton", "sphinx.ext.autodoc"]
 root_doc = "docs/README"
 include_patterns = [
     "*.md",
@@ -37,6 +45,12 @@ suppress_warnings = [
     "toc.not_included",  # what pages link is found by the links
     "misc.highlighting_failure",  # a console's line that goes on in the next
 ]
+
+# The reference of Python, from the docstrings. A `name` in them is a link where it is one of ours.
+default_role = "py:obj"
+autodoc_default_options = {"show-inheritance": True}
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 
 html_theme = "furo"
 html_title = "Snorky"

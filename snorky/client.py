@@ -17,9 +17,11 @@ class Peer(Protocol):
 
     identity: Any
 
-    def send(self, msg: Any) -> None: ...
+    def send(self, msg: Any) -> None:
+        """See ``Client.send``."""
 
-    def close(self, code: int = 1000, reason: str = "") -> None: ...
+    def close(self, code: int = 1000, reason: str = "") -> None:
+        """See ``Client.close``."""
 
 
 class Client:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class CloseCode(NamedTuple):
-    """A close code with the text that goes with it in frames, logs and metrics."""
+    """A close ``code`` with the ``reason`` that goes with it in frames, logs and metrics."""
 
     code: int
     reason: str

@@ -37,11 +37,14 @@ class Delta(ABC):
         return self
 
     @abstractmethod
-    def for_json(self) -> dict[str, Any]: ...
+    def for_json(self) -> dict[str, Any]:
+        """The delta as it travels: an object with ``type``, ``model`` and the rows."""
 
 
 @dataclass
 class InsertionDelta(Delta):
+    """A row that is new."""
+
     model: str
     data: Row
 
@@ -55,6 +58,8 @@ class InsertionDelta(Delta):
 
 @dataclass
 class UpdateDelta(Delta):
+    """A row before and after."""
+
     model: str
     new_data: Row
     old_data: Row
@@ -85,6 +90,8 @@ class UpdateDelta(Delta):
 
 @dataclass
 class DeletionDelta(Delta):
+    """A row that is gone."""
+
     model: str
     data: Row
 

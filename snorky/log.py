@@ -8,6 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 
 snorky_log = logging.getLogger("snorky")
+"""INFO: commands that refuse; WARNING: what clients do wrong; ERROR: what we do wrong."""
 
 LINES_PER_ADDRESS = 300
 """Lines that one address may cause at once, over all its connections."""

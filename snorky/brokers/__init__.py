@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 Deliver = Callable[[Envelope], None]
+"""What a subscriber gives: it is called with each publication, in the event loop."""
 
 
 class Broker(abc.ABC):

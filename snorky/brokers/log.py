@@ -70,7 +70,7 @@ class Position(NamedTuple):
 
 
 class Entry:
-    """One entry of a log: its position and its JSON text.
+    """One entry of a log: its ``position`` and its JSON ``text``.
 
     ``data`` is the value, hashable throughout. Whoever has it at hand gives it along; nobody
     keeps it: a log is bounded in bytes of text.
@@ -90,6 +90,7 @@ class Entry:
         return hashable(decode(self.text)) if self._data is None else self._data
 
     def forget_data(self) -> None:
+        """Keep the text alone: whoever asks for ``data`` reads it again."""
         self._data = None
 
     def __eq__(self, other: object) -> bool:
@@ -106,7 +107,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """An entry to be: any JSON value, and the key by which a repetition is recognised."""
+    """An entry to be: ``data``, any JSON value, and the ``key`` that tells a repetition."""
 
     data: Any
     key: str | None = None
@@ -116,7 +117,8 @@ class Append:
 class Retention:
     """How much a log keeps; past any of them the oldest entries go. None: no bound of that kind.
 
-    ``bytes`` counts the entries' JSON and what readers note beside them.
+    ``bytes`` counts the entries' JSON and what readers note beside them, ``seconds`` an entry's
+    age, ``entries`` their number.
     """
 
     bytes: int = 64 * 1024 * 1024
@@ -127,7 +129,10 @@ class Retention:
 
 
 class Lease(NamedTuple):
-    """The right to append for a source. ``place`` is what its last holder left there, or None."""
+    """The right to append for a source, shown by ``fence``.
+
+    ``place`` is what its last holder left there, or None.
+    """
 
     fence: str
     place: Any

@@ -42,7 +42,10 @@ class Condition(list[Any]):
 
 
 class field:  # noqa: N801 (it reads as a function)
-    """A field of a row. Dots lead into nested objects: ``field("player.team")``."""
+    """A field of a row, by its ``name``. Dots lead into nested objects: ``field("player.team")``.
+
+    Compare it by ``==``, ``!=``, ``<``, ``<=``, ``>`` and ``>=``.
+    """
 
     __slots__ = ("name",)
     __hash__ = None  # type: ignore[assignment]
@@ -74,6 +77,7 @@ class field:  # noqa: N801 (it reads as a function)
         return self._compared(">=", value)
 
     def in_(self, values: Iterable[Any]) -> Condition:
+        """Equal to one of ``values``."""
         return self._compared("in", list(values))
 
     def isnull(self, null: bool = True) -> Condition:
@@ -81,6 +85,7 @@ class field:  # noqa: N801 (it reads as a function)
         return self._compared("isnull", null)
 
     def startswith(self, prefix: str) -> Condition:
+        """A text that begins so, upper and lower case being different."""
         return self._compared("startswith", prefix)
 
 

@@ -35,7 +35,7 @@ _WORDS: dict[Method, str] = {
 
 
 class Handle(Generic[T]):
-    """One `add`, to be given to `remove`."""
+    """One ``add``, to be given to ``remove``. ``payload`` is what was added with the filter."""
 
     __slots__ = ("_entry", "payload")
 

@@ -35,7 +35,10 @@ FALSE: Node = Group("or", ())
 
 
 class Filter:
-    """A checked filter in its canonical form. Equal where the canonical forms are."""
+    """A checked filter in its canonical form, as a tree in ``node``.
+
+    Equal where the canonical forms are.
+    """
 
     __slots__ = ("node", "text")
 
@@ -46,6 +49,7 @@ class Filter:
 
     @property
     def json(self) -> Any:
+        """The canonical form as lists: a filter that means the same."""
         return json.loads(self.text)
 
     def __eq__(self, other: object) -> bool:

@@ -47,7 +47,7 @@ _IN_JSON = (DECIMAL, INSTANT, DAY, TIME, IDENTIFIER)
 
 
 class SQL(NamedTuple):
-    """A condition for a WHERE clause, and its parameters in order."""
+    """The ``text`` of a condition for a WHERE clause, and its ``parameters`` in order."""
 
     text: str
     parameters: list[Any]

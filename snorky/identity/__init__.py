@@ -22,7 +22,9 @@ class Handshake:
     arguments: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """The URL's query: name -> values."""
     cookies: Mapping[str, str] = field(default_factory=dict)
+    """Name -> value."""
     remote_address: str | None = None
+    """The peer's address, as text without the port."""
     secure: bool = False
     """True for TLS."""
 
@@ -33,6 +35,7 @@ class Handshake:
 
     @property
     def host(self) -> str:
+        """What the peer calls this server: host and port; empty where it does not say."""
         return self.headers.get("Host", "")
 
 

@@ -91,6 +91,7 @@ class BackendHTTPHandler(RequestHandler):
             self._refusal = _as_http_error(too_large(self._max_bytes))
 
     async def post(self) -> None:
+        """Hand the envelope in the body to its service, and answer with what that replies."""
         if self._refusal is not None:
             raise self._refusal
         try:
@@ -144,6 +145,7 @@ class LiveHandler(RequestHandler):
     """Says that the process runs and its loop turns."""
 
     def get(self) -> None:
+        """Status 200: the loop turns."""
         self.set_header("Cache-Control", "no-store")
         self.write({"status": "live"})
 
@@ -172,5 +174,6 @@ class MetricsHandler(RequestHandler):
     """The metrics of this process for Prometheus. For the private port."""
 
     def get(self) -> None:
+        """Every metric of docs/reference/metrics.md, in the text format."""
         self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         self.finish(prometheus_text())

@@ -97,6 +97,7 @@ class SnorkyWebSocketHandler(LogsNoQuery, WebSocketHandler):
     # The handshake
 
     async def get(self, *args: Any, **kwargs: Any) -> None:
+        """The handshake. Groups in the route's path reach ``open`` as arguments."""
         self.open_args = args
         self.open_kwargs = kwargs
         fault = fault_of(self.request.headers)

@@ -70,6 +70,7 @@ class Service:
     """
 
     limits: Limits = DEFAULT_LIMITS
+    """The registry's, from when the service is registered in it."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -135,6 +136,7 @@ class Request:
         metrics.rpc_errors += 1
 
     def format_call(self) -> str:
+        """The call as text for logs, without the secrets in its parameters."""
         hide = getattr(self.service, "hide_secrets", None)
         return format_call(self.command, self.params if hide is None else hide(self.params))
 

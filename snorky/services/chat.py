@@ -87,6 +87,7 @@ class ChatService(RPCService):
 
     @rpc_command
     def leave(self, req: Request, channel: Any) -> Awaitable[None] | None:
+        """Leave the channel; the others hear of it with the identity's last connection."""
         client = req.client
         self.check_identity(client)
         name = self._name_of(channel)
@@ -105,6 +106,7 @@ class ChatService(RPCService):
 
     @rpc_command
     def send(self, req: Request, channel: Any, body: Any) -> Awaitable[None] | None:
+        """Send ``body``, any JSON value, to everybody in the channel, the sender too."""
         self.check_identity(req.client)
         member = self._memberships.get(req.client, {}).get(self._name_of(channel))
         if member is None:

@@ -105,6 +105,7 @@ class CursorsService(RPCService):
 
     @rpc_command
     def leave(self, req: Request, document: Any) -> None:
+        """Leave the document, and take the client's cursors out of it."""
         client = req.client
         self.check_identity(client)
         key = self._key_of(document)
@@ -151,6 +152,7 @@ class CursorsService(RPCService):
 
     @rpc_command
     def updateCursor(self, req: Request, privateHandle: Any, newData: dict[str, Any]) -> None:
+        """Set ``position``, ``status`` or both of the client's own cursor."""
         self.check_identity(req.client)
         handle, cursor = self._own_cursor(req.client, privateHandle)
         changes = {key: newData[key] for key in ("position", "status") if key in newData}
@@ -163,6 +165,7 @@ class CursorsService(RPCService):
 
     @rpc_command
     def removeCursor(self, req: Request, privateHandle: Any) -> None:
+        """Take the client's own cursor out of its document."""
         self.check_identity(req.client)
         handle, cursor = self._own_cursor(req.client, privateHandle)
         del self._sessions[req.client].cursors[handle]

@@ -40,6 +40,7 @@ class MessagingService(RPCService):
 
     @rpc_command
     def registerParticipant(self, req: Request, name: str) -> Awaitable[None] | None:
+        """Receive from now on what is sent to ``name``, which nobody else has."""
         if len(name) > self.limits.max_name_length:
             raise RPCError("Name too long")
         if not _is_visible(name):
@@ -58,6 +59,7 @@ class MessagingService(RPCService):
 
     @rpc_command
     def unregisterParticipant(self, req: Request, name: str) -> None:
+        """Give back a name of this client's."""
         withdrawn = self._joining.withdraw(req.client, name)
         names = self._names_by_client.get(req.client, set())
         if name in names:
@@ -71,6 +73,7 @@ class MessagingService(RPCService):
 
     @rpc_command
     def listParticipants(self, req: Request) -> list[str]:
+        """Reply with the names that are registered, in order."""
         if self._listed_bytes > self.limits.max_listed_bytes:
             raise RPCError("Too many participants")
         if self._listed is None:
@@ -79,6 +82,7 @@ class MessagingService(RPCService):
 
     @rpc_command
     def send(self, req: Request, sender: str, dest: str, body: Any) -> None:
+        """Send ``body``, any JSON value, as ``sender``, a name of this client's, to ``dest``."""
         if sender not in self._names_by_client.get(req.client, ()):
             raise RPCError("Invalid sender")
         if dest not in self._clients_by_name:

@@ -1,4 +1,7 @@
-"""Publish/subscribe: who subscribes to a channel receives what is published on it."""
+"""Publish/subscribe, open by default: every client may subscribe to and publish on every channel.
+
+Who subscribes to a channel receives what is published on it.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,9 @@ from snorky.topics import Topic, Topics, forget
 
 
 class PubSubService(RPCService):
-    """Channels that clients subscribe to and publish on. A channel is any JSON value.
+    """Channels that every client may subscribe to and publish on, until a subclass says who may.
 
-    Override ``can_subscribe`` and ``can_publish`` to say who may; both allow everything here.
+    Override ``can_subscribe`` and ``can_publish`` for that. A channel is any JSON value.
     """
 
     def __init__(self, name: str, broker: Broker | None = None) -> None:
@@ -45,6 +48,7 @@ class PubSubService(RPCService):
 
     @rpc_command
     def subscribe(self, req: Request, channel: Any) -> Awaitable[None] | None:
+        """Receive from now on what is published on ``channel``, where ``can_subscribe`` agrees."""
         name = self._name_of(channel)
         client = req.client
         allowed = self.can_subscribe(client, channel)
@@ -55,6 +59,7 @@ class PubSubService(RPCService):
 
     @rpc_command
     def unsubscribe(self, req: Request, channel: Any) -> Awaitable[None] | None:
+        """Receive nothing more of ``channel``. Withdraws a ``subscribe`` that is under way, too."""
         name = self._name_of(channel)
         withdrawn = self._joining.withdraw(req.client, name)
         topics = self._topics_by_client.get(req.client)
@@ -69,6 +74,7 @@ class PubSubService(RPCService):
 
     @rpc_command
     def publish(self, req: Request, channel: Any, message: Any) -> Awaitable[None] | None:
+        """Send ``message``, any JSON value, to all subscribers, where ``can_publish`` agrees."""
         allowed = self.can_publish(req.client, channel)
         if inspect.isawaitable(allowed):
             return self._publish_later(allowed, channel, message)
@@ -142,4 +148,5 @@ class PubSubBackend(RPCService):
 
     @rpc_command
     def publish(self, req: Request, channel: Any, message: Any) -> Awaitable[None] | None:
+        """Send ``message`` to all subscribers of ``channel``. Nobody is asked."""
         return self.frontend.do_publish(channel, message)

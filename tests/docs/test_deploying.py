@@ -22,33 +22,13 @@ import websockets
 from snorky.limits import DEFAULT_LIMITS
 from tests.browser.conftest import listens, wait_for
 from tests.docs.debian_programs import program
+from tests.docs.proxies import CADDY, NGINX, make_certificate
 from tests.patience import patient
 from tests.ports import free_port
 
 FILES = Path(__file__).parent.parent.parent / "docs" / "examples" / "deploying"
 SNORKY = str(Path(sys.executable).with_name("snorky"))
 SECONDS = patient(20)
-NGINX = """
-worker_processes 1;
-daemon off;
-pid nginx.pid;
-error_log stderr;
-events {}
-http {
-    access_log off;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    include live.conf;
-}
-"""
-CADDY = """{
-	admin off
-	auto_https disable_redirects
-}
-"""
 
 
 @dataclass
@@ -78,26 +58,19 @@ class Site:
         return session
 
     async def publish(self, message: str) -> None:
-        async with self.connect() as socket:
-            await socket.send(call("publish", channel="news", message=message))
-            await asyncio.wait_for(socket.recv(), SECONDS)
+        """As the web application does, which needs no proxy."""
+        body = call("publish", channel="news", message=message).replace(
+            '"news"', '"news_backend"', 1
+        )
+        async with httpx2.AsyncClient(timeout=SECONDS) as http:
+            headers = {"X-Backend-Key": "swordfish"}
+            answer = await http.post(self.server.backend_url, headers=headers, content=body)
+        assert answer.status_code == 200
 
 
 def call(command: str, **params: Any) -> str:
     message = {"command": command, "params": params, "callId": 1}
-    return json.dumps({"service": "pubsub", "message": message})
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> tuple[Path, Path]:
-    """A key and a certificate for 127.0.0.1, as files."""
-    key, certificate = tmp_path / "live.key", tmp_path / "live.pem"
-    command = "openssl req -x509 -nodes -days 2 -subj /CN=localhost -newkey ec"
-    options = "-pkeyopt ec_paramgen_curve:prime256v1 -addext subjectAltName=IP:127.0.0.1"
-    outputs = ["-keyout", str(key), "-out", str(certificate)]
-    done = subprocess.run([*command.split(), *options.split(), *outputs], capture_output=True)
-    assert done.returncode == 0, done.stderr
-    return key, certificate
+    return json.dumps({"service": "news", "message": message})
 
 
 def changed(file: str, **replaced: str) -> str:
@@ -114,10 +87,9 @@ def site(
     request: pytest.FixtureRequest,
     serve: Callable[..., Any],
     run_program: Callable[..., Any],
-    keys: tuple[Path, Path],
     tmp_path: Path,
 ) -> Site:
-    key, certificate = keys
+    key, certificate = make_certificate(tmp_path)
     server = serve(FILES / "live.py", "--trusted-proxy", "127.0.0.1")
     port = free_port()
     words = {"127.0.0.1:5001": f"127.0.0.1:{server.port}"}
@@ -149,7 +121,9 @@ async def test_websockets_come_through_a_proxy(site: Site) -> None:
     async with site.connect(origin=site.address) as one, site.connect() as two:
         await one.send(call("subscribe", channel="news"))
         assert (await received(one))["type"] == "response"
-        await two.send(call("publish", channel="news", message="Hello"))
+        await two.send(call("publish", channel="news", message="Spam"))
+        assert (await received(two))["message"] == "Not authorized"  # it is no open relay
+        await site.publish("Hello")
         assert (await received(one))["message"] == "Hello"
         assert await asyncio.to_thread(site.server.stop) == 0
         with pytest.raises(websockets.ConnectionClosed) as closed:
@@ -242,7 +216,7 @@ async def test_the_command_of_the_unit_serves_and_stops_in_time(
     running = run_program(["prlimit", limit, *command], cwd=FILES, **env)
     running.wait_for("/live at")
     url = f"http://127.0.0.1:{ports['--backend-port']}/backend"
-    publish = call("publish", channel="news", message=1).replace('"pubsub"', '"pubsub_backend"')
+    publish = call("publish", channel="news", message=1).replace('"news"', '"news_backend"', 1)
     async with httpx2.AsyncClient() as http:
         headers = {"X-Backend-Key": env["SNORKY_API_KEY"]}
         assert (await http.post(url, headers=headers, content=publish)).status_code == 200

@@ -36,10 +36,16 @@ def test_every_page_of_the_manual_is_in_its_contents(site: Path) -> None:
     contents = set(
         re.findall(r'"toctree-l1"><a class="reference internal" href="([^"]+)"', first_page)
     )
-    for folder in ("guide", "topics"):
+    for folder in ("guide", "howto", "topics"):
         pages = {f"{folder}/{page.stem}.html" for page in ROOT.glob(f"docs/{folder}/*.md")}
         assert pages <= contents
 
 
 def test_the_site_begins_with_the_manual(site: Path) -> None:
     assert "url=docs/README.html" in (site / "index.html").read_text()
+
+
+def test_the_reference_of_python_is_made_from_the_docstrings(site: Path) -> None:
+    page = (site / "docs/reference/python/testing.html").read_text()
+    assert 'id="snorky.testing.call"' in page
+    assert "Call a command as" in page

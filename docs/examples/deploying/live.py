@@ -3,9 +3,17 @@
 from snorky import ServiceRegistry
 from snorky.services.pubsub import PubSubBackend, PubSubService
 
-pubsub = PubSubService("pubsub")
-frontend = ServiceRegistry([pubsub])
-backend = ServiceRegistry([PubSubBackend("pubsub_backend", pubsub)])
+
+class News(PubSubService):
+    """Everybody may listen, the web application alone may speak."""
+
+    def can_publish(self, client, channel):
+        return False
+
+
+news = News("news")
+frontend = ServiceRegistry([news])
+backend = ServiceRegistry([PubSubBackend("news_backend", news)])
 
 # Pages of other host names than the one they connect to.
 allowed_origins = ["https://www.example.com"]

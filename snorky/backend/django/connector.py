@@ -34,11 +34,13 @@ class Failures:
         self._lock = threading.Lock()
 
     def count_publication(self, deltas: int) -> None:
+        """One publishing failed, and so many changes with it."""
         with self._lock:
             self.publications += 1
             self.deltas += deltas
 
     def count_authorization(self) -> None:
+        """A subscription was not authorised."""
         with self._lock:
             self.authorizations += 1
 

@@ -25,7 +25,10 @@ SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 class SnorkyKeysMiddleware:
-    """Opens the transaction, and adds the keys of what was published in the request."""
+    """Opens the transaction, and adds the keys of what was published in the request.
+
+    ``sync_capable`` and ``async_capable`` are read by Django: transactions belong to threads.
+    """
 
     sync_capable = True
     async_capable = False
@@ -49,6 +52,7 @@ class SnorkyKeysMiddleware:
     def process_view(
         self, request: HttpRequest, view: Any, args: Any, kwargs: Any
     ) -> HttpResponse | None:
+        """Open the transaction, where this request has none yet and may write."""
         view_class = getattr(view, "view_class", None)
         opted_out = DEFAULT_DB_ALIAS in getattr(view, "_non_atomic_requests", ())
         # It runs in another thread.
@@ -62,6 +66,7 @@ class SnorkyKeysMiddleware:
         return None
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> None:
+        """The view failed: nothing that it wrote stays."""
         request._snorky_failed = True  # type: ignore[attr-defined]
 
     def _answer(self, request: HttpRequest) -> HttpResponse:

@@ -148,7 +148,7 @@ def tables_written_by(sender: type[Model]) -> Iterator[type[Model]]:
     """The models whose rows a save of ``sender`` writes, parents first."""
     for table in reversed(sender.__mro__):
         meta = getattr(table, "_meta", None)
-        if meta is not None and meta.concrete_model is table:
+        if meta is not None and not meta.abstract and meta.concrete_model is table:
             yield table
 
 

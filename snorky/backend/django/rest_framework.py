@@ -106,7 +106,9 @@ class SubscribeModelMixin:
 
     model: type[Model] | None = None
     dealer: str | None = None
+    """The dealer's name, where it is not the model's; see ``get_dealer``."""
     dealer_query: Any = None
+    """What to ask of it, where it is the same for every request; see ``get_dealer_query``."""
     row_filter: Any = None
     filter_param: str | None = None
     refetch: bool | None = None
@@ -197,12 +199,14 @@ class SubscribeModelMixin:
         return None
 
     def get_serializer_class(self) -> type[BaseSerializer[Any]]:
+        """The view's own, or the one that changes of ``model`` are rendered with."""
         if self.serializer_class is None and self.model is not None:
             return default_serializer(self.model)
         # The view's own: what this is mixed into has it.
         return super().get_serializer_class()  # type: ignore[misc,no-any-return]
 
     def get_serializer_context(self) -> dict[str, Any]:
+        """The view's own; addresses have no host where the page asked for a subscription."""
         context: dict[str, Any] = super().get_serializer_context()  # type: ignore[misc]
         if self.requested_subscription() and context.get("request") is self.request:
             # Changes are rendered without a request, so their addresses have no host.
@@ -210,12 +214,14 @@ class SubscribeModelMixin:
         return context
 
     def filter_queryset(self, queryset: Any) -> Any:
+        """The view's own, which must not read a replica where a subscription comes with it."""
         if isinstance(queryset, QuerySet) and self.requested_subscription():
             refuse_replica(self, queryset)
         queryset = super().filter_queryset(queryset)  # type: ignore[misc]
         return queryset.filter(self._chosen_rows()[1]) if self._filters() else queryset
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Note the place in the log, before permission is checked and rows are read."""
         # Here, before permission is checked: what is revoked from now on reaches the token.
         if self._hands_out() and self.requested_subscription():
             self._place = self._newest_position()
@@ -294,6 +300,7 @@ class ListSubscribeModelMixin(SubscribeModelMixin, ListModelMixin):
 
     @subscription_in_response
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The rows, and the subscription to them where the page asked for one."""
         return super().list(request, *args, **kwargs)
 
 
@@ -302,6 +309,7 @@ class RetrieveSubscribeModelMixin(SubscribeModelMixin, RetrieveModelMixin):
 
     @object_subscription_in_response
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The object, and the subscription to it where the page asked for one."""
         return super().retrieve(request, *args, **kwargs)
 
 
@@ -309,6 +317,7 @@ class ListSubscribeAPIView(ListSubscribeModelMixin, GenericAPIView[Any]):
     """A view for a list that can be subscribed to."""
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Answer with ``list``."""
         return self.list(request, *args, **kwargs)
 
 
@@ -316,6 +325,7 @@ class ListSubscribeCreateAPIView(CreateModelMixin, ListSubscribeAPIView):
     """A view for a list that can be subscribed to and added to."""
 
     def post(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Answer with ``create``, which publishes nothing itself: the saved model does."""
         return self.create(request, *args, **kwargs)
 
 
@@ -323,6 +333,7 @@ class RetrieveSubscribeAPIView(RetrieveSubscribeModelMixin, GenericAPIView[Any])
     """A view for a single object that can be subscribed to."""
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Answer with ``retrieve``."""
         return self.retrieve(request, *args, **kwargs)
 
 

@@ -70,10 +70,13 @@ class SocketIOHandler(RequestHandler):
     """
 
     limits: ClassVar[Limits] = DEFAULT_LIMITS
+    """Sizes and counts of every connection of this class."""
     allowed_origins: ClassVar[Sequence[str] | None] = None
     """See ``snorky.identity.origin_allowed``."""
     ping_interval: ClassVar[float] = 25
+    """Seconds between two pings."""
     ping_timeout: ClassVar[float] = 20
+    """Seconds that a peer may take to answer one. Past it it is disconnected."""
 
     session: Session
     auth: Any = None
@@ -143,6 +146,7 @@ class SocketIOHandler(RequestHandler):
 
     @property
     def connected(self) -> bool:
+        """False once the connection has ended."""
         return not self._line.ended
 
     @property

@@ -67,6 +67,7 @@ class SocketIOHandshake(Handshake):
     auth: Any = None
     """What the page gave as ``auth``; None where it gave nothing."""
     namespace: str = "/"
+    """The part of the application that it connects to."""
 
 
 class Peer(Protocol):

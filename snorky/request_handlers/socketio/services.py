@@ -143,14 +143,17 @@ class SocketIOClient(Client):
     # What the connection calls
 
     async def admit(self, handshake: SocketIOHandshake) -> None:
+        """Ask the registry who this is. Raises Refused."""
         self.identity = await admit(self._registry, handshake)
 
     def opened(self) -> None:
+        """The client is connected: the services are told."""
         self._announced = True
         visit.comes(self, self._registry.limits)
         visit.greet(self, self._registry.client_connected)
 
     async def event(self, name: str, arguments: list[Any], ack_id: int | None) -> None:
+        """Hand an event to the service ``name``. ``ack_id``: None where none is wanted."""
         message = arguments[0] if arguments else None
         call = None
         if ack_id is not None and isinstance(message, dict) and self._is_call(name, message):
@@ -169,6 +172,7 @@ class SocketIOClient(Client):
             self.line.acknowledge(ack_id)  # it has arrived: no more is known of such a service
 
     def left(self) -> None:
+        """The client has gone: the services are told."""
         self.connected = False
         if self._announced:
             visit.goes(self, self._registry.client_disconnected)

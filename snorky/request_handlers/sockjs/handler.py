@@ -135,4 +135,5 @@ class SnorkySockJSHandler:
             self.session.send(message if isinstance(message, bytes) else encode(message))
 
     def close(self, code: int = GO_AWAY.code, reason: str = GO_AWAY.reason) -> None:
+        """Close the session; the page is told ``code`` and ``reason``."""
         self.session.close(code, reason)

@@ -27,7 +27,11 @@ class SockJSClient(SessionClient):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
-    """The request that opened a session: Tornado's values."""
+    """The request that opened a session, with Tornado's values.
+
+    ``ip``, ``cookies`` (name -> morsel), ``arguments`` (of the URL's query: name -> values) and
+    ``headers``.
+    """
 
     ip: str | None
     cookies: Mapping[str, Any]

@@ -235,6 +235,7 @@ class DataSyncService(RPCService):
 
     @rpc_command
     def cancelSubscription(self, req: Request, token: Any) -> None:
+        """End a subscription of this client's that it acquired by ``token``."""
         if not isinstance(token, str):
             raise RPCError("token must be string")
         subscription = self.classic.find(token)

@@ -33,6 +33,7 @@ class EventsBackend(RPCService):
 
     @rpc_command
     def disconnect(self, req: Request, clientId: str, path: Any) -> Awaitable[None] | None:
+        """Disconnect a client from ``path``, or from each of an array of paths."""
         return self.frontend.disconnect_client(clientId, path)
 
     @rpc_command
@@ -67,6 +68,7 @@ class EventsBackend(RPCService):
 
     @rpc_command
     def unwatch(self, req: Request, tap: str) -> None:
+        """End a ``watch``. Nothing happens where there is none of that name."""
         if tap in self._taps:
             self._close_tap(self._taps[tap])
 

@@ -40,9 +40,11 @@ class Part(Protocol):
     """What updates come from and go to: anything with this shape can be connected."""
 
     @property
-    def id(self) -> str: ...
+    def id(self) -> str:
+        """Its name among parts and clients."""
 
-    def update(self, sender: Any, path: str, message: Any) -> Any: ...
+    def update(self, sender: Any, path: str, message: Any) -> Any:
+        """``sender`` says ``message`` about ``path``, a JSON value."""
 
 
 Receiver = Part | Callable[[Any, str, Any], Any]

@@ -23,11 +23,13 @@ from taskapp.models import (
     Place,
     Project,
     Reading,
+    Remark,
     Restaurant,
     Seat,
     Task,
     Team,
     Ticket,
+    Topic,
     UrgentTask,
 )
 
@@ -427,6 +429,19 @@ def test_the_encoder_of_the_project_encodes_rows(published, monkeypatch):
     )
     Task.objects.create(title="x")
     assert published.deltas[0]["data"] == {"price": "1.50", "at": "2031-02-03"}
+
+
+def test_models_derived_from_an_abstract_one_publish_their_own_rows(published):
+    Remark.objects.create(name="not told")
+    topic = Topic.objects.create(name="one")
+    topic.name = "two"
+    topic.save()
+    topic.delete()
+    assert [(delta["type"], delta["model"]) for delta in published.deltas] == [
+        ("insert", "Topic"),
+        ("update", "Topic"),
+        ("delete", "Topic"),
+    ]
 
 
 def test_an_abstract_model_is_refused():

@@ -32,6 +32,24 @@ class UrgentTask(Task):
         raise AssertionError("its rows are published as those of Task")
 
 
+class Named(models.Model):
+    """Abstract: it has no rows, its columns are those of its children."""
+
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        abstract = True
+
+
+@subscribable
+class Topic(Named):
+    """Takes its columns from an abstract class."""
+
+
+class Remark(Named):
+    """The same, and nobody is told about remarks."""
+
+
 @subscribable
 class Country(models.Model):
     """A key with another name, set by hand."""
