@@ -149,8 +149,8 @@ class PostgresLog(Window):
 
     # Leases
 
-    def take_lease(self, source: str, seconds: float) -> Awaitable[Lease]:
-        fence = secrets.token_hex(12)
+    def take_lease(self, source: str, seconds: float, fence: str | None = None) -> Awaitable[Lease]:
+        old, fence = fence, secrets.token_hex(12)
 
         def read(rows: list[Any]) -> Lease:
             taken, place = rows[0]
@@ -159,8 +159,8 @@ class PostgresLog(Window):
             return Lease(fence, None if place is None else decode(place))
 
         return self._submit(
-            "SELECT * FROM {schema}.take_lease(%b, %b, %b, %b)",
-            (self.id, _bytes_of(source), fence.encode(), float(seconds)),
+            "SELECT * FROM {schema}.take_lease(%b, %b, %b, %b, %b)",
+            (self.id, _bytes_of(source), fence.encode(), float(seconds), _encoded(old)),
             read,
         )
 

@@ -305,7 +305,8 @@ BEGIN
 END $$;
 
 CREATE FUNCTION SCHEMA.take_lease(
-    of_log int, of_source bytea, new_fence bytea, seconds double precision, OUT taken boolean, OUT its_place bytea
+    of_log int, of_source bytea, new_fence bytea, seconds double precision, old_fence bytea,
+    OUT taken boolean, OUT its_place bytea
 ) LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM SCHEMA.logs WHERE id = of_log FOR NO KEY UPDATE;
@@ -313,7 +314,7 @@ BEGIN
     VALUES (of_log, of_source, new_fence, seconds, clock_timestamp() + make_interval(secs => seconds))
     ON CONFLICT (log, source) DO UPDATE SET
         fence = excluded.fence, lease_seconds = excluded.lease_seconds, lease_ends = excluded.lease_ends
-    WHERE known.lease_ends <= clock_timestamp()
+    WHERE known.lease_ends <= clock_timestamp() OR known.fence = old_fence
     RETURNING place INTO its_place;
     taken := FOUND;
 END $$;

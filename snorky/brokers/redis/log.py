@@ -118,15 +118,15 @@ class RedisLog(Window):
 
         return self._call(scripts.BESIDE, _beside)
 
-    def take_lease(self, source: str, seconds: float) -> Awaitable[Lease]:
-        fence = secrets.token_hex(12)
+    def take_lease(self, source: str, seconds: float, fence: str | None = None) -> Awaitable[Lease]:
+        old, fence = fence or "", secrets.token_hex(12)
 
         def answered(answer: Any) -> Lease:
             if answer[0] == b"held":
                 raise LeaseHeld(source)
             return Lease(fence, None if answer[1] is None else decode(answer[1]))
 
-        return self._call(scripts.TAKE_LEASE, answered, _source(source), _ms(seconds), fence)
+        return self._call(scripts.TAKE_LEASE, answered, _source(source), _ms(seconds), fence, old)
 
     def renew_lease(self, source: str, fence: str) -> Awaitable[None]:
         def answered(answer: Any) -> None:

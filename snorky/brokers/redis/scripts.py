@@ -135,12 +135,14 @@ return {state, epoch, seq, nonce}
 """
 )
 
-# 2 source, 3 milliseconds, 4 fence
+# 2 source, 3 milliseconds, 4 fence, 5 the fence of the lease that runs, or ""
 TAKE_LEASE = (
     _BEGIN
     + """
 local source = ARGV[2]
-if tonumber(redis.call('HGET', e, source) or 0) > now then return {'held'} end
+local runs = tonumber(redis.call('HGET', e, source) or 0) > now
+local own = ARGV[5] ~= '' and redis.call('HGET', o, 'fence:' .. source) == ARGV[5]
+if runs and not own then return {'held'} end
 redis.call('HSET', o, 'fence:' .. source, ARGV[4], 'lease:' .. source, ARGV[3])
 redis.call('HSET', e, source, now + ARGV[3])
 return {'ok', redis.call('HGET', o, 'place:' .. source)}

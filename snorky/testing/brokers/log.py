@@ -341,16 +341,17 @@ class LogContract:
     async def test_who_knows_the_fence_takes_over_a_lease_that_runs(
         self, here: Broker, there: Broker
     ) -> None:
-        old = await done(here.log("orders").take_lease("shop", 10))
+        mine, theirs = await opened(here), await opened(there)
+        old = await done(mine.take_lease("shop", 10))
         with pytest.raises(LeaseHeld):
-            await done(there.log("orders").take_lease("shop", 10, "another"))
-        new = await done(there.log("orders").take_lease("shop", 10, old.fence))
+            await done(theirs.take_lease("shop", 10, "another"))
+        new = await done(theirs.take_lease("shop", 10, old.fence))
 
         assert new.fence != old.fence
         with pytest.raises(FenceOld):
-            await done(here.log("orders").append(1, "a", "shop", old.fence))
+            await done(mine.append(1, "a", "shop", old.fence))
         with pytest.raises(LeaseHeld):
-            await done(here.log("orders").take_lease("shop", 10, old.fence))
+            await done(mine.take_lease("shop", 10, old.fence))
 
     async def test_everything_accepted_renews_the_lease(self, here: Broker) -> None:
         log = await opened(here)
