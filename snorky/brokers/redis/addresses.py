@@ -13,6 +13,8 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 
 from redis.asyncio import Sentinel
 from redis.asyncio.connection import Connection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.crc import key_slot
 from redis.exceptions import RedisError
 
@@ -93,7 +95,9 @@ class MasterOfSentinels(Servers):
     def __init__(
         self, sentinels: Sequence[Node], master: str, options: Mapping[str, Any], seconds: float
     ) -> None:
-        asked = {"socket_timeout": seconds, "protocol": 2}
+        # One that is away is not tried again while others may know.
+        asked: dict[str, Any] = {"socket_timeout": seconds, "protocol": 2}
+        asked["retry"] = Retry(NoBackoff(), 0)
         its_own: dict[str, Any] = {}
         for name, value in options.items():
             if name.startswith("sentinel_"):

@@ -34,6 +34,7 @@ class Link:
         self.address = without_secrets(url)
         self.seconds = seconds
         self.running = False
+        self._was_there = False
         self._servers = servers
         self._sharded = False
         self._must_look = True
@@ -54,13 +55,14 @@ class Link:
         except (RedisError, OSError, BrokerUnavailable) as error:
             await self.stop()
             raise BrokerUnavailable(f"{self.address} cannot be reached: {error}") from error
+        self._was_there = True
         for former in self._subscriptions.values():
             former.start()
 
     async def stop(self) -> None:
         """Send what was accepted, and disconnect. What is received is subscribed to again."""
         self._flush()
-        self.running = False
+        self.running = self._was_there = False
         for task in self._tasks:
             task.cancel()
         for pipe in self._pipes.values():
@@ -228,8 +230,8 @@ class Link:
 
     def changed(self, what: Any, error: Exception | None) -> None:
         """A connection is there, or is not, and why. Said once, until all are back."""
-        if not self.running:
-            return
+        if not self._was_there:
+            return  # whoever starts it is told
         if error is None:
             if self._away.pop(what, None) is not None and not self._away:
                 seconds = monotonic() - self._away_since

@@ -67,16 +67,16 @@ class Pipe:
 
     @property
     def fault(self) -> Exception | None:
-        """Why there is no connection, if there is none."""
-        return self._fault if self._connection is None else None
+        """Why nothing can be sent, if so. The first attempt to connect is waited for."""
+        return self._fault if self._connection is None and self._tried.is_set() else None
 
     def call(self, *command: Any) -> asyncio.Future[Any]:
         """Send a command; its answer, or the ResponseError, is the future's.
 
         It raises BrokerUnavailable where it cannot be sent, or where no answer comes.
         """
-        if self._connection is None:
-            return failed(unavailable(self._fault))
+        if self.fault is not None:
+            return failed(unavailable(self.fault))
         if len(self._under_way) + len(self._queue) >= MAX_UNDER_WAY:
             return failed(unavailable(f"{MAX_UNDER_WAY} commands are under way already"))
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
