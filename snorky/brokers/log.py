@@ -201,6 +201,13 @@ class Log(abc.ABC):
     async def stop(self) -> None:
         """Follow no longer. Calls under way end with BrokerUnavailable."""
 
+    @abc.abstractmethod
+    def newest(self) -> Position | Awaitable[Position]:
+        """The position of the newest entry that anybody had appended when this was called.
+
+        This process may not have it yet: ``head`` is what it has.
+        """
+
     # Appending
 
     @abc.abstractmethod

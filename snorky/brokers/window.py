@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 
 from snorky.brokers.log import Entry, Log, Position, PositionLost, Retention
@@ -33,6 +33,9 @@ class Window(Log):
 
     @property
     def head(self) -> Position:
+        return self._head
+
+    def newest(self) -> Position | Awaitable[Position]:
         return self._head
 
     @property

@@ -47,10 +47,9 @@ def _make(extra: str, url: str) -> Broker:
         from snorky.brokers.redis import RedisBroker
 
         return RedisBroker(url)
-    from importlib import import_module
+    from snorky.brokers.postgres import PostgresBroker
 
-    broker: Broker = import_module("snorky.brokers.postgres").PostgresBroker(url)
-    return broker
+    return PostgresBroker(url)
 
 
 def services_with_brokers(registries: list[Any]) -> Iterator[Any]:

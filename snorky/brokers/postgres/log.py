@@ -81,6 +81,15 @@ class PostgresLog(Window):
     async def stop(self) -> None:
         self._reader.leave(self)
 
+    def newest(self) -> Awaitable[Position]:
+        return self._submit(
+            "SELECT epoch, coalesce(seq, 0), coalesce(nonce, '') FROM {schema}.logs "
+            "LEFT JOIN LATERAL (SELECT seq, nonce FROM {schema}.entries WHERE log = logs.id "
+            "ORDER BY seq DESC LIMIT 1) AS newest ON true WHERE id = %b",
+            (self.id,),
+            lambda rows: Position(*rows[0]),
+        )
+
     # Appending
 
     def append(

@@ -91,6 +91,19 @@ class RedisLog(Window):
         await asyncio.wait([task])
         self._link.receive_no_more(self._asked_channel, self._somebody_asked)
 
+    def newest(self) -> Awaitable[Position]:
+        if self._task is None:
+            return failed(unavailable("the log was not started"))
+
+        def answered(answer: Any) -> Position:
+            epoch, seq, nonce = answer
+            if epoch is None:
+                return self.head  # it is about to begin anew
+            return Position(epoch.decode(), int(seq), nonce.decode())
+
+        key = self._keys[0]
+        return self._link.call(key, answered, "HMGET", key, "epoch", "seq", "nonce")
+
     # Appending
 
     def append(
@@ -118,15 +131,17 @@ class RedisLog(Window):
 
         return self._call(scripts.BESIDE, _beside)
 
-    def take_lease(self, source: str, seconds: float) -> Awaitable[Lease]:
-        fence = secrets.token_hex(12)
+    def take_lease(self, source: str, seconds: float, fence: str | None = None) -> Awaitable[Lease]:
+        new = secrets.token_hex(12)
 
         def answered(answer: Any) -> Lease:
             if answer[0] == b"held":
                 raise LeaseHeld(source)
-            return Lease(fence, None if answer[1] is None else decode(answer[1]))
+            return Lease(new, None if answer[1] is None else decode(answer[1]))
 
-        return self._call(scripts.TAKE_LEASE, answered, _source(source), _ms(seconds), fence)
+        return self._call(
+            scripts.TAKE_LEASE, answered, _source(source), _ms(seconds), new, fence or ""
+        )
 
     def renew_lease(self, source: str, fence: str) -> Awaitable[None]:
         def answered(answer: Any) -> None:

@@ -135,12 +135,13 @@ return {state, epoch, seq, nonce}
 """
 )
 
-# 2 source, 3 milliseconds, 4 fence
+# 2 source, 3 milliseconds, 4 the new fence, 5 the one that is known, or ""
 TAKE_LEASE = (
     _BEGIN
     + """
 local source = ARGV[2]
-if tonumber(redis.call('HGET', e, source) or 0) > now then return {'held'} end
+local held = tonumber(redis.call('HGET', e, source) or 0) > now
+if held and redis.call('HGET', o, 'fence:' .. source) ~= ARGV[5] then return {'held'} end
 redis.call('HSET', o, 'fence:' .. source, ARGV[4], 'lease:' .. source, ARGV[3])
 redis.call('HSET', e, source, now + ARGV[3])
 return {'ok', redis.call('HGET', o, 'place:' .. source)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Awaitable, Collection, Iterator
 from dataclasses import replace
 from math import ceil
 from operator import itemgetter
@@ -46,6 +46,9 @@ MAX_ANSWERS_BYTES = 4 * MAX_ANSWER_BYTES
 SECONDS_TO_REACH = 5.0
 """How long an opening waits for this process to reach its position: then ``behind``."""
 
+SECONDS_BETWEEN_ATTEMPTS = 0.25
+"""How often an engine that is away is asked again where its log is."""
+
 SECONDS_BETWEEN_SLOW = 60.0
 """Who is closed for being slow twice within so long fetches once instead of catching up."""
 
@@ -63,13 +66,17 @@ class Refused(Exception):
 class Wanted:
     """One subscription that a call wants to open."""
 
-    __slots__ = ("described", "items", "live", "reason", "since", "subject", "text", "token")
+    __slots__ = (
+        *("described", "items", "live", "reach", "reason", "since", "subject", "text", "token"),
+    )
 
     def __init__(self, subscription: Any) -> None:
         given = subscription if isinstance(subscription, dict) else {}
         self.text: Any = given.get("token")
         self.since: Any = given.get("since")
         self.live = given.get("live") is True and self.since is not None
+        self.reach = 0
+        """The entry that must have been handed out here: what the page fetched may show it."""
         self.reason: str | None = None
         self.token: Token | None = None
         self.items: tuple[Item, ...] = ()
@@ -127,9 +134,11 @@ class Openings:
         self._calls[request.client] = calls + 1
         asking = Asking(request, [Wanted(each) for each in subscriptions])
         waits = [work for each in asking.wanted if (work := self._read(each)) is not None]
-        ahead = self._ahead(asking)
-        if waits or ahead > self._changes.processed.seq:
-            self._start(self._ready(asking, waits, ahead))
+        newest = self._newest(asking)
+        if inspect.isawaitable(newest):
+            waits.append(self._learn(asking, newest))
+        if waits or self._ahead(asking) > self._changes.processed.seq:
+            self._start(self._ready(asking, waits))
         else:
             self._put(asking)
 
@@ -207,19 +216,46 @@ class Openings:
         """The newest entry that the call must be answered at, or later."""
         return max(
             (
-                max(each.since.seq, each.token.start.seq)
+                max(each.since.seq, each.token.start.seq, each.reach)
                 for each in asking.wanted
                 if each.reason is None and each.token is not None and self._is_ours(each)
             ),
             default=0,
         )
 
-    async def _ready(self, asking: Asking, waits: list[Any], ahead: int) -> None:
+    def _newest(self, asking: Asking) -> Position | Awaitable[Position] | None:
+        """Where the log is, if a page shows more than what it heard: what it fetched is older than
+        its call, but may be newer than what this process has."""
+        if all(each.live for each in asking.wanted):
+            return None
+        return self._changes.log.newest()
+
+    async def _learn(self, asking: Asking, newest: Awaitable[Position]) -> None:
+        """Let fetched lists wait for the newest entry; where nobody knows it, refuse them."""
+        ends = monotonic() + SECONDS_TO_REACH
+        position: Position | None = None
+        while position is None:
+            try:
+                position = await newest
+            except BrokerUnavailable:
+                if monotonic() > ends:
+                    break
+                await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
+                newest = as_awaitable(self._changes.log.newest())
+        for each in asking.wanted:
+            if each.live:
+                continue
+            if position is None:
+                each.reason = each.reason or "behind"
+            elif position.epoch == self._changes.log.head.epoch:
+                each.reach = position.seq
+
+    async def _ready(self, asking: Asking, waits: list[Any]) -> None:
         for work in waits:
             await work
         try:
             async with asyncio.timeout(SECONDS_TO_REACH):
-                await self._changes.reach(ahead)
+                await self._changes.reach(self._ahead(asking))
         except TimeoutError:
             pass
         self._put(asking)
@@ -280,7 +316,8 @@ class Openings:
         if not self._is_ours(wanted):
             raise Refused("epoch")
         assert wanted.token is not None
-        if max(since.seq, wanted.token.start.seq) > self._changes.processed.seq:
+        reach = max(since.seq, wanted.token.start.seq, wanted.reach)
+        if reach > self._changes.processed.seq:
             raise Refused("behind")
         if since.seq < log.first.seq:
             raise Refused("trimmed")
@@ -452,6 +489,10 @@ class Openings:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def as_awaitable(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
 
 
 _NOTHING = Note(0, Place("", msgspec.Raw(), None), None)

@@ -114,6 +114,13 @@ class LogContract:
             assert told(each.read(start, limit=2)) == [(positions[0], 0), (positions[1], 1)]
             assert told(each.read(positions[4])) == []
 
+    async def test_the_newest_position_is_everybody_s(self, here: Broker, there: Broker) -> None:
+        log, other = await opened(here), await opened(there)
+        assert await done(other.newest()) == log.head
+        for number in range(3):
+            position = await done(log.append(number))
+            assert await done(other.newest()) == position
+
     async def test_logs_of_different_names_are_different_logs(self, here: Broker) -> None:
         orders, visits = await opened(here), await opened(here, name="visits")
         start = visits.head
@@ -341,16 +348,17 @@ class LogContract:
     async def test_who_knows_the_fence_takes_over_a_lease_that_runs(
         self, here: Broker, there: Broker
     ) -> None:
-        old = await done(here.log("orders").take_lease("shop", 10))
+        log, other = await opened(here), await opened(there)
+        old = await done(log.take_lease("shop", 10))
         with pytest.raises(LeaseHeld):
-            await done(there.log("orders").take_lease("shop", 10, "another"))
-        new = await done(there.log("orders").take_lease("shop", 10, old.fence))
+            await done(other.take_lease("shop", 10, "another"))
+        new = await done(other.take_lease("shop", 10, old.fence))
 
         assert new.fence != old.fence
         with pytest.raises(FenceOld):
-            await done(here.log("orders").append(1, "a", "shop", old.fence))
+            await done(log.append(1, "a", "shop", old.fence))
         with pytest.raises(LeaseHeld):
-            await done(here.log("orders").take_lease("shop", 10, old.fence))
+            await done(log.take_lease("shop", 10, old.fence))
 
     async def test_everything_accepted_renews_the_lease(self, here: Broker) -> None:
         log = await opened(here)
