@@ -17,6 +17,7 @@ class Pooler:
     def __init__(self, server: str) -> None:
         self._server = server
         self._idle: list[Session] = []
+        self._opened: list[asyncio.StreamWriter] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -28,7 +29,7 @@ class Pooler:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for _, writer in self._idle:
+        for writer in self._opened:
             writer.transport.abort()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -37,7 +38,7 @@ class Pooler:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        session: Session | None = None
+        self._opened.append(writer)
         with suppress(asyncio.IncompleteReadError, OSError):
             startup = await read_startup(reader, writer)
             session, greeting = await self._connect(startup)
@@ -69,6 +70,7 @@ class Pooler:
 
     async def _connect(self, startup: bytes) -> tuple[Session, bytes]:
         session = await asyncio.open_unix_connection(self._server)
+        self._opened.append(session[1])
         session[1].write(startup)
         greeting = message = await read_message(session[0])
         while message[:1] != b"Z":

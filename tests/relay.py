@@ -14,9 +14,9 @@ class Relay:
     ``delay`` is in seconds, for each piece and each way.
     """
 
-    port: int
-
     def __init__(self, server: int | str) -> None:
+        self.port = 0
+        """Where it listens: any, or the one that was set before the start."""
         self.delay = 0.0
         self._server = server
         self._passes = asyncio.Event()
@@ -24,7 +24,7 @@ class Relay:
         self._relaying: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self) -> None:
-        self._listening = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._listening = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
         self.port = self._listening.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -46,6 +46,12 @@ class Relay:
         for writer in self._relaying.values():
             writer.transport.abort()
 
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Raises OSError."""
+        if isinstance(self._server, int):
+            return await asyncio.open_connection("127.0.0.1", self._server)
+        return await asyncio.open_unix_connection(self._server)
+
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         relaying = asyncio.create_task(self._relay(reader, writer))
         self._relaying[relaying] = writer
@@ -53,10 +59,7 @@ class Relay:
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            if isinstance(self._server, int):
-                server = await asyncio.open_connection("127.0.0.1", self._server)
-            else:
-                server = await asyncio.open_unix_connection(self._server)
+            server = await self.connect()
         except OSError:
             writer.transport.abort()
             return

@@ -76,12 +76,18 @@ class Server:
         }
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def arguments(self) -> list[str]:
+        """More of them."""
+        return []
+
     def start(self) -> None:
         file = Path(__file__).parent / "live.py"
         self._process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "snorky", "serve", str(file), "--log-level", "error"),
                 *("--port", str(self.port), "--backend-port", str(self.backend_port)),
+                *self.arguments,
             ],
             env=self._env,
             cwd=Path(__file__).parent.parent.parent,
@@ -98,7 +104,7 @@ class Run:
         self.chance = random.Random(f"{seed} {mode}")
         self.outcome = Outcome(seed, mode)
         options = OPTIONS | ({} if mode == "hand" else {"relay": True})
-        self.server = Server(options, breakage)
+        self.server = self.make_server(options, breakage)
         backend = Backend(f"http://127.0.0.1:{self.server.backend_port}/backend")
         self.application = Application(backend, f"{folder}/rows.sqlite", self.chance)
         self.application.breakage = breakage
@@ -112,6 +118,9 @@ class Run:
         self.pages = [self._page(url, number) for number in range(4)]
         for page in self.pages:
             page.one_since_for_all = breakage == "one since for all"
+
+    def make_server(self, options: dict[str, Any], breakage: str) -> Server:
+        return Server(options, breakage)
 
     def _page(self, url: str, number: int) -> Page:
         lists = 34 if number == 0 else self.chance.randint(1, 3)

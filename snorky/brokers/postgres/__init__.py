@@ -200,6 +200,7 @@ class PostgresBroker(Broker):
             except LOST as error:
                 fault: Exception = error
             else:
+                self._writer.is_open = True
                 if connected.done():
                     snorky_log.info("The broker %s is back", self.address)
                 else:
@@ -262,24 +263,19 @@ class PostgresBroker(Broker):
                 )
 
     async def _trim(self, log: PostgresLog) -> None:
+        """Delete what has left our window; all have the same bounds. The first outside stays."""
         log.trim()
-        bounds = log.retention
-        while True:
-            above = log.trimmed
-            log.trimmed = await self._writer.submit(
-                f"SELECT {self._schema}.trim_log(%b, %b, %b, %b, %b)",
-                (
-                    log.id,
-                    above,
-                    bounds.bytes,
-                    float(bounds.seconds),
-                    2**62 if bounds.entries is None else bounds.entries,
-                ),
-                lambda rows: rows[0][0],
+        while (above := log.trimmed) < log.first.seq - 1:
+            below = min(log.first.seq, above + 1 + TRIMMED_AT_ONCE)
+            await self._writer.submit(
+                f"DELETE FROM {self._schema}.entries WHERE log = %b AND seq > %b AND seq < %b "
+                f"AND EXISTS (SELECT FROM {self._schema}.logs WHERE id = %b AND epoch = %b)",
+                (log.id, above, below, log.id, log.first.epoch),
+                lambda rows: None,
                 order=(KEYS, b""),
             )
-            if log.trimmed - above < TRIMMED_AT_ONCE:
-                return
+            if log.trimmed == above:  # else it began anew meanwhile
+                log.trimmed = below - 1
 
 
 async def _check_that_sessions_last(reading: Link, writing: Link) -> None:

@@ -76,7 +76,7 @@ class Following:
             "FROM unnest(%b::int[], %b::bigint[]) AS place (log, seq) "
             f"JOIN {self._schema}.logs ON logs.id = place.log LEFT JOIN LATERAL ("
             f"SELECT seq, nonce, at, text FROM {entries} AND seq >= place.seq "
-            f"AND total <= {BYTES} + coalesce(({first}), 0) ORDER BY seq LIMIT {ROWS}"
+            f"AND total <= coalesce(({first}) + {BYTES}, {2**63 - 1}) ORDER BY seq LIMIT {ROWS}"
             ") AS new ON true",
             ([log for log, _ in places], [seq for _, seq in places]),
         )
@@ -148,6 +148,7 @@ class Following:
         head = Position(epoch, 0, "") if seq is None else Position(epoch, seq, nonce)
         beside = await link.execute(BESIDE.format(schema=self._schema), (log.id, head.seq))
         log.promised = None
+        log.trimmed = 0
         log.restart(head, entries_of(beside))
 
 

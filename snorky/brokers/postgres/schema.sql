@@ -280,30 +280,6 @@ BEGIN
     END IF;
 END $$;
 
--- Delete what is past a bound. Answers the newest sequence that is gone: look above it next time.
-CREATE FUNCTION SCHEMA.trim_log(
-    of_log int, above bigint, most_bytes bigint, most_seconds double precision, most_entries bigint
-) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-    newest SCHEMA.entries;
-    last bigint;
-BEGIN
-    SELECT log, seq, nonce, at, total, ''::bytea INTO newest
-    FROM SCHEMA.entries WHERE log = of_log ORDER BY seq DESC LIMIT 1;
-    SELECT max(seq) INTO last FROM (
-        SELECT seq, at, total, octet_length(text) AS size FROM SCHEMA.entries
-        WHERE log = of_log AND seq > above AND seq < newest.seq ORDER BY seq LIMIT 5000
-    ) AS oldest
-    WHERE newest.total - total + size > most_bytes
-        OR at < extract(epoch FROM clock_timestamp()) - most_seconds
-        OR newest.seq - seq >= most_entries;
-    IF last IS NULL THEN
-        RETURN above;
-    END IF;
-    DELETE FROM SCHEMA.entries WHERE log = of_log AND seq > above AND seq <= last;
-    RETURN last;
-END $$;
-
 CREATE FUNCTION SCHEMA.take_lease(
     of_log int, of_source bytea, new_fence bytea, seconds double precision, old_fence bytea,
     OUT taken boolean, OUT its_place bytea

@@ -60,6 +60,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._is_idle = asyncio.Event()
         self.is_open = False
+        """Whether something is taken: set it when ``run`` is about to be called."""
 
     def publish(
         self, topic: bytes, text: bytes, answer: asyncio.Future[None] | None = None
@@ -101,7 +102,6 @@ class Writer:
 
     async def run(self, link: Link) -> None:
         """Write until the connection ends; raises why. What waited then is refused."""
-        self.is_open = True
         try:
             while True:
                 self._wake.clear()
