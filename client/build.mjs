@@ -20,16 +20,60 @@ const option = process.argv.find((each) => each.startsWith("--dist="));
 const dist = option ? resolve(option.slice("--dist=".length)) : join(here, "dist");
 const version = versionForNpm();
 
+/** Members whose names begin with "_" are ours alone: what only machines read has shorter ones. */
+const shortNames = { mangleProps: /^_[a-z]/, mangleCache: namesByUse() };
+
 /** [file, entry point, esbuild options] */
 const builds = [
   ["snorky.js", "script.ts", { format: "iife" }],
-  ["snorky.min.js", "script.ts", { format: "iife", minify: true }],
+  ["snorky.min.js", "script.ts", { format: "iife", minify: true, ...shortNames }],
   ["snorky.bundle.js", "bundle.ts", { format: "iife" }],
-  ["snorky.bundle.min.js", "bundle.ts", { format: "iife", minify: true }],
-  ["snorky.mjs", "index.ts", { format: "esm" }],
+  ["snorky.bundle.min.js", "bundle.ts", { format: "iife", minify: true, ...shortNames }],
+  ["snorky.mjs", "module.ts", { format: "esm" }],
   ["angular-snorky.js", "angular.ts", { format: "iife" }],
   ["angular-snorky.min.js", "angular.ts", { format: "iife", minify: true }],
 ];
+
+/**
+ * For all builds the same. On objects that pages see, or derive from, also the short ones begin with
+ * "_", so that nothing of a page's own is in their place.
+ */
+function namesByUse() {
+  const uses = {};
+  const seen = new Set();
+  const words = new Set();
+  for (const file of sourceFiles()) {
+    const text = readFileSync(join(here, "src", file), "utf8");
+    const isSeen = /export (class Snorky|const \w+ = Class)/.test(text);
+    for (const [word] of text.matchAll(/[\w$]+/g)) {
+      words.add(word);
+      if (!/^_[a-z]/.test(word)) continue;
+      uses[word] = (uses[word] ?? 0) + 1;
+      if (isSeen) seen.add(word);
+    }
+  }
+  const names = Object.keys(uses).sort((a, b) => uses[b] - uses[a] || (a < b ? -1 : 1));
+  const short = shortest(words);
+  const shortSeen = shortest(words, "_");
+  return Object.fromEntries(
+    names.map((name) => [name, (seen.has(name) ? shortSeen : short).next().value]),
+  );
+}
+
+function* shortest(taken, prefix = "") {
+  const letters = [..."etsionrachlfdupmgvbkywxTOASIEDjqzCMPBLRNFHUGWVYKJQXZ"];
+  for (const first of ["", ...letters]) {
+    for (const letter of letters) {
+      const name = prefix + first + letter;
+      if (!taken.has(name)) yield name;
+    }
+  }
+}
+
+function sourceFiles() {
+  const files = readdirSync(join(here, "src"), { recursive: true });
+  return files.filter((file) => file.endsWith(".ts")).sort();
+}
 
 async function compile([file, entryPoint, options]) {
   const { outputFiles } = await build({
@@ -74,12 +118,12 @@ if (process.argv.includes("--check")) {
 
 /** The modules apart, with their types beside them. */
 async function writeModules(folder) {
-  const scripts = ["angular.ts", "bundle.ts", "classic.ts", "globals.ts", "script.ts"];
-  const files = readdirSync(join(here, "src"), { recursive: true });
+  const scripts = ["angular.ts", "bundle.ts", "classic.ts", "globals.ts", "module.ts", "script.ts"];
   await build({
+    ...shortNames,
     absWorkingDir: here,
-    entryPoints: files
-      .filter((file) => file.endsWith(".ts") && !scripts.includes(file))
+    entryPoints: sourceFiles()
+      .filter((file) => !scripts.includes(file))
       .map((file) => join("src", file)),
     outbase: "src",
     outdir: folder,

@@ -2,6 +2,8 @@
  * When to come back after a connection ended. Nothing here keeps time or state.
  */
 
+import type { SnorkyOptions } from "./options.js";
+
 /** Where the server has just restarted, thousands come back: nobody at once. In seconds. */
 const SHORTEST_DELAY = 0.1;
 
@@ -21,6 +23,12 @@ export function reconnectDelay(
   const bound = Math.min(maxDelay, minDelay * 2 ** attempt) || SHORTEST_DELAY;
   const shortest = Math.min(SHORTEST_DELAY, bound);
   return shortest + random() * (bound - shortest);
+}
+
+/** The same for a page that says so, in milliseconds. */
+export function delayMsAfter(failures: number, options: Required<SnorkyOptions>): number {
+  const { minReconnectDelay, maxReconnectDelay } = options;
+  return reconnectDelay(failures, minReconnectDelay, maxReconnectDelay) * 1000;
 }
 
 /**

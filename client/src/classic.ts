@@ -1,6 +1,8 @@
 /** The names pages use where there is only the global `Snorky`: `Snorky.PubSub` and so on. */
 
+import "./comet.js";
 import { Snorky } from "./connection.js";
+import "./datasync/statics.js";
 import { DataSync } from "./datasync/service.js";
 import { ConnectionError } from "./errors.js";
 import { RPCService } from "./rpc.js";

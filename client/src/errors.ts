@@ -28,3 +28,12 @@ export function isDisconnection(error: unknown): boolean {
 export function textOf(error: any): string {
   return `${error?.message ?? error}`;
 }
+
+/** Run code of the page: its errors are its own and must not stop ours. */
+export function guard(callback: () => void): void {
+  try {
+    callback();
+  } catch (error) {
+    console.error(error);
+  }
+}

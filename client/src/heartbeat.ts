@@ -25,49 +25,49 @@ export function isHeartbeat(data: unknown): boolean {
 }
 
 export class Heartbeat {
-  private lastHeard = now();
-  private unanswered = 0;
-  private readonly timer = new Timer();
+  private _lastHeard = now();
+  private _unanswered = 0;
+  private readonly _timer = new Timer();
 
   /** `beat` sends a heartbeat; `dead` is called once, when too many remain unanswered. */
   constructor(
-    private readonly intervalMs: number,
-    private readonly beat: (text: string) => void,
-    private readonly dead: () => void,
+    private readonly _intervalMs: number,
+    private readonly _beat: (text: string) => void,
+    private readonly _dead: () => void,
   ) {
-    this.timer.start(intervalMs, this.tick);
+    this._timer.start(_intervalMs, this._tick);
   }
 
   /** Something came from the server. Called for every message: it starts no timer. */
   heard(): void {
-    this.lastHeard = now();
-    this.unanswered = 0;
+    this._lastHeard = now();
+    this._unanswered = 0;
   }
 
   /** Ask now: the machine may have slept, or changed networks. */
   probe(): void {
-    this.unanswered = MAX_UNANSWERED;
-    this.timer.start(Math.min(this.intervalMs, PROBE_TIMEOUT_MS), this.tick);
-    this.beat(EMPTY);
-    this.beat(SPACE);
+    this._unanswered = MAX_UNANSWERED;
+    this._timer.start(Math.min(this._intervalMs, PROBE_TIMEOUT_MS), this._tick);
+    this._beat(EMPTY);
+    this._beat(SPACE);
   }
 
   stop(): void {
-    this.timer.stop();
+    this._timer.stop();
   }
 
   // Unanswered heartbeats are counted, because time alone misleads: browsers run the timers of
   // hidden pages late, and those of a sleeping machine not at all.
-  private readonly tick = (): void => {
-    const silenceMs = now() - this.lastHeard;
-    if (this.unanswered >= MAX_UNANSWERED) {
-      this.dead();
-    } else if (silenceMs < this.intervalMs) {
-      this.timer.start(this.intervalMs - silenceMs, this.tick);
+  private readonly _tick = (): void => {
+    const silenceMs = now() - this._lastHeard;
+    if (this._unanswered >= MAX_UNANSWERED) {
+      this._dead();
+    } else if (silenceMs < this._intervalMs) {
+      this._timer.start(this._intervalMs - silenceMs, this._tick);
     } else {
-      this.timer.start(this.intervalMs, this.tick);
+      this._timer.start(this._intervalMs, this._tick);
       // Last, as it may find the connection broken and stop us.
-      this.beat(this.unanswered++ ? SPACE : EMPTY);
+      this._beat(this._unanswered++ ? SPACE : EMPTY);
     }
   };
 }

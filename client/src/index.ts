@@ -39,7 +39,7 @@ export {
   type ValueOf,
 } from "./filters.js";
 export type { Disconnection, Host } from "./host.js";
-export type { SnorkyOptions, Transport } from "./options.js";
+export type { SnorkyOptions, Token, Transport } from "./options.js";
 export { RPCService, type RPCServiceClass } from "./rpc.js";
 export { Service, type ServiceClass } from "./service.js";
 export {
@@ -63,4 +63,3 @@ export { Messaging, type ParticipantMessage } from "./services/messaging.js";
 export { type ChannelParams, type PublishedMessage, PubSub } from "./services/pubsub.js";
 export { type Listener, Signal, type SignalBinding, type SignalClass } from "./signal.js";
 export type { SocketClass, SocketLike } from "./socket.js";
-export type { Token } from "./token.js";

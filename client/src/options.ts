@@ -1,4 +1,5 @@
-import type { Token } from "./token.js";
+/** A text, or a function that is asked before each attempt to connect. */
+export type Token = string | (() => string | Promise<string>);
 
 /** "websocket" is the socket class given; the others go over plain HTTP. */
 export type Transport = "websocket" | "sse" | "polling";

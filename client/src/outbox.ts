@@ -14,40 +14,40 @@ export interface Outgoing {
 }
 
 export class Outbox {
-  private messages: Outgoing[] = [];
-  private bytes = 0;
+  private _messages: Outgoing[] = [];
+  private _bytes = 0;
 
   constructor(
-    private readonly maxMessages: number,
-    private readonly maxBytes: number,
+    private readonly _maxMessages: number,
+    private readonly _maxBytes: number,
   ) {}
 
   /** Keep a message for later. Throws ConnectionError where it does not fit. */
   add(text: string): Outgoing {
-    const { maxMessages, maxBytes } = this;
+    const { _maxMessages: maxMessages, _maxBytes: maxBytes } = this;
     const bytes = byteLength(text);
-    if (this.messages.length >= maxMessages || this.bytes + bytes > maxBytes) {
+    if (this._messages.length >= maxMessages || this._bytes + bytes > maxBytes) {
       throw new ConnectionError(
         "overflow",
-        `Not connected, and no room: ${this.messages.length} messages (at most ${maxMessages}) ` +
-          `and ${this.bytes} + ${bytes} bytes (at most ${maxBytes})`,
+        `No room: ${this._messages.length} messages (at most ${maxMessages}) ` +
+          `and ${this._bytes} + ${bytes} bytes (at most ${maxBytes})`,
       );
     }
     const outgoing: Outgoing = { text, sent: false };
-    this.messages.push(outgoing);
-    this.bytes += bytes;
+    this._messages.push(outgoing);
+    this._bytes += bytes;
     return outgoing;
   }
 
   /** The oldest message; undefined when there is none. */
   get first(): Outgoing | undefined {
-    return this.messages[0];
+    return this._messages[0];
   }
 
   /** Drop the oldest message. */
   removeFirst(): void {
-    const outgoing = this.messages.shift();
-    if (outgoing) this.bytes -= byteLength(outgoing.text);
+    const outgoing = this._messages.shift();
+    if (outgoing) this._bytes -= byteLength(outgoing.text);
   }
 }
 

@@ -26,16 +26,18 @@ export interface RPCService extends Service {
     reject: (error: Error) => void,
   ): void;
   /** @internal */
+  _connectionClosed(error: ConnectionError): void;
+  /** @internal */
   _calls: Map<unknown, OpenCall>;
   /** @internal */
   _nextCallId: number;
 }
 
 interface OpenCall {
-  outgoing: Outgoing | undefined;
-  timer: Timer | undefined;
-  resolve(data: unknown): void;
-  reject(error: Error): void;
+  _outgoing?: Outgoing;
+  _timer?: Timer;
+  _resolve(data: unknown): void;
+  _reject(error: Error): void;
 }
 
 export interface RPCServiceClass<T extends RPCService = RPCService> extends ServiceClass<T> {
@@ -60,11 +62,11 @@ export const RPCService = Class<RPCServiceClass>(Service, {
   _call(command, params, resolve, reject) {
     const callId = this._nextCallId++;
     const { callTimeout } = this.snorky.options;
-    const call: OpenCall = { resolve, reject, outgoing: undefined, timer: undefined };
+    const call: OpenCall = { _resolve: resolve, _reject: reject };
     // First, as a socket may answer while it is sending.
     this._calls.set(callId, call);
     try {
-      call.outgoing = this.sendMessage({ command, params, callId });
+      call._outgoing = this.sendMessage({ command, params, callId });
     } catch (error) {
       this._calls.delete(callId);
       reject(error as Error);
@@ -72,18 +74,21 @@ export const RPCService = Class<RPCServiceClass>(Service, {
     }
     const startTimeout = () => {
       if (!this._calls.has(callId)) return;
-      call.timer = new Timer();
-      call.timer.start((callTimeout || Infinity) * 1000, () => timeOut(this, callId, command));
+      call._timer = new Timer();
+      call._timer.limit(callTimeout, () => {
+        const text = `No answer to "${command}" of "${this.name}" within ${callTimeout} s`;
+        close(this, callId)?._reject(new ConnectionError("timeout", text));
+      });
     };
     // In the queue it waits for as long as there is no connection.
-    if (call.outgoing?.sent ?? true) startTimeout();
-    else call.outgoing!.onSent = startTimeout;
+    if (call._outgoing?.sent ?? true) startTimeout();
+    else call._outgoing!.onSent = startTimeout;
   },
 
   _connectionClosed(error) {
     for (const [callId, call] of this._calls) {
       // What still waits in the queue will be sent on the next connection.
-      if (call.outgoing?.sent ?? true) close(this, callId)?.reject(error);
+      if (call._outgoing?.sent ?? true) close(this, callId)?._reject(error);
     }
   },
 
@@ -91,9 +96,7 @@ export const RPCService = Class<RPCServiceClass>(Service, {
     addRPCMethods(this: RPCServiceClass, names: readonly string[]) {
       for (const name of names) {
         if (name in this.prototype) {
-          throw new Error(
-            `Method "${name}" already exists in the class. Refusing to overwrite it.`,
-          );
+          throw new Error(`Refusing to overwrite method "${name}"`);
         }
         (this.prototype as any)[name] = function (this: RPCService, params?: object) {
           return this.rpcCall(name, params);
@@ -113,9 +116,9 @@ function receive(this: RPCService, message: any): void {
   if (!call) {
     console.error(`Snorky: an answer with unknown callId in service "${this.name}":`, message);
   } else if (type === "response") {
-    call.resolve(message.data);
+    call._resolve(message.data);
   } else {
-    call.reject(new Error(message.message));
+    call._reject(new Error(message.message));
   }
 }
 
@@ -124,17 +127,7 @@ function close(service: RPCService, callId: unknown): OpenCall | undefined {
   const call = service._calls.get(callId);
   if (call) {
     service._calls.delete(callId);
-    call.timer?.stop();
+    call._timer?.stop();
   }
   return call;
-}
-
-function timeOut(service: RPCService, callId: number, command: string): void {
-  close(service, callId)?.reject(
-    new ConnectionError(
-      "timeout",
-      `No answer to "${command}" of service "${service.name}" ` +
-        `within ${service.snorky.options.callTimeout} s`,
-    ),
-  );
 }

@@ -26,9 +26,11 @@ export interface Service {
   /** @internal State belongs here, not into `init`, which users override. */
   _setUp(): void;
   /** @internal `connected` has been dispatched; the queue has not been sent yet. */
-  _connectionOpened(): void;
+  _connectionOpened?(): void;
   /** @internal Before `disconnected` is dispatched. */
-  _connectionClosed(error: ConnectionError): void;
+  _connectionClosed?(error: ConnectionError): void;
+  /** @internal While there is to be a connection: somebody may be looking again. */
+  _woke?(): void;
 }
 
 export type ServiceClass<T extends Service = Service> = ES5Class<T, [name: string, snorky: Host]>;
@@ -48,6 +50,4 @@ export const Service = Class<ServiceClass>({
   },
 
   _setUp() {},
-  _connectionOpened() {},
-  _connectionClosed() {},
 });

@@ -49,9 +49,9 @@ export class SignalBinding<A extends any[] = any[]> {
   params: unknown[] | null = null;
 
   constructor(
-    private readonly signal: Signal<A>,
-    private readonly listener: Listener<A>,
-    private readonly once: boolean,
+    private readonly _signal: Signal<A>,
+    /** @internal */ readonly _listener: Listener<A>,
+    /** @internal */ readonly _once: boolean,
     public context: unknown,
     /** @internal */ readonly priority: number,
   ) {}
@@ -60,30 +60,30 @@ export class SignalBinding<A extends any[] = any[]> {
   execute(args: A): unknown {
     if (!this.active || !this.isBound()) return undefined;
     // Before the call: it may throw, dispatch again or add itself anew.
-    if (this.once) this.detach();
+    if (this._once) this.detach();
     const all = this.params ? [...this.params, ...args] : args;
-    return this.listener.apply(this.context, all as A);
+    return this._listener.apply(this.context, all as A);
   }
 
   /** Take the listener off its signal. Returns the listener, null if it was off already. */
   detach(): Listener<A> | null {
-    return this.isBound() ? this.signal.remove(this.listener, this.context) : null;
+    return this.isBound() ? this._signal.remove(this._listener, this.context) : null;
   }
 
   isBound(): boolean {
-    return this.signal._bindings.includes(this);
+    return this._signal._bindings.includes(this);
   }
 
   isOnce(): boolean {
-    return this.once;
+    return this._once;
   }
 
   getListener(): Listener<A> {
-    return this.listener;
+    return this._listener;
   }
 
   getSignal(): Signal<A> {
-    return this.signal;
+    return this._signal;
   }
 }
 
@@ -159,11 +159,8 @@ function bind(
 ): SignalBinding {
   requireFunction(listener, once ? "addOnce" : "add");
   let binding = find(signal, listener, context);
-  if (binding && binding.isOnce() !== once) {
-    throw new Error(
-      `Can't ${once ? "addOnce" : "add"}() a listener that was added with ` +
-        `${once ? "add" : "addOnce"}(): remove it first.`,
-    );
+  if (binding && binding._once !== once) {
+    throw new Error("A listener is added once, or for good: remove it first.");
   }
   if (!binding) {
     binding = new SignalBinding(signal, listener, once, context, priority);
@@ -176,7 +173,7 @@ function bind(
 
 function find(signal: Signal, listener: Listener, context: unknown): SignalBinding | undefined {
   return signal._bindings.find(
-    (binding) => binding.getListener() === listener && binding.context === context,
+    (binding) => binding._listener === listener && binding.context === context,
   );
 }
 

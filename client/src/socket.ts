@@ -8,6 +8,8 @@ export interface SocketLike {
   close(): void;
   readonly protocol?: string;
   readonly bufferedAmount?: number;
+  /** @internal Of those that send it with each request: a new one may take its place. */
+  _token?: string;
 }
 
 export type SocketClass = new (address: string, protocols?: any) => SocketLike;

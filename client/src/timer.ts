@@ -9,19 +9,24 @@ export function now(): number {
 }
 
 export class Timer {
-  private handle: ReturnType<typeof setTimeout> | undefined;
+  private _handle: ReturnType<typeof setTimeout> | undefined;
 
   /** Call `done` after so long, and not what was asked for before. Infinity: never. */
   start(delayMs: number, done: () => void): void {
     this.stop();
     if (delayMs <= LONGEST_MS) {
-      this.handle = setTimeout(done, delayMs);
+      this._handle = setTimeout(done, delayMs);
     } else if (delayMs < Infinity) {
-      this.handle = setTimeout(() => this.start(delayMs - LONGEST_MS, done), LONGEST_MS);
+      this._handle = setTimeout(() => this.start(delayMs - LONGEST_MS, done), LONGEST_MS);
     }
   }
 
+  /** The same for a limit in seconds that the page has set. 0: never. */
+  limit(seconds: number, done: () => void): void {
+    this.start((seconds || Infinity) * 1000, done);
+  }
+
   stop(): void {
-    clearTimeout(this.handle);
+    clearTimeout(this._handle);
   }
 }

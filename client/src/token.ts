@@ -5,11 +5,10 @@
  * How a token travels is the connection's business. Tokens are never logged, nor part of an error.
  */
 
+import { delayMsAfter } from "./backoff.js";
 import { textOf } from "./errors.js";
+import type { SnorkyOptions } from "./options.js";
 import { Timer } from "./timer.js";
-
-/** A text, or a function that is asked before each attempt to connect. */
-export type Token = string | (() => string | Promise<string>);
 
 /** The close code with which the server asks for a new one. */
 export const TOKEN_EXPIRED = 3002;
@@ -19,12 +18,13 @@ const RENEW_FROM = 0.5;
 const RENEW_SPREAD = 0.2;
 /** A clock that is wrong must not make us ask all the time. */
 const MIN_DELAY_MS = 1000;
+/** What servers say that have no such service, or one of that name that is something else. */
+const NOT_OFFERED = ["Unknown service", "Unknown command"];
 
 /** What goes into headers, subprotocols and URLs as it is. Throws where `token` does not. */
 export function checked(token: unknown): string {
   if (typeof token === "string" && /^[\w.~-]+$/.test(token)) return token;
-  const got = typeof token === "string" ? "another text" : typeof token;
-  throw new TypeError(`expected a token of letters, digits and - . _ ~, got ${got}`);
+  throw new TypeError(`expected a token of letters, digits and - . _ ~, got ${typeof token}`);
 }
 
 /** Ask the page. The error says what it said. */
@@ -47,87 +47,79 @@ export function secondsLeft(token: string): number | undefined {
   }
 }
 
-interface RenewalOptions {
-  give: () => string | Promise<string>;
-  /** How long to wait after so many failures, in seconds. */
-  retryDelay: (failures: number) => number;
-  /** How long the server may take to answer, in seconds; 0 = any time. */
-  answerTimeout: number;
-  /** Somebody may want to know what failed. */
-  log: (text: string) => void;
+/** Whose tokens are renewed. */
+interface Page {
+  readonly options: Required<SnorkyOptions>;
+  logDebug(text: string): void;
 }
 
 /** Brings new tokens over whichever connection is open. */
-export class Renewal {
-  private readonly timer = new Timer();
+export function createRenewal(page: Page) {
+  const timer = new Timer();
   /** Of the open connection. */
-  private send: ((token: string) => void) | null = null;
-  private token = "";
-  private failures = 0;
+  let send: ((token: string) => void) | null = null;
+  let current = "";
+  let failures = 0;
   /** Whether the server takes new tokens; undefined: it has not been asked yet. */
-  private offered: boolean | undefined;
+  let offered: boolean | undefined;
 
-  constructor(private readonly options: RenewalOptions) {}
-
-  /** A connection was opened with `token`; `send` takes the next one to the server. */
-  start(token: string, send: (token: string) => void): void {
-    this.token = token;
-    this.send = send;
-    this.failures = 0;
-    this.renewWithin(secondsLeft(token));
-  }
-
-  stop(): void {
-    this.timer.stop();
-    this.send = null;
-  }
-
-  /** The server's answer to what was sent. */
-  answered(message: any): void {
-    if (!this.send) return;
-    this.offered = true;
-    if (message.type === "response") {
-      this.failures = 0;
-      this.renewWithin(message.data?.expiresIn);
-    } else {
-      this.failed(message.message);
-    }
-  }
-
-  private renewWithin(seconds: unknown): void {
-    this.timer.stop();
-    if (typeof seconds !== "number" || this.offered === false) return;
+  const renewWithin = (seconds: unknown) => {
+    timer.stop();
+    if (typeof seconds !== "number" || offered === false) return;
     const part = RENEW_FROM + Math.random() * RENEW_SPREAD;
-    this.renewIn(Math.max(seconds * 1000 * part, MIN_DELAY_MS));
-  }
+    timer.start(Math.max(seconds * 1000 * part, MIN_DELAY_MS), renew);
+  };
 
-  private renewIn(delayMs: number): void {
-    this.timer.start(delayMs, () => this.renew());
-  }
+  const failed = (why: string) => {
+    page.logDebug(`The token was not renewed: ${why}`);
+    timer.start(delayMsAfter(failures++, page.options), renew);
+  };
 
-  private failed(why: string): void {
-    this.options.log(`The token was not renewed: ${why}`);
-    this.renewIn(this.options.retryDelay(this.failures++) * 1000);
-  }
-
-  private async renew(): Promise<void> {
-    const { send } = this;
+  const renew = async () => {
+    const sendNow = send;
+    const { token: give, callTimeout } = page.options;
     try {
-      const token = await ask(this.options.give);
-      if (!send || this.send !== send) return; // for another connection
-      if (token === this.token) throw new Error("the page gave the old one again");
-      this.token = token;
-      const seconds = this.options.answerTimeout || Infinity;
-      this.timer.start(seconds * 1000, () => this.unanswered());
-      send(token);
+      const token = await ask(give as () => string);
+      if (!sendNow || send !== sendNow) return; // for another connection
+      if (token === current) throw new Error("the page gave the old one again");
+      current = token;
+      timer.limit(callTimeout, unanswered);
+      sendNow(token);
     } catch (error) {
-      if (this.send === send) this.failed((error as Error).message);
+      if (send === sendNow) failed((error as Error).message);
     }
-  }
+  };
 
-  /** Where the server has no such service it says nothing: it is not asked again. */
-  private unanswered(): void {
-    if (this.offered) this.failed("no answer");
-    else this.offered = false;
-  }
+  /** Older servers say nothing where they have no such service: they are not asked again. */
+  const unanswered = () => {
+    if (offered) failed("no answer");
+    else offered = false;
+  };
+
+  return {
+    /** A connection was opened with `token`; `send` takes the next one to the server. */
+    _start(token: string, sendNext: (token: string) => void): void {
+      current = token;
+      send = sendNext;
+      failures = 0;
+      renewWithin(secondsLeft(token));
+    },
+
+    _stop(): void {
+      timer.stop();
+      send = null;
+    },
+
+    /** The server's answer to what was sent. */
+    _answered(message: any): void {
+      if (!send) return;
+      offered = !NOT_OFFERED.includes(message.message);
+      if (message.type === "response" || !offered) {
+        failures = 0;
+        renewWithin(message.data?.expiresIn);
+      } else {
+        failed(message.message);
+      }
+    },
+  };
 }

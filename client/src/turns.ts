@@ -11,65 +11,70 @@ import { primitives } from "./primitives.js";
 type Ask = () => Promise<any>;
 
 interface Waiting {
-  wants: boolean;
-  go: Ask;
-  resolve: (value: any) => void;
-  reject: (error: unknown) => void;
+  _wants: boolean;
+  _ask: Ask;
+  _resolve: (value: any) => void;
+  _reject: (error: unknown) => void;
 }
 
 interface Line {
   /** Whether those under way want it, or want to be rid of it. */
-  wants: boolean;
-  underWay: number;
-  waiting: Waiting[];
+  _wants: boolean;
+  _underWay: number;
+  _waiting: Waiting[];
 }
 
-export class Turns {
-  private readonly lines = new Map<unknown, Line>();
+export type Turns = ReturnType<typeof createTurns>;
 
-  /**
-   * Call `ask`, at once where its opposite is not under way. `key` says what is wanted.
-   *
-   * Where the connection ends before its turn nothing is asked: what was wanted has failed with
-   * it, and what was not wanted has ended with it.
-   */
-  take<T>(key: unknown, wants: boolean, ask: () => Promise<T>): Promise<T> {
-    const line = this.lines.get(key) ?? { wants, underWay: 0, waiting: [] };
-    this.lines.set(key, line);
-    if (line.waiting.length === 0 && line.wants === wants) return this.go(key, line, ask);
-    return new primitives.Promise<T>((resolve, reject) => {
-      line.waiting.push({ wants, go: ask, resolve, reject });
-    });
-  }
+export function createTurns() {
+  const lines = new Map<unknown, Line>();
 
-  private go<T>(key: unknown, line: Line, ask: () => Promise<T>): Promise<T> {
-    line.underWay++;
+  const go = <T>(key: unknown, line: Line, ask: () => Promise<T>): Promise<T> => {
+    line._underWay++;
     // One promise: a refusal that the page does not handle is reported by the browser.
     return ask().then(
       (value) => {
-        this.done(key, line);
+        done(key, line);
         return value;
       },
       (error) => {
-        this.done(key, line, error);
+        done(key, line, error);
         throw error;
       },
     );
-  }
+  };
 
-  private done(key: unknown, line: Line, error?: unknown): void {
-    if (--line.underWay > 0) return;
+  const done = (key: unknown, line: Line, error?: unknown) => {
+    if (--line._underWay > 0) return;
+    const { _waiting: waiting } = line;
     if (isDisconnection(error)) {
-      for (const { wants, resolve, reject } of line.waiting.splice(0)) {
-        if (wants) reject(error);
-        else resolve(null);
+      for (const one of waiting.splice(0)) {
+        if (one._wants) one._reject(error);
+        else one._resolve(null);
       }
     }
-    if (line.waiting.length === 0) this.lines.delete(key);
-    else line.wants = line.waiting[0].wants;
-    while (line.waiting[0]?.wants === line.wants) {
-      const { go, resolve, reject } = line.waiting.shift()!;
-      this.go(key, line, go).then(resolve, reject);
+    if (!waiting.length) lines.delete(key);
+    else line._wants = waiting[0]._wants;
+    while (waiting[0]?._wants === line._wants) {
+      const one = waiting.shift()!;
+      go(key, line, one._ask).then(one._resolve, one._reject);
     }
-  }
+  };
+
+  return {
+    /**
+     * Call `ask`, at once where its opposite is not under way. `key` says what is wanted.
+     *
+     * Where the connection ends before its turn nothing is asked: what was wanted has failed with
+     * it, and what was not wanted has ended with it.
+     */
+    _take<T>(key: unknown, wants: boolean, ask: () => Promise<T>): Promise<T> {
+      const line = lines.get(key) ?? { _wants: wants, _underWay: 0, _waiting: [] };
+      lines.set(key, line);
+      if (!line._waiting.length && line._wants === wants) return go(key, line, ask);
+      return new primitives.Promise<T>((resolve, reject) => {
+        line._waiting.push({ _wants: wants, _ask: ask, _resolve: resolve, _reject: reject });
+      });
+    },
+  };
 }

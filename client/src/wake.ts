@@ -7,14 +7,15 @@
  */
 export function onWake(wake: (isRestored: boolean) => void): () => void {
   const { document } = globalThis;
-  const events: [EventTarget | undefined, string, (event: Event) => void][] = [
+  const events: [EventTarget | undefined, string, (event: any) => void][] = [
     [globalThis, "online", () => wake(false)],
-    [globalThis, "pageshow", (event) => (event as PageTransitionEvent).persisted && wake(true)],
-    [document, "visibilitychange", () => document.visibilityState === "visible" && wake(false)],
+    [globalThis, "pageshow", ({ persisted }) => persisted && wake(true)],
+    [document, "visibilitychange", () => !document.hidden && wake(false)],
     [document, "resume", () => wake(false)],
   ];
-  for (const [target, name, listener] of events) target?.addEventListener?.(name, listener);
-  return () => {
-    for (const [target, name, listener] of events) target?.removeEventListener?.(name, listener);
+  const all = (method: "addEventListener" | "removeEventListener") => {
+    for (const [target, name, listener] of events) target?.[method]?.(name, listener);
   };
+  all("addEventListener");
+  return () => all("removeEventListener");
 }

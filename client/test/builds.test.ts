@@ -224,6 +224,7 @@ test("snorky.mjs exports the same by name", async () => {
     "DataSync",
     "Document",
     "Events",
+    "Field",
     "ForeignCursor",
     "Iterator",
     "Messaging",
@@ -236,5 +237,10 @@ test("snorky.mjs exports the same by name", async () => {
     "SingleItemCollection",
     "SingleItemIterator",
     "Snorky",
+    "and",
+    "field",
+    "fields",
+    "not",
+    "or",
   ]);
 });

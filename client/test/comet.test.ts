@@ -4,6 +4,7 @@ import { createServer, connect as connectTo, type Socket } from "node:net";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import "../src/comet.js";
 import { PubSub, Snorky, type SnorkyOptions, type Transport } from "../src/index.js";
 import { connect, controlOf, drop, next, service, TestServer } from "./server.js";
 import { expectConsoleErrors } from "./setup.js";

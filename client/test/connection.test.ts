@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test, vi } from "vitest";
-import { ConnectionError, Snorky } from "../src/index.js";
+import { ConnectionError, Snorky, type Transport } from "../src/index.js";
 import { connect, controlOf, drop, next, service, TestServer } from "./server.js";
 import { expectConsoleErrors } from "./setup.js";
 
@@ -230,7 +230,7 @@ describe("a dropped connection", () => {
 describe("waking up", () => {
   /** What a browser's window and document tell, and how many listen to it. */
   class Page extends EventTarget {
-    visibilityState = "hidden";
+    hidden = true;
     listening = 0;
 
     override addEventListener(type: string, listener: () => void) {
@@ -269,7 +269,7 @@ describe("waking up", () => {
       await drop(server, snorky);
       page.dispatchEvent(new Event("visibilitychange"));
       expect(snorky.isConnecting).toBe(false);
-      page.visibilityState = visibility;
+      page.hidden = visibility === "hidden";
       page.dispatchEvent(new Event(event));
       await next(snorky.connected);
     }),
@@ -421,4 +421,12 @@ test("connections that never last are made ever more rarely, until one does", as
     random.mockRestore();
   }
   expect(bounds.every((bound, i) => i === 0 || bound > bounds[i - 1] * 1.5)).toBe(true);
+});
+
+test("a transport that nobody has imported is refused at once", () => {
+  for (const transports of [["websocket", "sse"], ["polling"]] as Transport[][]) {
+    expect(() => connect(server.url, {}, { transports })).toThrow(
+      `Transport "${transports.at(-1)}" needs: import "snorky/comet"`,
+    );
+  }
 });

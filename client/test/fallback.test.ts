@@ -3,6 +3,7 @@
 import { once } from "node:events";
 import { type AddressInfo, connect as connectTo, createServer, type Socket } from "node:net";
 import { beforeAll, expect, onTestFinished, test, vi } from "vitest";
+import "../src/comet.js";
 import type { Snorky, Transport } from "../src/index.js";
 import { connect, drop, next, service, TestServer } from "./server.js";
 import { patient } from "./patience.js";

@@ -70,11 +70,34 @@ async function gzipped(contents: string): Promise<number> {
   return gzipSync(outputFiles[0].contents, { level: 9 }).length;
 }
 
-test("a page gets what it imports, and no more", async () => {
-  expect(await gzipped('export { Class } from "snorky"')).toBeLessThan(450);
-  expect(await gzipped('export { Signal } from "snorky"')).toBeLessThan(1200);
-  expect(await gzipped('export { Snorky, PubSub } from "snorky"')).toBeLessThan(8300);
-  expect(await gzipped('import "snorky"')).toBeLessThan(50);
+test.each([
+  ["", 50],
+  ["Class", 450],
+  ["Signal", 1100],
+  ["Snorky, PubSub", 6200],
+  ["Snorky, DataSync", 11_000],
+])("a page gets what it imports, and no more: %s", async (names, bytes) => {
+  const page = names ? `export { ${names} } from "snorky"` : 'import "snorky"';
+  expect(await gzipped(page)).toBeLessThan(bytes);
+});
+
+test("the transports over plain HTTP are for those who import them", async () => {
+  const [without, comet] = ["", 'import "snorky/comet";'].map((first) =>
+    gzipped(`${first} export { Snorky, PubSub } from "snorky"`),
+  );
+  expect((await comet) - (await without)).toBeGreaterThan(1500);
+});
+
+test("names that are ours alone are short, and in no page's way", async () => {
+  const folderOfModules = join(folder, "node_modules/snorky/dist/es");
+  const names = new Set<string>();
+  for (const file of readdirSync(folderOfModules, { recursive: true }) as string[]) {
+    if (!file.endsWith(".js")) continue;
+    const text = readFileSync(join(folderOfModules, file), "utf8");
+    for (const [, name] of text.matchAll(/\.(_\w+)/g)) names.add(name);
+  }
+  expect(names.size).toBeGreaterThan(30);
+  expect([...names].filter((name) => name.length > 3)).toEqual([]);
 });
 
 test("the script builds keep what they are loaded for", async () => {

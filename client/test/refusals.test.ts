@@ -5,6 +5,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { WebSocketServer } from "ws";
+import "../src/comet.js";
 import type { Transport } from "../src/index.js";
 import { connect, next, service, TestServer } from "./server.js";
 import { expectConsoleErrors } from "./setup.js";

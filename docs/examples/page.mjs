@@ -1,5 +1,6 @@
-import { Snorky, PubSub, DataSync, RPCService } from "snorky";
-// In a script-tag page the same are Snorky.PubSub, Snorky.DataSync, Snorky.RPCService.
+import { ArrayCollection, CollectionDeltaProcessor } from "snorky";
+import { DataSync, PubSub, RPCService, Snorky } from "snorky";
+// In a script-tag page the same are Snorky.PubSub, Snorky.DataSync, Snorky.DataSync.ArrayCollection.
 
 class Calculator extends RPCService {}
 Calculator.addRPCMethods(["sum"]);
@@ -19,8 +20,8 @@ await pubsub.subscribe({ channel: "news" });
 
 // A list that follows the database. The token comes with the list, from the web application.
 const tasks = [];
-const processor = new DataSync.CollectionDeltaProcessor({
-  Task: new DataSync.ArrayCollection(tasks),
+const processor = new CollectionDeltaProcessor({
+  Task: new ArrayCollection(tasks),
 });
 datasync.deltaReceived.add((delta) => processor.processDelta(delta));
 datasync.resyncNeeded.add(load);

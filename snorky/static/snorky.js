@@ -8,6 +8,10 @@
     const shortest = Math.min(SHORTEST_DELAY, bound);
     return shortest + random() * (bound - shortest);
   }
+  function delayMsAfter(failures, options) {
+    const { minReconnectDelay, maxReconnectDelay } = options;
+    return reconnectDelay(failures, minReconnectDelay, maxReconnectDelay) * 1e3;
+  }
   function isTerminal(code) {
     return code >= 3500 && code < 5e3 && code % 1e3 >= 500;
   }
@@ -26,6 +30,13 @@
   function textOf(error) {
     return `${error?.message ?? error}`;
   }
+  function guard(callback) {
+    try {
+      callback();
+    } catch (error) {
+      console.error(error);
+    }
+  }
 
   // src/timer.ts
   var LONGEST_MS = 2 ** 31 - 1;
@@ -37,355 +48,17 @@
     start(delayMs, done) {
       this.stop();
       if (delayMs <= LONGEST_MS) {
-        this.handle = setTimeout(done, delayMs);
+        this._handle = setTimeout(done, delayMs);
       } else if (delayMs < Infinity) {
-        this.handle = setTimeout(() => this.start(delayMs - LONGEST_MS, done), LONGEST_MS);
+        this._handle = setTimeout(() => this.start(delayMs - LONGEST_MS, done), LONGEST_MS);
       }
+    }
+    /** The same for a limit in seconds that the page has set. 0: never. */
+    limit(seconds, done) {
+      this.start((seconds || Infinity) * 1e3, done);
     }
     stop() {
-      clearTimeout(this.handle);
-    }
-  };
-
-  // src/token.ts
-  var TOKEN_EXPIRED = 3002;
-  var RENEW_FROM = 0.5;
-  var RENEW_SPREAD = 0.2;
-  var MIN_DELAY_MS = 1e3;
-  function checked(token) {
-    if (typeof token === "string" && /^[\w.~-]+$/.test(token)) return token;
-    const got = typeof token === "string" ? "another text" : typeof token;
-    throw new TypeError(`expected a token of letters, digits and - . _ ~, got ${got}`);
-  }
-  async function ask(give) {
-    try {
-      return checked(await give());
-    } catch (error) {
-      throw new Error(`no token: ${textOf(error)}`);
-    }
-  }
-  function secondsLeft(token) {
-    try {
-      const payload = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
-      const { exp } = JSON.parse(atob(payload));
-      return typeof exp === "number" ? exp - Date.now() / 1e3 : void 0;
-    } catch {
-      return void 0;
-    }
-  }
-  var Renewal = class {
-    constructor(options) {
-      this.options = options;
-      this.timer = new Timer();
-      /** Of the open connection. */
-      this.send = null;
-      this.token = "";
-      this.failures = 0;
-    }
-    /** A connection was opened with `token`; `send` takes the next one to the server. */
-    start(token, send) {
-      this.token = token;
-      this.send = send;
-      this.failures = 0;
-      this.renewWithin(secondsLeft(token));
-    }
-    stop() {
-      this.timer.stop();
-      this.send = null;
-    }
-    /** The server's answer to what was sent. */
-    answered(message) {
-      if (!this.send) return;
-      this.offered = true;
-      if (message.type === "response") {
-        this.failures = 0;
-        this.renewWithin(message.data?.expiresIn);
-      } else {
-        this.failed(message.message);
-      }
-    }
-    renewWithin(seconds) {
-      this.timer.stop();
-      if (typeof seconds !== "number" || this.offered === false) return;
-      const part = RENEW_FROM + Math.random() * RENEW_SPREAD;
-      this.renewIn(Math.max(seconds * 1e3 * part, MIN_DELAY_MS));
-    }
-    renewIn(delayMs) {
-      this.timer.start(delayMs, () => this.renew());
-    }
-    failed(why) {
-      this.options.log(`The token was not renewed: ${why}`);
-      this.renewIn(this.options.retryDelay(this.failures++) * 1e3);
-    }
-    async renew() {
-      const { send } = this;
-      try {
-        const token = await ask(this.options.give);
-        if (!send || this.send !== send) return;
-        if (token === this.token) throw new Error("the page gave the old one again");
-        this.token = token;
-        const seconds = this.options.answerTimeout || Infinity;
-        this.timer.start(seconds * 1e3, () => this.unanswered());
-        send(token);
-      } catch (error) {
-        if (this.send === send) this.failed(error.message);
-      }
-    }
-    /** Where the server has no such service it says nothing: it is not asked again. */
-    unanswered() {
-      if (this.offered) this.failed("no answer");
-      else this.offered = false;
-    }
-  };
-
-  // src/comet.ts
-  var MAX_MESSAGES = 100;
-  var MAX_CHARACTERS = 1e5;
-  var MIN_PAUSE_MS = 100;
-  var MAX_PAUSE_MS = 2e3;
-  var WAITING_POST_MS = 1e3;
-  var Rejected = class extends Error {
-  };
-  var CometSocket = class {
-    /**
-     * Throws where `address` is none. `token`, if there is one, goes along with each request: a new
-     * one may take its place.
-     */
-    constructor(address, streaming, token = "") {
-      this.streaming = streaming;
-      this.token = token;
-      this.onopen = null;
-      this.onmessage = null;
-      this.onclose = null;
-      this.onerror = null;
-      this.bufferedAmount = 0;
-      this.closing = new AbortController();
-      this.session = "";
-      /** The last message of the server's that came. */
-      this.after = 0;
-      /** The last message of ours that the server has. */
-      this.received = 0;
-      this.unsent = [];
-      this.posting = false;
-      /** Give up the request by which we hear. */
-      this.letGo = null;
-      /** A POST under way that we have let go of it for. */
-      this.waitedFor = null;
-      this.isOpen = false;
-      this.silenceMs = 2e4;
-      this.patienceMs = 0;
-      this.address = new URL(address, globalThis.location?.href);
-      void this.run();
-    }
-    send(text2) {
-      this.unsent.push(text2);
-      this.bufferedAmount += text2.length;
-      if (!this.posting) void this.post();
-    }
-    close() {
-      if (this.closing.signal.aborted) return;
-      this.closing.abort();
-      if (this.session) this.sayGoodbye();
-    }
-    sayGoodbye() {
-      const headers = this.headers();
-      const request = { method: "POST", headers, credentials: "include", keepalive: true };
-      fetch(this.url("/close"), request).catch(() => {
-      });
-    }
-    async run() {
-      try {
-        const opened = await this.request("", { method: "POST" }, (answer) => answer.json());
-        this.session = opened.session;
-        if (this.closing.signal.aborted) {
-          this.sayGoodbye();
-          return;
-        }
-        this.silenceMs = opened.heartbeatInterval * 2e3;
-        this.patienceMs = opened.disconnectDelay * 1e3;
-        if (!this.streaming) this.opened();
-        await this.insist((progress) => this.hear(progress), true);
-      } catch (error) {
-        this.failed(error);
-      }
-    }
-    async hear(progress) {
-      await this.waitedFor;
-      try {
-        await (this.streaming ? this.stream(progress) : this.poll(progress));
-      } catch (error) {
-        if (!this.waitedFor || error instanceof Rejected) throw error;
-      }
-    }
-    opened() {
-      this.isOpen = true;
-      this.onopen?.({});
-    }
-    failed(error) {
-      const reason = textOf(error);
-      const isExpired = this.token && reason === "401 Token expired";
-      const refused = !isExpired && !this.session && /^40[134] /.test(reason) && parseInt(reason);
-      this.ended(isExpired ? TOKEN_EXPIRED : 1006, reason, refused || 0);
-    }
-    /** `refused`: the status with which we were not let in. */
-    ended(code, reason, refused = 0) {
-      if (this.closing.signal.aborted) return;
-      this.close();
-      this.onclose?.({ code, reason, refused });
-    }
-    /** One response that goes on; what comes is parsed as it comes. */
-    stream(progress) {
-      return this.request(`/events`, { after: this.after }, async (answer, alive) => {
-        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-        let pending = "";
-        for (; ; ) {
-          const { done, value } = await reader.read();
-          if (done) return;
-          alive();
-          progress();
-          const events = (pending + value).split("\n\n");
-          pending = events.pop();
-          for (const event of events) this.heard(event);
-        }
-      });
-    }
-    heard(event) {
-      const fields = {};
-      for (const line of event.split("\n")) {
-        const colon = line.indexOf(":");
-        fields[line.slice(0, colon)] = line.slice(colon + 2);
-      }
-      if (fields.event === "open") {
-        if (!this.isOpen) this.opened();
-      } else if (fields.event === "close") {
-        const [code, reason] = JSON.parse(fields.data);
-        this.ended(code, reason);
-      } else if (fields.id !== void 0) {
-        this.message(Number(fields.id), fields.data);
-      }
-    }
-    async poll(progress) {
-      const answer = await this.request(`/poll`, { after: this.after }, (a) => a.json());
-      progress();
-      const first = answer.after - answer.messages.length + 1;
-      answer.messages.forEach((message, index) => {
-        this.message(first + index, JSON.stringify(message));
-      });
-      if (answer.close) this.ended(answer.close[0], answer.close[1]);
-    }
-    message(number, data) {
-      if (this.closing.signal.aborted || number <= this.after) return;
-      this.after = number;
-      this.onmessage?.({ data });
-    }
-    /** Send what waits, one request after the other: the order is ours to keep. */
-    async post() {
-      this.posting = true;
-      try {
-        while (this.unsent.length > 0 && !this.closing.signal.aborted) {
-          const messages = this.batch();
-          await this.deliver(messages);
-          this.received += messages.length;
-          this.unsent.splice(0, messages.length);
-          for (const { length } of messages) this.bufferedAmount -= length;
-        }
-      } catch (error) {
-        this.failed(error);
-      }
-      this.posting = false;
-    }
-    async deliver(messages) {
-      const delivered = this.insist(async () => {
-        const { after } = this;
-        const body = JSON.stringify({ first: this.received + 1, after, messages });
-        await this.request("/messages", { method: "POST", body }, (answer) => answer.text());
-      });
-      const waiting = new Timer();
-      waiting.start(WAITING_POST_MS, () => {
-        this.waitedFor = delivered.catch(() => {
-        });
-        this.letGo?.();
-      });
-      try {
-        await delivered;
-      } finally {
-        waiting.stop();
-        this.waitedFor = null;
-      }
-    }
-    batch() {
-      let count = 1;
-      let characters = this.unsent[0].length;
-      while (count < Math.min(this.unsent.length, MAX_MESSAGES)) {
-        characters += this.unsent[count].length;
-        if (characters > MAX_CHARACTERS) break;
-        count++;
-      }
-      return this.unsent.slice(0, count);
-    }
-    /** Attempt until it succeeds (again and again: `forever`), or has failed for too long. */
-    async insist(attempt, forever = false) {
-      let failingSince = 0;
-      let pauseMs = MIN_PAUSE_MS;
-      const progress = () => {
-        failingSince = 0;
-        pauseMs = MIN_PAUSE_MS;
-      };
-      while (!this.closing.signal.aborted) {
-        try {
-          await attempt(progress);
-          if (!forever) return;
-        } catch (error) {
-          if (this.closing.signal.aborted) return;
-          failingSince || (failingSince = now());
-          const tooLong = now() - failingSince > this.patienceMs;
-          if (error instanceof Rejected || !this.isOpen || tooLong) throw error;
-          const delayMs = pauseMs * (0.5 + Math.random() / 2);
-          pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
-          await new Promise((resolve) => setTimeout(resolve, delayMs));
-        }
-      }
-    }
-    /** One request, given up when nothing comes for too long; `alive` says that something did. */
-    async request(path, { after, ...init }, read) {
-      const giveUp2 = new AbortController();
-      const abort = () => giveUp2.abort();
-      this.closing.signal.addEventListener("abort", abort);
-      const timer = new Timer();
-      const alive = () => timer.start(this.silenceMs, abort);
-      alive();
-      if (after !== void 0) this.letGo = abort;
-      try {
-        const answer = await fetch(this.url(path, after), {
-          ...init,
-          headers: this.headers(init.body),
-          // As with a WebSocket.
-          credentials: "include",
-          cache: "no-store",
-          signal: giveUp2.signal
-        });
-        if (!answer.ok) {
-          const text2 = `${answer.status} ${await answer.text()}`;
-          throw answer.status < 500 ? new Rejected(text2) : new Error(text2);
-        }
-        return await read(answer, alive);
-      } finally {
-        timer.stop();
-        this.closing.signal.removeEventListener("abort", abort);
-      }
-    }
-    /** Without a token they need no preflight. */
-    headers(body) {
-      const headers = body ? { "Content-Type": "text/plain" } : {};
-      if (this.token) headers.Authorization = `Bearer ${this.token}`;
-      return headers;
-    }
-    url(path, after) {
-      const url = new URL(this.address);
-      url.pathname = url.pathname.replace(/\/$/, "") + path;
-      if (this.session) url.searchParams.set("session", this.session);
-      if (after !== void 0) url.searchParams.set("after", String(after));
-      return url;
+      clearTimeout(this._handle);
     }
   };
 
@@ -400,42 +73,42 @@
   }
   var Heartbeat = class {
     /** `beat` sends a heartbeat; `dead` is called once, when too many remain unanswered. */
-    constructor(intervalMs, beat, dead) {
-      this.intervalMs = intervalMs;
-      this.beat = beat;
-      this.dead = dead;
-      this.lastHeard = now();
-      this.unanswered = 0;
-      this.timer = new Timer();
+    constructor(_intervalMs, _beat, _dead) {
+      this._intervalMs = _intervalMs;
+      this._beat = _beat;
+      this._dead = _dead;
+      this._lastHeard = now();
+      this._unanswered = 0;
+      this._timer = new Timer();
       // Unanswered heartbeats are counted, because time alone misleads: browsers run the timers of
       // hidden pages late, and those of a sleeping machine not at all.
-      this.tick = () => {
-        const silenceMs = now() - this.lastHeard;
-        if (this.unanswered >= MAX_UNANSWERED) {
-          this.dead();
-        } else if (silenceMs < this.intervalMs) {
-          this.timer.start(this.intervalMs - silenceMs, this.tick);
+      this._tick = () => {
+        const silenceMs = now() - this._lastHeard;
+        if (this._unanswered >= MAX_UNANSWERED) {
+          this._dead();
+        } else if (silenceMs < this._intervalMs) {
+          this._timer.start(this._intervalMs - silenceMs, this._tick);
         } else {
-          this.timer.start(this.intervalMs, this.tick);
-          this.beat(this.unanswered++ ? SPACE : EMPTY);
+          this._timer.start(this._intervalMs, this._tick);
+          this._beat(this._unanswered++ ? SPACE : EMPTY);
         }
       };
-      this.timer.start(intervalMs, this.tick);
+      this._timer.start(_intervalMs, this._tick);
     }
     /** Something came from the server. Called for every message: it starts no timer. */
     heard() {
-      this.lastHeard = now();
-      this.unanswered = 0;
+      this._lastHeard = now();
+      this._unanswered = 0;
     }
     /** Ask now: the machine may have slept, or changed networks. */
     probe() {
-      this.unanswered = MAX_UNANSWERED;
-      this.timer.start(Math.min(this.intervalMs, PROBE_TIMEOUT_MS), this.tick);
-      this.beat(EMPTY);
-      this.beat(SPACE);
+      this._unanswered = MAX_UNANSWERED;
+      this._timer.start(Math.min(this._intervalMs, PROBE_TIMEOUT_MS), this._tick);
+      this._beat(EMPTY);
+      this._beat(SPACE);
     }
     stop() {
-      this.timer.stop();
+      this._timer.stop();
     }
   };
 
@@ -459,35 +132,35 @@
 
   // src/outbox.ts
   var Outbox = class {
-    constructor(maxMessages, maxBytes) {
-      this.maxMessages = maxMessages;
-      this.maxBytes = maxBytes;
-      this.messages = [];
-      this.bytes = 0;
+    constructor(_maxMessages, _maxBytes) {
+      this._maxMessages = _maxMessages;
+      this._maxBytes = _maxBytes;
+      this._messages = [];
+      this._bytes = 0;
     }
     /** Keep a message for later. Throws ConnectionError where it does not fit. */
     add(text2) {
-      const { maxMessages, maxBytes } = this;
+      const { _maxMessages: maxMessages, _maxBytes: maxBytes } = this;
       const bytes = byteLength(text2);
-      if (this.messages.length >= maxMessages || this.bytes + bytes > maxBytes) {
+      if (this._messages.length >= maxMessages || this._bytes + bytes > maxBytes) {
         throw new ConnectionError(
           "overflow",
-          `Not connected, and no room: ${this.messages.length} messages (at most ${maxMessages}) and ${this.bytes} + ${bytes} bytes (at most ${maxBytes})`
+          `No room: ${this._messages.length} messages (at most ${maxMessages}) and ${this._bytes} + ${bytes} bytes (at most ${maxBytes})`
         );
       }
       const outgoing = { text: text2, sent: false };
-      this.messages.push(outgoing);
-      this.bytes += bytes;
+      this._messages.push(outgoing);
+      this._bytes += bytes;
       return outgoing;
     }
     /** The oldest message; undefined when there is none. */
     get first() {
-      return this.messages[0];
+      return this._messages[0];
     }
     /** Drop the oldest message. */
     removeFirst() {
-      const outgoing = this.messages.shift();
-      if (outgoing) this.bytes -= byteLength(outgoing.text);
+      const outgoing = this._messages.shift();
+      if (outgoing) this._bytes -= byteLength(outgoing.text);
     }
   };
   function byteLength(text2) {
@@ -538,10 +211,10 @@
 
   // src/signal.ts
   var SignalBinding = class {
-    constructor(signal, listener, once, context, priority) {
-      this.signal = signal;
-      this.listener = listener;
-      this.once = once;
+    constructor(_signal, _listener, _once, context, priority) {
+      this._signal = _signal;
+      this._listener = _listener;
+      this._once = _once;
       this.context = context;
       this.priority = priority;
       /** Set it to false to leave this listener out. */
@@ -552,25 +225,25 @@
     /** Call the listener, as the signal does, and return what it returns. */
     execute(args) {
       if (!this.active || !this.isBound()) return void 0;
-      if (this.once) this.detach();
+      if (this._once) this.detach();
       const all = this.params ? [...this.params, ...args] : args;
-      return this.listener.apply(this.context, all);
+      return this._listener.apply(this.context, all);
     }
     /** Take the listener off its signal. Returns the listener, null if it was off already. */
     detach() {
-      return this.isBound() ? this.signal.remove(this.listener, this.context) : null;
+      return this.isBound() ? this._signal.remove(this._listener, this.context) : null;
     }
     isBound() {
-      return this.signal._bindings.includes(this);
+      return this._signal._bindings.includes(this);
     }
     isOnce() {
-      return this.once;
+      return this._once;
     }
     getListener() {
-      return this.listener;
+      return this._listener;
     }
     getSignal() {
-      return this.signal;
+      return this._signal;
     }
   };
   var Signal = Class({
@@ -626,10 +299,8 @@
   function bind(signal, listener, context, priority, once) {
     requireFunction(listener, once ? "addOnce" : "add");
     let binding = find(signal, listener, context);
-    if (binding && binding.isOnce() !== once) {
-      throw new Error(
-        `Can't ${once ? "addOnce" : "add"}() a listener that was added with ${once ? "add" : "addOnce"}(): remove it first.`
-      );
+    if (binding && binding._once !== once) {
+      throw new Error("A listener is added once, or for good: remove it first.");
     }
     if (!binding) {
       binding = new SignalBinding(signal, listener, once, context, priority);
@@ -640,7 +311,7 @@
   }
   function find(signal, listener, context) {
     return signal._bindings.find(
-      (binding) => binding.getListener() === listener && binding.context === context
+      (binding) => binding._listener === listener && binding.context === context
     );
   }
   function requireFunction(listener, method) {
@@ -652,7 +323,98 @@
   // src/primitives.ts
   var primitives = { Signal, Promise, Class };
 
-  // src/sockets.ts
+  // src/token.ts
+  var TOKEN_EXPIRED = 3002;
+  var RENEW_FROM = 0.5;
+  var RENEW_SPREAD = 0.2;
+  var MIN_DELAY_MS = 1e3;
+  var NOT_OFFERED = ["Unknown service", "Unknown command"];
+  function checked(token) {
+    if (typeof token === "string" && /^[\w.~-]+$/.test(token)) return token;
+    throw new TypeError(`expected a token of letters, digits and - . _ ~, got ${typeof token}`);
+  }
+  async function ask(give) {
+    try {
+      return checked(await give());
+    } catch (error) {
+      throw new Error(`no token: ${textOf(error)}`);
+    }
+  }
+  function secondsLeft(token) {
+    try {
+      const payload = token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+      const { exp } = JSON.parse(atob(payload));
+      return typeof exp === "number" ? exp - Date.now() / 1e3 : void 0;
+    } catch {
+      return void 0;
+    }
+  }
+  function createRenewal(page2) {
+    const timer = new Timer();
+    let send = null;
+    let current = "";
+    let failures = 0;
+    let offered;
+    const renewWithin = (seconds) => {
+      timer.stop();
+      if (typeof seconds !== "number" || offered === false) return;
+      const part = RENEW_FROM + Math.random() * RENEW_SPREAD;
+      timer.start(Math.max(seconds * 1e3 * part, MIN_DELAY_MS), renew);
+    };
+    const failed = (why) => {
+      page2.logDebug(`The token was not renewed: ${why}`);
+      timer.start(delayMsAfter(failures++, page2.options), renew);
+    };
+    const renew = async () => {
+      const sendNow = send;
+      const { token: give, callTimeout } = page2.options;
+      try {
+        const token = await ask(give);
+        if (!sendNow || send !== sendNow) return;
+        if (token === current) throw new Error("the page gave the old one again");
+        current = token;
+        timer.limit(callTimeout, unanswered);
+        sendNow(token);
+      } catch (error) {
+        if (send === sendNow) failed(error.message);
+      }
+    };
+    const unanswered = () => {
+      if (offered) failed("no answer");
+      else offered = false;
+    };
+    return {
+      /** A connection was opened with `token`; `send` takes the next one to the server. */
+      _start(token, sendNext) {
+        current = token;
+        send = sendNext;
+        failures = 0;
+        renewWithin(secondsLeft(token));
+      },
+      _stop() {
+        timer.stop();
+        send = null;
+      },
+      /** The server's answer to what was sent. */
+      _answered(message) {
+        if (!send) return;
+        offered = !NOT_OFFERED.includes(message.message);
+        if (message.type === "response" || !offered) {
+          failures = 0;
+          renewWithin(message.data?.expiresIn);
+        } else {
+          failed(message.message);
+        }
+      }
+    };
+  }
+
+  // src/address.ts
+  function withQuery(address, name, value) {
+    return value ? `${address}${address.includes("?") ? "&" : "?"}${name}=${value}` : address;
+  }
+
+  // src/web_socket.ts
   var TOKEN_SUBPROTOCOL = "snorky.jwt.";
   function webSocket(SocketClass, address, asksSubprotocol, token) {
     const takes = takesSubprotocols(SocketClass);
@@ -665,34 +427,85 @@
   }
   function socketWithQuery(SocketClass, address, token) {
     try {
-      return new SocketClass(`${address}${address.includes("?") ? "&" : "?"}token=${token}`);
+      return new SocketClass(withQuery(address, "token", token));
     } catch (error) {
       throw new TypeError(`${error}`.split(token).join("..."));
     }
   }
-  function cometSocket(cometAddress, address, streaming, token) {
-    return new CometSocket(cometAddress || cometBeside(address), streaming, token);
-  }
-  function cometBeside(address) {
-    const url = new URL(address, globalThis.location?.href);
-    url.protocol = url.protocol.replace("ws", "http");
-    url.pathname = url.pathname.replace(/[^/]*\/?$/, "comet");
-    return url.href;
-  }
+
+  // src/transports.ts
+  var Transports = class {
+    constructor(_page) {
+      this._page = _page;
+      /** Attempts in a row that made no connection. */
+      this._failures = 0;
+      this._subprotocolWorks = false;
+      this._check();
+    }
+    /** Throws where a transport is wanted that nobody has imported. */
+    _check() {
+      const unknown = this._page.options.transports.find((each) => each !== "websocket");
+      if (unknown) throw new TypeError(`Transport "${unknown}" needs: import "snorky/comet"`);
+    }
+    /** What is tried, or has worked. Undefined where nothing can be. */
+    get _current() {
+      return this._page.socketClass && "websocket";
+    }
+    /** No other is left to try in this round. */
+    get _isLast() {
+      return true;
+    }
+    /** How long an attempt may take, in seconds; 0 = any time. */
+    get _timeLimit() {
+      return this._page.options.connectTimeout;
+    }
+    /** Begin an attempt. `token` may be "". */
+    _make(token) {
+      const { socketClass, address, options } = this._page;
+      if (!socketClass) throw new TypeError("Expected a socket class");
+      const period = this._subprotocolWorks ? 5 : 2;
+      const asks = options.heartbeatInterval > 0 && this._failures % period !== period - 1;
+      this._failures++;
+      return webSocket(socketClass, address, asks, token);
+    }
+    _opened({ protocol }) {
+      this._failures = 0;
+      this._subprotocolWorks || (this._subprotocolWorks = protocol === SUBPROTOCOL);
+    }
+    /** A connection has ended that was open. */
+    _closed() {
+    }
+    /**
+     * An attempt has failed, with this status of HTTP if it was refused: whether another transport is
+     * next.
+     */
+    _failed(_refused) {
+      return false;
+    }
+    /** Whether to stay away after this refusal. */
+    _staysAway(_refused) {
+      return true;
+    }
+    /** The page connects again: nothing is refused any longer. */
+    _reset() {
+    }
+  };
+  var known = { _transports: Transports };
 
   // src/wake.ts
   function onWake(wake) {
     const { document } = globalThis;
     const events = [
       [globalThis, "online", () => wake(false)],
-      [globalThis, "pageshow", (event) => event.persisted && wake(true)],
-      [document, "visibilitychange", () => document.visibilityState === "visible" && wake(false)],
+      [globalThis, "pageshow", ({ persisted }) => persisted && wake(true)],
+      [document, "visibilitychange", () => !document.hidden && wake(false)],
       [document, "resume", () => wake(false)]
     ];
-    for (const [target, name, listener] of events) target?.addEventListener?.(name, listener);
-    return () => {
-      for (const [target, name, listener] of events) target?.removeEventListener?.(name, listener);
+    const all = (method) => {
+      for (const [target, name, listener] of events) target?.[method]?.(name, listener);
     };
+    all("addEventListener");
+    return () => all("removeEventListener");
   }
 
   // src/connection.ts
@@ -710,72 +523,52 @@
       this.connected = new primitives.Signal();
       /** Dispatched when a connection, or an attempt to make one, has ended. */
       this.disconnected = new primitives.Signal();
+      /** The one in use: of the class given, or like it. */
       this.socket = null;
-      this.heartbeat = null;
-      this.connectTimer = new Timer();
-      this.reconnectTimer = new Timer();
-      this.stopWakes = null;
-      this.openedAt = 0;
+      this._heartbeat = null;
+      this._connectTimer = new Timer();
+      this._reconnectTimer = new Timer();
+      this._stopWakes = null;
+      this._openedAt = 0;
       /** Reconnections since the last connection that lasted. */
-      this.retries = 0;
-      /** Attempts in a row that made no connection. */
-      this.failures = 0;
-      this.subprotocolWorks = false;
-      /** The transport of this attempt, or of the next, in `options.transports`. */
-      this.transportIndex = 0;
-      this.websocketWorks = false;
-      /** Those that the server has refused for good, until the page connects again. */
-      this.refused = /* @__PURE__ */ new Set();
-      this.ignoresConnect = false;
+      this._retries = 0;
+      this._ignoresConnect = false;
       /** The attempt for which the page is asked for a token. */
-      this.asking = null;
+      this._asking = null;
+      this._renewal = createRenewal(this);
       this.socketClass = SocketClass;
       this.address = address;
       this.options = { ...defaultOptions, ...options };
       this.debug = this.options.debug;
-      this.outbox = new Outbox(this.options.maxQueuedMessages, this.options.maxQueuedBytes);
-      this.renewal = new Renewal({
-        give: () => this.options.token(),
-        retryDelay: (failures) => this.delayAfter(failures),
-        answerTimeout: this.options.callTimeout,
-        log: (text2) => this.logDebug(text2)
-      });
-      for (const name of Object.keys(services)) {
-        if (typeof services[name] !== "function") {
-          throw new TypeError(`Service "${name}": expected a class, got ${typeof services[name]}`);
+      this._transports = new known._transports(this);
+      this._outbox = new Outbox(this.options.maxQueuedMessages, this.options.maxQueuedBytes);
+      for (const [name, Made] of Object.entries(services)) {
+        if (typeof Made !== "function") {
+          throw new TypeError(`Service "${name}": expected a class, got ${typeof Made}`);
         }
-        this.services[name] = new services[name](name, this);
+        this.services[name] = new Made(name, this);
       }
-      this.attempt();
+      this._attempt();
     }
     /** What it is connected by, or tries to be; null while it does neither. */
     get transport() {
-      return this.isConnecting || this.isConnected ? this.candidate : null;
-    }
-    /** Those that can be tried. */
-    get transports() {
-      return this.options.transports.filter(
-        (name) => !this.refused.has(name) && (name !== "websocket" || this.socketClass)
-      );
-    }
-    get candidate() {
-      return this.transports[this.transportIndex];
+      return this.isConnecting || this.isConnected ? this._transports._current : null;
     }
     /** Connect now. Does nothing while connected or connecting. */
     connect() {
       if (this.isConnected || this.isConnecting) return;
-      if (this.ignoresConnect) return;
-      this.refused.clear();
-      this.attemptAgain();
+      if (this._ignoresConnect) return;
+      this._transports._reset();
+      this._attemptAgain();
     }
     /** Close the connection, or stop trying to make one. Is not followed by a reconnect. */
     disconnect() {
-      this.cancelReconnect();
-      this.ignoreWakes();
+      this._cancelReconnect();
+      this._ignoreWakes();
       if (!this.isConnecting && !this.isConnected) return;
-      this.retries = 0;
-      this.release("disconnect()");
-      Promise.resolve().then(() => this.announceDisconnected(1e3, "", true));
+      this._retries = 0;
+      this._release("disconnect()");
+      Promise.resolve().then(() => this._announceDisconnected(1e3, "", true));
     }
     /** Write to the console if `debug` is set. */
     logDebug(...args) {
@@ -784,150 +577,126 @@
     /** @internal Send an envelope, or queue it. Throws ConnectionError where there is no room. */
     _send(envelope) {
       const text2 = JSON.stringify(envelope);
-      if (!this.isConnected) return this.outbox.add(text2);
+      if (!this.isConnected) return this._outbox.add(text2);
       const unsent = this.socket.bufferedAmount ?? 0;
       if (unsent > this.options.maxQueuedBytes) {
         throw new ConnectionError(
           "overflow",
-          `Too slow: ${unsent} bytes not sent yet (at most ${this.options.maxQueuedBytes})`
+          `No room: ${unsent} bytes not sent yet (at most ${this.options.maxQueuedBytes})`
         );
       }
       const outgoing = { text: text2, sent: false };
-      this.transmit(outgoing);
+      this._transmit(outgoing);
       return outgoing;
     }
     /** Throws where the page has made a mistake in what it gave us. */
-    attempt() {
-      this.cancelReconnect();
+    _attempt() {
+      this._cancelReconnect();
       const { token } = this.options;
-      if (typeof token === "function") this.askAndOpen(token);
-      else this.open(token ? checked(token) : "");
+      if (typeof token === "function") this._askAndOpen(token);
+      else this._open(token ? checked(token) : "");
     }
-    attemptAgain() {
-      this.guarded(() => this.attempt());
+    _attemptAgain() {
+      this._guarded(() => this._attempt());
     }
     /** A socket class may throw where it did not before. That is a failure like those of networks. */
-    guarded(attempt) {
+    _guarded(attempt) {
       try {
         attempt();
       } catch (error) {
         this.isConnecting = true;
-        this.dropped(1006, textOf(error));
+        this._dropped(1006, textOf(error));
       }
     }
-    askAndOpen(give) {
-      const asking = this.asking = {};
-      this.beginAttempt("no token", this.options.connectTimeout);
+    _askAndOpen(give) {
+      const asking = this._asking = {};
+      this._beginAttempt("no token", this.options.connectTimeout);
       ask(give).then(
         (token) => {
-          if (this.asking !== asking) return;
-          this.asking = null;
-          this.guarded(() => this.open(token));
+          if (this._asking !== asking) return;
+          this._asking = null;
+          this._guarded(() => this._open(token));
         },
         (error) => {
-          if (this.asking === asking) this.dropped(1006, error.message);
+          if (this._asking === asking) this._dropped(1006, error.message);
         }
       );
     }
-    open(token) {
-      const socket = this.makeSocket(token);
-      this.socket = socket;
-      this.failures++;
-      this.beginAttempt("no connection", this.timeLimit());
+    _open(token) {
+      const transports = this._transports;
+      this.logDebug("Tries", transports._current, this.address);
+      const socket = this.socket = transports._make(token);
+      this._beginAttempt("no connection", transports._timeLimit);
       socket.onopen = () => {
-        if (socket.protocol !== SUBPROTOCOL || this.isLast) return this.opened(token);
-        this.beat(EMPTY);
-        this.beat(SPACE);
+        if (socket.protocol !== SUBPROTOCOL || transports._isLast) return this._opened(token);
+        this._beat(EMPTY);
+        this._beat(SPACE);
       };
       socket.onmessage = ({ data }) => {
-        if (!this.isConnected) this.opened(token);
-        if (this.socket === socket) this.received(data);
+        if (!this.isConnected) this._opened(token);
+        if (this.socket === socket) this._received(data);
       };
       socket.onclose = (event) => {
         const { code = 1006, reason = "", refused } = event ?? {};
-        this.dropped(code, reason, refused);
+        this._dropped(code, reason, refused);
       };
       socket.onerror = (event) => this.logDebug("Error", event?.message);
     }
-    beginAttempt(failure, seconds) {
+    _beginAttempt(failure, seconds) {
       this.isConnecting = true;
-      this.stopWakes ?? (this.stopWakes = onWake((isRestored) => this.wake(isRestored)));
-      this.connectTimer.start(
-        (seconds || Infinity) * 1e3,
-        () => this.dropped(1006, `${failure} within ${seconds} s`)
-      );
+      this._stopWakes ?? (this._stopWakes = onWake((isRestored) => this._wake(isRestored)));
+      this._connectTimer.limit(seconds, () => this._dropped(1006, `${failure} within ${seconds} s`));
     }
-    beat(text2) {
+    _beat(text2) {
       try {
-        if (this.socket) this.transmit({ text: text2, sent: false });
+        if (this.socket) this._transmit({ text: text2, sent: false });
       } catch {
       }
     }
-    /** For the transport that is tried now; 0 = any time. */
-    timeLimit() {
-      const { connectTimeout, fallbackTimeout } = this.options;
-      if (this.isLast || this.worked === this.candidate || !fallbackTimeout) return connectTimeout;
-      return Math.min(connectTimeout || Infinity, fallbackTimeout);
-    }
-    makeSocket(token) {
-      const { socketClass, address, options } = this;
-      const transport = this.candidate;
-      if (!transport) throw new TypeError("Expected a socket class");
-      this.logDebug("Tries", address, "by", transport);
-      if (transport !== "websocket" || !socketClass) {
-        return cometSocket(options.cometAddress, address, transport === "sse", token);
-      }
-      const period = this.subprotocolWorks ? 5 : 2;
-      const asks = options.heartbeatInterval > 0 && this.failures % period !== period - 1;
-      return webSocket(socketClass, address, asks, token);
-    }
-    opened(token) {
-      const { socket } = this;
-      this.worked = this.candidate;
-      this.websocketWorks || (this.websocketWorks = this.worked === "websocket");
+    _opened(token) {
+      const socket = this.socket;
+      this._transports._opened(socket);
       this.logDebug("Connected");
-      this.connectTimer.stop();
+      this._connectTimer.stop();
       this.isConnecting = false;
       this.isConnected = true;
-      this.openedAt = now();
-      this.failures = 0;
+      this._openedAt = now();
       const { heartbeatInterval } = this.options;
       if (socket.protocol === SUBPROTOCOL && heartbeatInterval > 0) {
-        this.subprotocolWorks = true;
-        this.heartbeat = new Heartbeat(
+        this._heartbeat = new Heartbeat(
           heartbeatInterval * 1e3,
-          (text2) => this.beat(text2),
-          () => this.dropped(1006, "no answer to heartbeats")
+          (text2) => this._beat(text2),
+          () => this._dropped(1006, "no answer to heartbeats")
         );
       }
       const { identityService } = this.options;
       if (identityService && typeof this.options.token === "function") {
-        this.renewal.start(token, (next) => {
-          if (socket instanceof CometSocket) socket.token = next;
+        this._renewal._start(token, (next) => {
+          if (socket._token) socket._token = next;
           const message = { command: "refresh", params: { token: next }, callId: RENEWAL };
           const text2 = JSON.stringify({ service: identityService, message });
-          this.transmit({ text: text2, sent: false }, "(a new token)");
+          this._transmit({ text: text2, sent: false }, "(a new token)");
         });
       }
       guard(() => this.connected.dispatch());
       guard(() => this.onConnected?.());
-      for (const service of this.allServices()) {
+      for (const service of this._allServices()) {
         if (this.socket === socket) guard(() => service._connectionOpened?.());
       }
       while (this.socket === socket) {
-        const outgoing = this.outbox.first;
+        const outgoing = this._outbox.first;
         if (!outgoing) break;
         try {
-          this.transmit(outgoing);
+          this._transmit(outgoing);
         } catch {
           return;
         }
-        this.outbox.removeFirst();
+        this._outbox.removeFirst();
       }
     }
     /** Throws ConnectionError where the socket refuses, and gives that socket up. */
-    transmit(outgoing, shown = outgoing.text) {
-      const { socket } = this;
+    _transmit(outgoing, shown = outgoing.text) {
+      const socket = this.socket;
       this.logDebug("Sent", shown);
       outgoing.sent = true;
       try {
@@ -935,133 +704,98 @@
       } catch (error) {
         outgoing.sent = false;
         const why = `could not send: ${error}`;
-        if (this.socket === socket) this.dropped(1006, why);
+        if (this.socket === socket) this._dropped(1006, why);
         throw new ConnectionError("disconnected", why);
       }
       outgoing.onSent?.();
     }
-    received(data) {
-      this.heartbeat?.heard();
+    _received(data) {
+      this._heartbeat?.heard();
       if (isHeartbeat(data)) return;
       this.logDebug("Received", data);
       let envelope;
       try {
         envelope = JSON.parse(data);
-      } catch (error) {
-        console.error("Snorky: the server sent something that is not JSON:", data, error);
-        return;
+      } catch {
       }
-      const name = envelope?.service;
-      if (typeof name !== "string" || !Object.hasOwn(envelope, "message")) {
-        console.error("Snorky: the server sent a malformed message:", envelope);
-      } else if (name === this.options.identityService && envelope.message?.callId === RENEWAL) {
-        this.renewal.answered(envelope.message);
-      } else if (!Object.hasOwn(this.services, name)) {
-        console.error(`Snorky: the server sent a message for unknown service "${name}":`, envelope);
+      const { service: name, message } = envelope ?? {};
+      if (name === this.options.identityService && message?.callId === RENEWAL) {
+        this._renewal._answered(message);
+      } else if (typeof name === "string" && Object.hasOwn(this.services, name) && message !== void 0) {
+        guard(() => this.services[name].packetReceived.dispatch(message));
       } else {
-        guard(() => this.services[name].packetReceived.dispatch(envelope.message));
+        console.error("Snorky: malformed, or for an unknown service:", data);
       }
     }
     /** The connection, or the attempt to make one, has ended without `disconnect`. */
-    dropped(code, reason, refused) {
-      if (this.isConnected && now() - this.openedAt >= this.options.maxReconnectDelay * 1e3) {
-        this.retries = 0;
+    _dropped(code, reason, refused) {
+      if (this.isConnected && now() - this._openedAt >= this.options.maxReconnectDelay * 1e3) {
+        this._retries = 0;
       }
-      const tries = this.isConnecting && !this.asking;
-      this.release(`The connection was lost (${code}${reason && `: ${reason}`})`);
-      const fallsBack = tries && this.fallBack(refused);
-      if (refused && this.staysAway(refused)) code = NOT_AUTHENTICATED;
+      const tries = this.isConnecting && !this._asking;
+      this._release(`The connection was lost (${code}${reason && `: ${reason}`})`);
+      const fallsBack = tries && this._transports._failed(refused);
+      if (refused && this._transports._staysAway(refused)) code = NOT_AUTHENTICATED;
       const { token } = this.options;
       const needsToken = code === TOKEN_EXPIRED && token && typeof token === "string";
       const isFinal = isTerminal(code) || !!needsToken;
       const comesBack = !isFinal && (fallsBack || this.options.reconnect);
-      if (comesBack) this.scheduleConnect(fallsBack ? 0 : this.delayAfter(this.retries++) * 1e3);
-      else this.ignoreWakes();
+      if (comesBack)
+        this._scheduleConnect(fallsBack ? 0 : delayMsAfter(this._retries++, this.options));
+      else this._ignoreWakes();
       if (isFinal) {
         console.error(`Snorky: the server closed the connection for good (${code}: ${reason})`);
       }
-      this.announceDisconnected(code, reason, comesBack || isFinal);
-    }
-    /**
-     * Whether to stay away after this answer to an attempt by plain HTTP. Not while a WebSocket may get through
-     * that did so before: then a proxy may have answered. Nor where the page gives another token.
-     */
-    staysAway(status) {
-      const { transports } = this;
-      if (transports.length === 0) return true;
-      if (status === 404 || this.websocketWorks && transports.includes("websocket")) return false;
-      return status === 403 || typeof this.options.token !== "function";
+      this._announceDisconnected(code, reason, comesBack || isFinal);
     }
     /** Let go of the socket: nothing it does from now on concerns us. */
-    release(why) {
+    _release(why) {
       this.logDebug(why);
-      const { socket } = this;
-      this.socket = this.asking = null;
+      const socket = this.socket;
+      this.socket = this._asking = null;
       if (socket) {
         socket.onopen = socket.onmessage = socket.onclose = null;
         socket.onerror = () => {
         };
         socket.close();
       }
-      this.connectTimer.stop();
-      this.renewal.stop();
-      this.heartbeat?.stop();
-      this.heartbeat = null;
+      this._connectTimer.stop();
+      this._renewal._stop();
+      this._heartbeat?.stop();
+      this._heartbeat = null;
       const wasConnected = this.isConnected;
       this.isConnected = this.isConnecting = false;
       if (!wasConnected) return;
-      if (this.websocketWorks) {
-        this.transportIndex = Math.max(0, this.transports.indexOf("websocket"));
-      }
+      this._transports._closed();
       const error = new ConnectionError("disconnected", why);
-      for (const service of this.allServices()) guard(() => service._connectionClosed?.(error));
+      for (const service of this._allServices()) guard(() => service._connectionClosed?.(error));
     }
-    announceDisconnected(code, reason, decided) {
+    _announceDisconnected(code, reason, decided) {
       const disconnection = { code, reason, nextAttempt: this.nextAttempt };
-      this.ignoresConnect = decided;
+      this._ignoresConnect = decided;
       guard(() => this.disconnected.dispatch(disconnection));
       guard(() => this.onDisconnected?.(disconnection));
-      this.ignoresConnect = false;
+      this._ignoresConnect = false;
     }
-    /**
-     * An attempt has failed: move on to the next transport. False where all have been tried; then
-     * all are again. When a connection ends, a WebSocket is tried first if one has ever worked,
-     * else what worked.
-     */
-    fallBack(refused) {
-      const { isLast } = this;
-      const isGone = refused && (refused === 404 || this.websocketWorks);
-      if (isGone) this.refused.add(this.candidate);
-      if (isLast) this.transportIndex = 0;
-      else if (!isGone) this.transportIndex++;
-      return !isLast;
-    }
-    /** No other transport is left to try in this round. */
-    get isLast() {
-      return this.transportIndex + 1 >= this.transports.length;
-    }
-    delayAfter(failures) {
-      const { minReconnectDelay, maxReconnectDelay } = this.options;
-      return reconnectDelay(failures, minReconnectDelay, maxReconnectDelay);
-    }
-    scheduleConnect(delayMs) {
+    _scheduleConnect(delayMs) {
       this.nextAttempt = Math.round(Date.now() + delayMs);
-      this.reconnectTimer.start(delayMs, () => this.attemptAgain());
+      this._reconnectTimer.start(delayMs, () => this._attemptAgain());
     }
-    cancelReconnect() {
-      this.reconnectTimer.stop();
+    _cancelReconnect() {
+      this._reconnectTimer.stop();
       this.nextAttempt = null;
     }
-    wake(isRestored) {
-      if (isRestored && this.socket) this.dropped(1006, "the page was away");
-      if (this.nextAttempt !== null) this.attemptAgain();
-      else this.heartbeat?.probe();
+    _wake(isRestored) {
+      if (isRestored && this.socket) this._dropped(1006, "the page was away");
+      if (this.nextAttempt !== null) this._attemptAgain();
+      else this._heartbeat?.probe();
+      for (const service of this._allServices()) guard(() => service._woke?.());
     }
-    ignoreWakes() {
-      this.stopWakes?.();
-      this.stopWakes = null;
+    _ignoreWakes() {
+      this._stopWakes?.();
+      this._stopWakes = null;
     }
-    allServices() {
+    _allServices() {
       return Object.values(this.services);
     }
   };
@@ -1073,168 +807,333 @@
       configurable: true
     });
   }
-  function guard(callback) {
-    try {
-      callback();
-    } catch (error) {
-      console.error(error);
-    }
-  }
 
-  // src/service.ts
-  var Service = Class({
-    constructor(name, snorky) {
-      if (!name || !snorky) throw new Error("Bad arguments for service constructor");
-      Object.assign(this, { name, snorky, packetReceived: new primitives.Signal() });
-      this._setUp();
-      this.init();
-    },
-    init() {
-    },
-    sendMessage(message) {
-      return this.snorky._send({ service: this.name, message });
-    },
-    _setUp() {
-    },
-    _connectionOpened() {
-    },
-    _connectionClosed() {
-    }
-  });
-
-  // src/rpc.ts
-  var RPCService = Class(Service, {
-    _setUp() {
-      this.notificationReceived = new primitives.Signal();
-      this._calls = /* @__PURE__ */ new Map();
-      this._nextCallId = 0;
-      this.packetReceived.add(receive, this);
-    },
-    rpcCall(command, params = {}) {
-      return new primitives.Promise(
-        (resolve, reject) => this._call(command, params, resolve, reject)
-      );
-    },
-    _call(command, params, resolve, reject) {
-      const callId = this._nextCallId++;
-      const { callTimeout } = this.snorky.options;
-      const call2 = { resolve, reject, outgoing: void 0, timer: void 0 };
-      this._calls.set(callId, call2);
-      try {
-        call2.outgoing = this.sendMessage({ command, params, callId });
-      } catch (error) {
-        this._calls.delete(callId);
-        reject(error);
-        return;
-      }
-      const startTimeout = () => {
-        if (!this._calls.has(callId)) return;
-        call2.timer = new Timer();
-        call2.timer.start((callTimeout || Infinity) * 1e3, () => timeOut(this, callId, command));
-      };
-      if (call2.outgoing?.sent ?? true) startTimeout();
-      else call2.outgoing.onSent = startTimeout;
-    },
-    _connectionClosed(error) {
-      for (const [callId, call2] of this._calls) {
-        if (call2.outgoing?.sent ?? true) close(this, callId)?.reject(error);
-      }
-    },
-    STATIC: {
-      addRPCMethods(names) {
-        for (const name of names) {
-          if (name in this.prototype) {
-            throw new Error(
-              `Method "${name}" already exists in the class. Refusing to overwrite it.`
-            );
-          }
-          this.prototype[name] = function(params) {
-            return this.rpcCall(name, params);
-          };
-        }
-      }
-    }
-  });
-  function receive(message) {
-    const type = message?.type;
-    if (type !== "response" && type !== "error") {
-      this.notificationReceived.dispatch(message);
-      return;
-    }
-    const call2 = close(this, message.callId);
-    if (!call2) {
-      console.error(`Snorky: an answer with unknown callId in service "${this.name}":`, message);
-    } else if (type === "response") {
-      call2.resolve(message.data);
-    } else {
-      call2.reject(new Error(message.message));
-    }
-  }
-  function close(service, callId) {
-    const call2 = service._calls.get(callId);
-    if (call2) {
-      service._calls.delete(callId);
-      call2.timer?.stop();
-    }
-    return call2;
-  }
-  function timeOut(service, callId, command) {
-    close(service, callId)?.reject(
-      new ConnectionError(
-        "timeout",
-        `No answer to "${command}" of service "${service.name}" within ${service.snorky.options.callTimeout} s`
-      )
-    );
-  }
-
-  // src/turns.ts
-  var Turns = class {
-    constructor() {
-      this.lines = /* @__PURE__ */ new Map();
-    }
+  // src/comet_socket.ts
+  var MAX_MESSAGES = 100;
+  var MAX_CHARACTERS = 1e5;
+  var MIN_PAUSE_MS = 100;
+  var MAX_PAUSE_MS = 2e3;
+  var WAITING_POST_MS = 1e3;
+  var Rejected = class extends Error {
+  };
+  var CometSocket = class {
     /**
-     * Call `ask`, at once where its opposite is not under way. `key` says what is wanted.
-     *
-     * Where the connection ends before its turn nothing is asked: what was wanted has failed with
-     * it, and what was not wanted has ended with it.
+     * Throws where `address` is none. `token`, if there is one, goes along with each request: a new
+     * one may take its place.
      */
-    take(key, wants, ask4) {
-      const line = this.lines.get(key) ?? { wants, underWay: 0, waiting: [] };
-      this.lines.set(key, line);
-      if (line.waiting.length === 0 && line.wants === wants) return this.go(key, line, ask4);
-      return new primitives.Promise((resolve, reject) => {
-        line.waiting.push({ wants, go: ask4, resolve, reject });
+    constructor(address, _streaming, _token = "") {
+      this._streaming = _streaming;
+      this._token = _token;
+      this.onopen = null;
+      this.onmessage = null;
+      this.onclose = null;
+      this.onerror = null;
+      this.bufferedAmount = 0;
+      this._closing = new AbortController();
+      this._session = "";
+      /** The last message of the server's that came. */
+      this._after = 0;
+      /** The last message of ours that the server has. */
+      this._received = 0;
+      this._unsent = [];
+      this._posting = false;
+      /** Give up the request by which we hear. */
+      this._letGo = null;
+      /** A POST under way that we have let go of it for. */
+      this._waitedFor = null;
+      this._isOpen = false;
+      this._silenceMs = 2e4;
+      this._patienceMs = 0;
+      this._address = new URL(address, globalThis.location?.href);
+      void this._run();
+    }
+    send(text2) {
+      this._unsent.push(text2);
+      this.bufferedAmount += text2.length;
+      if (!this._posting) void this._post();
+    }
+    close() {
+      if (this._closing.signal.aborted) return;
+      this._closing.abort();
+      if (this._session) this._sayGoodbye();
+    }
+    _sayGoodbye() {
+      const headers = this._headers();
+      const request = { method: "POST", headers, credentials: "include", keepalive: true };
+      fetch(this._url("/close"), request).catch(() => {
       });
     }
-    go(key, line, ask4) {
-      line.underWay++;
-      return ask4().then(
-        (value) => {
-          this.done(key, line);
-          return value;
-        },
-        (error) => {
-          this.done(key, line, error);
-          throw error;
+    async _run() {
+      try {
+        const opened = await this._request("", { method: "POST" }, (answer) => answer.json());
+        this._session = opened.session;
+        if (this._closing.signal.aborted) {
+          this._sayGoodbye();
+          return;
         }
-      );
+        this._silenceMs = opened.heartbeatInterval * 2e3;
+        this._patienceMs = opened.disconnectDelay * 1e3;
+        if (!this._streaming) this._opened();
+        await this._insist((progress) => this._hear(progress), true);
+      } catch (error) {
+        this._failed(error);
+      }
     }
-    done(key, line, error) {
-      if (--line.underWay > 0) return;
-      if (isDisconnection(error)) {
-        for (const { wants, resolve, reject } of line.waiting.splice(0)) {
-          if (wants) reject(error);
-          else resolve(null);
+    async _hear(progress) {
+      await this._waitedFor;
+      try {
+        await (this._streaming ? this._stream(progress) : this._poll(progress));
+      } catch (error) {
+        if (!this._waitedFor || error instanceof Rejected) throw error;
+      }
+    }
+    _opened() {
+      this._isOpen = true;
+      this.onopen?.({});
+    }
+    _failed(error) {
+      const reason = textOf(error);
+      const isExpired = this._token && reason === "401 Token expired";
+      const refused = !isExpired && !this._session && /^40[134] /.test(reason) && parseInt(reason);
+      this._ended(isExpired ? TOKEN_EXPIRED : 1006, reason, refused || 0);
+    }
+    /** `refused`: the status with which we were not let in. */
+    _ended(code, reason, refused = 0) {
+      if (this._closing.signal.aborted) return;
+      this.close();
+      this.onclose?.({ code, reason, refused });
+    }
+    /** One response that goes on; what comes is parsed as it comes. */
+    _stream(progress) {
+      return this._request(`/events`, { after: this._after }, async (answer, alive) => {
+        const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        let pending = "";
+        for (; ; ) {
+          const { done, value } = await reader.read();
+          if (done) return;
+          alive();
+          progress();
+          const events = (pending + value).split("\n\n");
+          pending = events.pop();
+          for (const event of events) this._heard(event);
+        }
+      });
+    }
+    _heard(event) {
+      const fields = {};
+      for (const line of event.split("\n")) {
+        const colon = line.indexOf(":");
+        fields[line.slice(0, colon)] = line.slice(colon + 2);
+      }
+      if (fields.event === "open") {
+        if (!this._isOpen) this._opened();
+      } else if (fields.event === "close") {
+        const [code, reason] = JSON.parse(fields.data);
+        this._ended(code, reason);
+      } else if (fields.id !== void 0) {
+        this._message(Number(fields.id), fields.data);
+      }
+    }
+    async _poll(progress) {
+      const answer = await this._request(`/poll`, { after: this._after }, (a) => a.json());
+      progress();
+      const first = answer.after - answer.messages.length + 1;
+      answer.messages.forEach((message, index) => {
+        this._message(first + index, JSON.stringify(message));
+      });
+      if (answer.close) this._ended(answer.close[0], answer.close[1]);
+    }
+    _message(number, data) {
+      if (this._closing.signal.aborted || number <= this._after) return;
+      this._after = number;
+      this.onmessage?.({ data });
+    }
+    /** Send what waits, one request after the other: the order is ours to keep. */
+    async _post() {
+      this._posting = true;
+      try {
+        while (this._unsent.length > 0 && !this._closing.signal.aborted) {
+          const messages = this._batch();
+          await this._deliver(messages);
+          this._received += messages.length;
+          this._unsent.splice(0, messages.length);
+          for (const { length } of messages) this.bufferedAmount -= length;
+        }
+      } catch (error) {
+        this._failed(error);
+      }
+      this._posting = false;
+    }
+    async _deliver(messages) {
+      const delivered = this._insist(async () => {
+        const after = this._after;
+        const body = JSON.stringify({ first: this._received + 1, after, messages });
+        await this._request("/messages", { method: "POST", body }, (answer) => answer.text());
+      });
+      const waiting = new Timer();
+      waiting.start(WAITING_POST_MS, () => {
+        this._waitedFor = delivered.catch(() => {
+        });
+        this._letGo?.();
+      });
+      try {
+        await delivered;
+      } finally {
+        waiting.stop();
+        this._waitedFor = null;
+      }
+    }
+    _batch() {
+      let count = 1;
+      let characters = this._unsent[0].length;
+      while (count < Math.min(this._unsent.length, MAX_MESSAGES)) {
+        characters += this._unsent[count].length;
+        if (characters > MAX_CHARACTERS) break;
+        count++;
+      }
+      return this._unsent.slice(0, count);
+    }
+    /** Attempt until it succeeds (again and again: `forever`), or has failed for too long. */
+    async _insist(attempt, forever = false) {
+      let failingSince = 0;
+      let pauseMs = MIN_PAUSE_MS;
+      const progress = () => {
+        failingSince = 0;
+        pauseMs = MIN_PAUSE_MS;
+      };
+      while (!this._closing.signal.aborted) {
+        try {
+          await attempt(progress);
+          if (!forever) return;
+        } catch (error) {
+          if (this._closing.signal.aborted) return;
+          failingSince || (failingSince = now());
+          const tooLong = now() - failingSince > this._patienceMs;
+          if (error instanceof Rejected || !this._isOpen || tooLong) throw error;
+          const delayMs = pauseMs * (0.5 + Math.random() / 2);
+          pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS);
+          await new Promise((resolve) => setTimeout(resolve, delayMs));
         }
       }
-      if (line.waiting.length === 0) this.lines.delete(key);
-      else line.wants = line.waiting[0].wants;
-      while (line.waiting[0]?.wants === line.wants) {
-        const { go, resolve, reject } = line.waiting.shift();
-        this.go(key, line, go).then(resolve, reject);
+    }
+    /** One request, given up when nothing comes for too long; `alive` says that something did. */
+    async _request(path, { after, ...init }, read) {
+      const giveUp2 = new AbortController();
+      const abort = () => giveUp2.abort();
+      this._closing.signal.addEventListener("abort", abort);
+      const timer = new Timer();
+      const alive = () => timer.start(this._silenceMs, abort);
+      alive();
+      if (after !== void 0) this._letGo = abort;
+      try {
+        const answer = await fetch(this._url(path, after), {
+          ...init,
+          headers: this._headers(init.body),
+          // As with a WebSocket.
+          credentials: "include",
+          cache: "no-store",
+          signal: giveUp2.signal
+        });
+        if (!answer.ok) {
+          const text2 = `${answer.status} ${await answer.text()}`;
+          throw answer.status < 500 ? new Rejected(text2) : new Error(text2);
+        }
+        return await read(answer, alive);
+      } finally {
+        timer.stop();
+        this._closing.signal.removeEventListener("abort", abort);
       }
+    }
+    /** Without a token they need no preflight. */
+    _headers(body) {
+      const headers = body ? { "Content-Type": "text/plain" } : {};
+      if (this._token) headers.Authorization = `Bearer ${this._token}`;
+      return headers;
+    }
+    _url(path, after) {
+      const url = new URL(this._address);
+      url.pathname = url.pathname.replace(/\/$/, "") + path;
+      if (this._session) url.searchParams.set("session", this._session);
+      if (after !== void 0) url.searchParams.set("after", String(after));
+      return url;
     }
   };
+
+  // src/fallbacks.ts
+  var Fallbacks = class extends Transports {
+    constructor() {
+      super(...arguments);
+      /** Of the attempt under way, or of the next, in `_candidates`. */
+      this._index = 0;
+      this._webSocketWorks = false;
+      /** Those that the server has refused for good, until the page connects again. */
+      this._refused = /* @__PURE__ */ new Set();
+    }
+    _check() {
+    }
+    /** Those that can be tried. */
+    get _candidates() {
+      const { options, socketClass } = this._page;
+      return options.transports.filter(
+        (name) => !this._refused.has(name) && (name !== "websocket" || socketClass)
+      );
+    }
+    get _current() {
+      return this._candidates[this._index];
+    }
+    get _isLast() {
+      return this._index + 1 >= this._candidates.length;
+    }
+    get _timeLimit() {
+      const { connectTimeout, fallbackTimeout } = this._page.options;
+      if (this._isLast || this._worked === this._current || !fallbackTimeout) return connectTimeout;
+      return Math.min(connectTimeout || Infinity, fallbackTimeout);
+    }
+    _make(token) {
+      const { address, options } = this._page;
+      const name = this._current;
+      return !name || name === "websocket" ? super._make(token) : new CometSocket(options.cometAddress || cometBeside(address), name === "sse", token);
+    }
+    _opened(socket) {
+      super._opened(socket);
+      this._worked = this._current;
+      this._webSocketWorks || (this._webSocketWorks = this._worked === "websocket");
+    }
+    _closed() {
+      if (this._webSocketWorks) this._index = Math.max(0, this._candidates.indexOf("websocket"));
+    }
+    /** Where all have been tried, all are again. */
+    _failed(refused) {
+      const isLast = this._isLast;
+      const isGone = refused && (refused === 404 || this._webSocketWorks);
+      if (isGone) this._refused.add(this._current);
+      if (isLast) this._index = 0;
+      else if (!isGone) this._index++;
+      return !isLast;
+    }
+    /**
+     * Not while a WebSocket may get through that did so before: then a proxy may have answered. Nor
+     * where the page gives another token.
+     */
+    _staysAway(status) {
+      const candidates = this._candidates;
+      if (candidates.length === 0) return true;
+      if (status === 404 || this._webSocketWorks && candidates.includes("websocket")) return false;
+      return status === 403 || typeof this._page.options.token !== "function";
+    }
+    _reset() {
+      this._refused.clear();
+    }
+  };
+  function cometBeside(address) {
+    const url = new URL(address, globalThis.location?.href);
+    url.protocol = url.protocol.replace("ws", "http");
+    url.pathname = url.pathname.replace(/[^/]*\/?$/, "comet");
+    return url.href;
+  }
+
+  // src/comet.ts
+  known._transports = Fallbacks;
 
   // src/datasync/collection.ts
   var Collection = Class({
@@ -1251,28 +1150,28 @@
     throw new Error(`The subclass should have a method ${method}()`);
   }
   var Position = class {
-    constructor(length) {
-      this.length = length;
+    constructor(_length) {
+      this._length = _length;
       this.index = -1;
-      this.deleted = false;
+      this._deleted = false;
     }
     hasNext() {
-      return this.index + 1 < this.length();
+      return this.index + 1 < this._length();
     }
     advance() {
       if (!this.hasNext()) throw new Error("Busted iterator");
-      this.deleted = false;
+      this._deleted = false;
       return ++this.index;
     }
     /** The index of the current item. Throws where there is none. */
     current() {
-      if (this.deleted) throw new Error("Iterator pointing to a deleted item! (call next())");
+      if (this._deleted) throw new Error("Iterator pointing to a deleted item! (call next())");
       if (this.index < 0) throw new Error("Iterator not pointing to an item! (call next())");
       return this.index;
     }
     /** The current item has been removed: the next one is in its place. */
     removed() {
-      this.deleted = true;
+      this._deleted = true;
       this.index--;
     }
   };
@@ -1379,6 +1278,151 @@
     return void 0;
   }
 
+  // src/service.ts
+  var Service = Class({
+    constructor(name, snorky) {
+      if (!name || !snorky) throw new Error("Bad arguments for service constructor");
+      Object.assign(this, { name, snorky, packetReceived: new primitives.Signal() });
+      this._setUp();
+      this.init();
+    },
+    init() {
+    },
+    sendMessage(message) {
+      return this.snorky._send({ service: this.name, message });
+    },
+    _setUp() {
+    }
+  });
+
+  // src/rpc.ts
+  var RPCService = Class(Service, {
+    _setUp() {
+      this.notificationReceived = new primitives.Signal();
+      this._calls = /* @__PURE__ */ new Map();
+      this._nextCallId = 0;
+      this.packetReceived.add(receive, this);
+    },
+    rpcCall(command, params = {}) {
+      return new primitives.Promise(
+        (resolve, reject) => this._call(command, params, resolve, reject)
+      );
+    },
+    _call(command, params, resolve, reject) {
+      const callId = this._nextCallId++;
+      const { callTimeout } = this.snorky.options;
+      const call2 = { _resolve: resolve, _reject: reject };
+      this._calls.set(callId, call2);
+      try {
+        call2._outgoing = this.sendMessage({ command, params, callId });
+      } catch (error) {
+        this._calls.delete(callId);
+        reject(error);
+        return;
+      }
+      const startTimeout = () => {
+        if (!this._calls.has(callId)) return;
+        call2._timer = new Timer();
+        call2._timer.limit(callTimeout, () => {
+          const text2 = `No answer to "${command}" of "${this.name}" within ${callTimeout} s`;
+          close(this, callId)?._reject(new ConnectionError("timeout", text2));
+        });
+      };
+      if (call2._outgoing?.sent ?? true) startTimeout();
+      else call2._outgoing.onSent = startTimeout;
+    },
+    _connectionClosed(error) {
+      for (const [callId, call2] of this._calls) {
+        if (call2._outgoing?.sent ?? true) close(this, callId)?._reject(error);
+      }
+    },
+    STATIC: {
+      addRPCMethods(names) {
+        for (const name of names) {
+          if (name in this.prototype) {
+            throw new Error(`Refusing to overwrite method "${name}"`);
+          }
+          this.prototype[name] = function(params) {
+            return this.rpcCall(name, params);
+          };
+        }
+      }
+    }
+  });
+  function receive(message) {
+    const type = message?.type;
+    if (type !== "response" && type !== "error") {
+      this.notificationReceived.dispatch(message);
+      return;
+    }
+    const call2 = close(this, message.callId);
+    if (!call2) {
+      console.error(`Snorky: an answer with unknown callId in service "${this.name}":`, message);
+    } else if (type === "response") {
+      call2._resolve(message.data);
+    } else {
+      call2._reject(new Error(message.message));
+    }
+  }
+  function close(service, callId) {
+    const call2 = service._calls.get(callId);
+    if (call2) {
+      service._calls.delete(callId);
+      call2._timer?.stop();
+    }
+    return call2;
+  }
+
+  // src/turns.ts
+  function createTurns() {
+    const lines = /* @__PURE__ */ new Map();
+    const go = (key, line, ask4) => {
+      line._underWay++;
+      return ask4().then(
+        (value) => {
+          done(key, line);
+          return value;
+        },
+        (error) => {
+          done(key, line, error);
+          throw error;
+        }
+      );
+    };
+    const done = (key, line, error) => {
+      if (--line._underWay > 0) return;
+      const { _waiting: waiting } = line;
+      if (isDisconnection(error)) {
+        for (const one of waiting.splice(0)) {
+          if (one._wants) one._reject(error);
+          else one._resolve(null);
+        }
+      }
+      if (!waiting.length) lines.delete(key);
+      else line._wants = waiting[0]._wants;
+      while (waiting[0]?._wants === line._wants) {
+        const one = waiting.shift();
+        go(key, line, one._ask).then(one._resolve, one._reject);
+      }
+    };
+    return {
+      /**
+       * Call `ask`, at once where its opposite is not under way. `key` says what is wanted.
+       *
+       * Where the connection ends before its turn nothing is asked: what was wanted has failed with
+       * it, and what was not wanted has ended with it.
+       */
+      _take(key, wants, ask4) {
+        const line = lines.get(key) ?? { _wants: wants, _underWay: 0, _waiting: [] };
+        lines.set(key, line);
+        if (!line._waiting.length && line._wants === wants) return go(key, line, ask4);
+        return new primitives.Promise((resolve, reject) => {
+          line._waiting.push({ _wants: wants, _ask: ask4, _resolve: resolve, _reject: reject });
+        });
+      }
+    };
+  }
+
   // src/datasync/live/order.ts
   var namesOf = (key) => [key ?? "id"].flat();
   var keyText = (key) => JSON.stringify(key);
@@ -1400,11 +1444,11 @@
     if (!order?.length) return void 0;
     const fields = [order].flat();
     fields.push(...names.filter((name) => !fields.some((field) => plain(field) === name)));
-    const known = /* @__PURE__ */ new WeakMap();
+    const known2 = /* @__PURE__ */ new WeakMap();
     const valuesOf = (row) => {
-      let values = known.get(row);
+      let values = known2.get(row);
       if (!values) {
-        known.set(row, values = fields.map((field) => sortable(row[plain(field)])));
+        known2.set(row, values = fields.map((field) => sortable(row[plain(field)])));
       }
       return values;
     };
@@ -1428,9 +1472,7 @@
   // src/datasync/live/options.ts
   var ResponseError = class extends Error {
     constructor(response) {
-      super(
-        `Expected a success from ${response.url || "the web application"}, got ${response.status}`
-      );
+      super(`Expected a success, got ${response.status} from ${response.url}`);
       this.response = response;
       this.name = "ResponseError";
     }
@@ -1454,13 +1496,13 @@
       cache: "no-store",
       signal
     };
-    const response = await (options.fetch ? options.fetch({ ...request, limit }) : fetch(typeof url === "function" ? url(limit) : withLimit(url, limit), request));
+    const response = await (options.fetch ? options.fetch({ ...request, limit }) : fetch(typeof url === "function" ? url(limit) : withQuery(url, "limit", limit), request));
     if (!response.ok) throw new ResponseError(response);
     const json = await response.json();
     const names = namesOf(options.key);
     const rows = /* @__PURE__ */ new Map();
-    const all = options.rows ? options.rows(json) : single ? [json] : json?.results ?? json;
-    for (const row of Array.isArray(all) ? all : [all]) {
+    const all = options.rows ? options.rows(json) : single ? json : json?.results ?? json;
+    for (const row of [all].flat()) {
       const key = keyOf(row, names);
       if (!key) throw new TypeError(`Expected rows with "${names}", got ${JSON.stringify(row)}`);
       rows.set(key, row);
@@ -1468,120 +1510,123 @@
     const { next } = json;
     const token = (name) => response.headers.get(name);
     return {
-      rows,
-      token: token("X-Subscription-Token") ?? token("X-Subscription"),
+      _rows: rows,
+      _token: token("X-Subscription-Token") ?? token("X-Subscription"),
       // Where it sends a page of its own size instead it tells whether there is a next one.
-      complete: next === null || !next && rows.size < size
+      _complete: next === null || !next && rows.size < size
     };
-  }
-  function withLimit(url, limit) {
-    return limit ? `${url}${url.includes("?") ? "&" : "?"}limit=${limit}` : url;
   }
 
   // src/datasync/live/asking.ts
   function createAsking(page2, options, host) {
-    const { callTimeout, minReconnectDelay, maxReconnectDelay } = page2.options;
     let question = null;
     let count = 0;
     let isDue = true;
     let isUrgent = false;
     let isStale = false;
-    let dueTimer;
-    let dueAt = 0;
-    let retryTimer;
+    const dueTimer = new Timer();
+    let dueAt = Infinity;
+    const pauseTimer = new Timer();
+    let isPausing = false;
     let failures = 0;
     const begin = (isForToken) => {
       const controller = new AbortController();
-      const current = { number: ++count, isForToken, position: page2.position(), controller };
-      const timer = callTimeout && setTimeout(() => controller.abort(), callTimeout * 1e3);
+      const current = {
+        _number: ++count,
+        _isForToken: isForToken,
+        _position: page2._position(),
+        _controller: controller
+      };
+      const timer = new Timer();
+      timer.limit(page2._snorky.options.callTimeout, () => controller.abort());
       question = current;
       isStale = false;
       if (isForToken) {
         isDue = isUrgent = false;
         stopWaiting();
-        page2.asks(1);
+        page2._asks(1);
       }
       const end2 = (action) => {
-        clearTimeout(timer || void 0);
-        page2.step(() => {
+        timer.stop();
+        page2._step(() => {
           if (question !== current) return;
           abandon();
           action();
         });
       };
-      ask2(options, controller.signal, host.size()).then(
-        (answer) => end2(() => host.arrived(answer, current)),
-        (error) => end2(() => host.failed(error, current))
+      ask2(options, controller.signal, host._size()).then(
+        (answer) => end2(() => host._arrived(answer, current)),
+        (error) => end2(() => host._failed(error, current))
       );
     };
     const stopWaiting = () => {
-      clearTimeout(dueTimer);
-      dueTimer = void 0;
+      dueTimer.stop();
+      dueAt = Infinity;
     };
     const abandon = () => {
       if (!question) return;
-      if (question.isForToken) page2.asks(-1);
-      question.controller.abort();
+      if (question._isForToken) page2._asks(-1);
+      question._controller.abort();
       question = null;
     };
     const wake = () => {
-      clearTimeout(retryTimer);
-      retryTimer = void 0;
+      pauseTimer.stop();
+      isPausing = false;
     };
-    const backoffMs = () => reconnectDelay(failures, minReconnectDelay, maxReconnectDelay) * 1e3;
+    const backoffMs = () => delayMsAfter(failures, page2._snorky.options);
     return {
       /** How many questions have begun. */
-      count: () => count,
+      _count: () => count,
       /** Ask, where that is due and nothing is under way. */
-      go() {
-        if (question || retryTimer) return;
-        const shown = host.shown();
-        const isForToken = isDue && !host.waits() && (!shown || isUrgent || page2.isConnected());
-        if (isForToken || isStale && shown?.refetches) begin(isForToken);
+      _go() {
+        if (question || isPausing) return;
+        const shown = host._shown();
+        const isForToken = isDue && !host._waits() && (!shown || isUrgent || page2._snorky.isConnected);
+        if (isForToken || isStale && shown?._refetches) begin(isForToken);
       },
-      due() {
+      _due() {
         isDue = true;
       },
-      stale() {
+      _stale() {
         isStale = true;
       },
       /** The page wants it. */
-      now() {
+      _now() {
         isDue = isUrgent = true;
         wake();
       },
       /** Of what was said before, the earlier counts. */
-      dueIn(delayMs) {
+      _dueIn(delayMs) {
         const at = now() + delayMs;
-        if (dueTimer && dueAt <= at) return;
-        stopWaiting();
+        if (dueAt <= at) return;
         dueAt = at;
-        dueTimer = setTimeout(() => {
-          dueTimer = void 0;
-          page2.step(() => isDue = true);
-        }, delayMs);
+        dueTimer.start(delayMs, () => {
+          dueAt = Infinity;
+          page2._step(() => isDue = true);
+        });
       },
       /** Ask the same again, after a time that grows. */
-      retry({ isForToken }) {
+      _retry({ _isForToken: isForToken }) {
         if (isForToken) isDue = true;
         else isStale = true;
-        retryTimer = setTimeout(() => page2.step(wake), backoffMs());
+        isPausing = true;
+        pauseTimer.start(backoffMs(), () => page2._step(wake));
         failures++;
       },
       /** How long to wait after an opening that failed: nothing for the first. Counts it. */
-      delayMs(spreadMs) {
+      _delayMs(spreadMs) {
         const delayMs = spreadMs ? Math.random() * spreadMs * 2 ** Math.min(failures, 3) : failures && backoffMs();
         failures++;
         return delayMs;
       },
-      succeeded() {
+      _succeeded() {
         failures = 0;
       },
       /** Do not wait for the next attempt. */
-      wake,
+      _wake: wake,
       /** The answer is not wanted any more. */
-      abandon,
-      end() {
+      _abandon: abandon,
+      _end() {
         abandon();
         stopWaiting();
         wake();
@@ -1607,27 +1652,18 @@
 
   // src/datasync/live/subscription.ts
   var subscribe = (owner, token) => ({
-    owner,
-    token,
-    id: void 0,
-    resumes: false,
-    items: /* @__PURE__ */ new Set(),
-    since: void 0,
-    fetchedAt: void 0,
-    refetches: false,
-    applies: false,
-    held: /* @__PURE__ */ new Map(),
-    late: false,
-    ended: false
+    _owner: owner,
+    _token: token,
+    _items: /* @__PURE__ */ new Set(),
+    _held: /* @__PURE__ */ new Map()
   });
   function effectsOf(changes, items) {
     const effects = /* @__PURE__ */ new Map();
+    const isOurs = (item) => items.has(item);
     for (const change of changes) {
       const key = keyText(change.key);
-      if (change.in.some((item) => items.has(item))) effects.set(key, change.data);
-      else if (change.out.some((item) => items.has(item)) && !effects.has(key)) {
-        effects.set(key, null);
-      }
+      if (change.in.some(isOurs)) effects.set(key, change.data);
+      else if (change.out.some(isOurs) && !effects.has(key)) effects.set(key, null);
     }
     return effects;
   }
@@ -1653,7 +1689,7 @@
     const sorted = (all) => compare ? all.sort(compare) : all;
     const enough = () => limitFor(size, window >> 1);
     const put = (into, key, row) => {
-      into.set(key, [writes.shown(key), rows.get(key)].find((old) => equal(old, row)) ?? row);
+      into.set(key, [writes._shown(key), rows.get(key)].find((old) => equal(old, row)) ?? row);
     };
     const discard2 = () => {
       const kept = sorted([...rows.values()]).slice(0, limitFor(size, window));
@@ -1662,35 +1698,35 @@
       for (const [key, row] of rows) if (!keep.has(row)) rows.delete(key);
     };
     return {
-      has: (key) => rows.has(key),
+      _has: (key) => rows.has(key),
       /** How many rows a window shows, else 0. */
-      size: () => size,
+      _size: () => size,
       /** Take what the web application answered instead of what there is. */
-      replace(answer) {
+      _replace(answer) {
         const next = /* @__PURE__ */ new Map();
-        for (const [key, row] of answer.rows) put(next, key, row);
+        for (const [key, row] of answer._rows) put(next, key, row);
         rows = next;
         fetched = rows.size;
-        bound = window && !answer.complete ? sorted([...rows.values()]).pop() : void 0;
+        bound = window && !answer._complete ? sorted([...rows.values()]).pop() : void 0;
       },
-      apply(effects) {
+      _apply(effects) {
         for (const [key, row] of effects) {
           if (row && isKnown(row)) put(rows, key, row);
           else rows.delete(key);
         }
       },
       /** So many rows have left that the next ones must be asked for. */
-      runsOut: () => !!bound && rows.size < Math.min(enough(), fetched),
+      _runsOut: () => !!bound && rows.size < Math.min(enough(), fetched),
       /** Show another window. False: the rows for it must be asked for. */
-      widen() {
+      _widen() {
         size += window;
         return !bound || rows.size >= enough();
       },
-      hasMore: () => !!window && (!!bound || rows.size > size),
+      _hasMore: () => !!window && (!!bound || rows.size > size),
       /** What is to be shown now: the same array as before where nothing is different. */
-      render() {
+      _render() {
         if (window && rows.size > 2 * limitFor(size, window)) discard2();
-        let next = sorted([...writes.overlay(rows).values()]);
+        let next = sorted([...writes._overlay(rows).values()]);
         if (window) next = next.filter(isKnown).slice(0, size);
         if (next.length !== items.length || next.some((row, index) => row !== items[index])) {
           items = next;
@@ -1703,10 +1739,10 @@
   // src/datasync/live/writes.ts
   var MOST_OTHERS = 1e4;
   var temporaryKeys = 0;
-  var keysIn = (keys) => typeof keys === "string" ? keys.split(/[\s,]+/).filter(Boolean) : keys ?? [];
+  var keysIn = (keys) => (typeof keys === "string" ? keys.match(/[^\s,]+/g) : keys) ?? [];
   var rowOf = async (answer) => typeof answer?.clone === "function" ? answer.clone().json() : answer;
   function createWrites(options, host) {
-    const { page: page2 } = host;
+    const page2 = host._page;
     const names = namesOf(options.key);
     let writes = [];
     let isOver = false;
@@ -1714,84 +1750,84 @@
     let overlaid = /* @__PURE__ */ new Map();
     const add = (write, start) => new primitives.Promise((resolve) => {
       const added = {
-        change: null,
-        others: /* @__PURE__ */ new Set(),
-        keys: [],
-        after: Infinity,
-        resolve,
+        _change: null,
+        _others: /* @__PURE__ */ new Set(),
+        _keys: [],
+        _after: Infinity,
+        _resolve: resolve,
         ...write
       };
       if (isOver) return resolve();
-      page2.step(() => {
+      page2._step(() => {
         writes.push(added);
         start(added);
       });
     });
-    const fieldsOf = (write) => Object.keys(write.change).filter((each) => !names.includes(each));
-    const collide = (a, b) => a.change && b.change && a.key === b.key && (a.remove || b.remove || fieldsOf(a).some((field) => field in b.change));
+    const fieldsOf = (write) => Object.keys(write._change).filter((each) => !names.includes(each));
+    const collide = (a, b) => a._change && b._change && a._key === b._key && (a._remove || b._remove || fieldsOf(a).some((field) => field in b._change));
     const fetchOnce = (write) => {
-      if (host.begun() <= write.after) host.fetch();
+      if (host._begun() <= write._after) host._fetch();
     };
     const awaitKeys = (write) => {
-      write.arrived = false;
-      if (!write.keys.length) fetchOnce(write);
+      write._arrived = false;
+      if (!write._keys.length) fetchOnce(write);
       else {
-        write.forget = page2.awaitKeys(write.keys, (known) => {
-          write.arrived = known;
-          if (!known || host.refetches()) fetchOnce(write);
+        write._forget = page2._awaitKeys(write._keys, (known2) => {
+          write._arrived = known2;
+          if (!known2 || host._refetches()) fetchOnce(write);
         });
       }
     };
     const fail = (write, error) => {
       if (!writes.includes(write)) return;
       writes = writes.filter((each) => each !== write);
-      host.wrote(error instanceof Error ? error : new Error(String(error)));
+      host._wrote(error instanceof Error ? error : new Error(String(error)));
       finish(write);
     };
     const accepted = async (write, answer) => {
       if (answer?.ok === false) throw new ResponseError(answer);
-      write.after = host.begun();
-      const row = write.isNew && await rowOf(answer).catch(() => null);
-      page2.step(() => {
+      write._after = host._begun();
+      const row = write._isNew && await rowOf(answer).catch(() => null);
+      page2._step(() => {
         if (!writes.includes(write)) return;
         if (keyOf(row, names)) rename(write, row);
-        write.keys = keysIn(answer?.headers?.get?.("X-Snorky-Keys"));
+        write._keys = keysIn(answer?.headers?.get?.("X-Snorky-Keys"));
         awaitKeys(write);
       });
     };
     const rename = (write, row) => {
-      const { key } = write;
+      const key = write._key;
       const own2 = Object.fromEntries(names.map((name) => [name, row[name]]));
       for (const each of writes) {
-        if (each.key !== key) continue;
-        each.change = { ...each.change, ...own2 };
-        each.key = keyOf(row, names);
+        if (each._key !== key) continue;
+        each._change = { ...each._change, ...own2 };
+        each._key = keyOf(row, names);
       }
-      write.isNamed = isChanged = true;
-      write.hadIt = write.others.has(write.key);
+      write._isNamed = isChanged = true;
+      write._hadIt = write._others.has(write._key);
     };
     const notice = (effects) => {
       for (const write of writes) {
-        if (!write.isNew) continue;
-        if (!write.isNamed) compareWith(write, effects);
-        else if (effects.has(write.key)) write.hadIt = true;
+        if (!write._isNew) continue;
+        if (!write._isNamed) compareWith(write, effects);
+        else if (effects.has(write._key)) write._hadIt = true;
       }
     };
     const compareWith = (write, effects) => {
       for (const [key, row] of effects) {
-        if (row && host.has(key)) continue;
-        if (write.others.size < MOST_OTHERS) write.others.add(key);
-        const isIt = (field) => equal(row[field], write.change[field]);
-        if (!row || write.hadIt || writes.some((one) => one.twin === key)) continue;
+        if (row && host._has(key)) continue;
+        if (write._others.size < MOST_OTHERS) write._others.add(key);
+        const isIt = (field) => equal(row[field], write._change[field]);
+        if (!row || write._hadIt || writes.some((one) => one._twin === key)) continue;
         if (fieldsOf(write).every(isIt)) {
-          write.hadIt = true;
-          write.twin = key;
+          write._hadIt = true;
+          write._twin = key;
         }
       }
     };
     return {
-      notice,
-      mutate(change, promise, { remove = false } = {}) {
+      _notice: notice,
+      _mutate(change, promise, { remove = false } = {}) {
         const answer = Promise.resolve(promise);
         answer.catch(() => {
         });
@@ -1802,25 +1838,26 @@
           ...change,
           ...Object.fromEntries(missing2.map((name) => [name, temporary]))
         };
-        return add({ change: complete, key: keyOf(complete, names), remove, isNew }, (write) => {
-          host.wrote(null);
+        const key = keyOf(complete, names);
+        return add({ _change: complete, _key: key, _remove: remove, _isNew: isNew }, (write) => {
+          host._wrote(null);
           isChanged = true;
-          answer.then((value) => accepted(write, value)).catch((error) => page2.step(() => fail(write, error)));
+          answer.then((value) => accepted(write, value)).catch((error) => page2._step(() => fail(write, error)));
         });
       },
-      seen: (keys) => add({ after: host.begun(), keys: keysIn(keys) }, awaitKeys),
+      _seen: (keys) => add({ _after: host._begun(), _keys: keysIn(keys) }, awaitKeys),
       /** Resolves when a fetch is shown that begins after so many. */
-      fetched: (after = host.begun()) => add({ after }, () => {
+      _fetched: (after = host._begun()) => add({ _after: after }, () => {
       }),
       /** What had arrived on the old connection, and was not shown yet, must arrive anew. */
-      dropped() {
-        for (const write of writes) if (write.arrived) awaitKeys(write);
+      _dropped() {
+        for (const write of writes) if (write._arrived) awaitKeys(write);
       },
       /** Let go of those that the list contains. Whether there is something else to show. */
-      settle() {
+      _settle() {
         const earlier = [];
         for (const write of writes) {
-          const isIn = host.fetched() > write.after || write.arrived && host.follows();
+          const isIn = host._fetched() > write._after || write._arrived && host._follows();
           if (!isIn || earlier.some((one) => collide(one, write))) earlier.push(write);
           else finish(write);
         }
@@ -1829,16 +1866,17 @@
         isChanged = false;
         return before;
       },
-      overlay(rows) {
+      _overlay(rows) {
         if (!writes.length && !overlaid.size) return rows;
         const all = new Map(rows);
         const changed = /* @__PURE__ */ new Map();
-        for (const { change, key, remove, isNew, hadIt } of writes) {
-          if (!change) continue;
+        for (const write of writes) {
+          if (!write._change) continue;
+          const key = write._key;
           const row = all.get(key);
-          if (remove) all.delete(key);
-          else if (isNew ? !row && !hadIt : row) {
-            const now2 = { ...row, ...change };
+          if (write._remove) all.delete(key);
+          else if (write._isNew ? !row && !write._hadIt : row) {
+            const now2 = { ...row, ...write._change };
             all.set(key, now2);
             changed.set(key, now2);
           }
@@ -1852,17 +1890,17 @@
         return all;
       },
       /** The object that shows this row, with writes over it. */
-      shown: (key) => overlaid.get(key),
+      _shown: (key) => overlaid.get(key),
       /** The list is closed. */
-      end() {
+      _end() {
         isOver = true;
         for (const write of writes.splice(0)) finish(write);
       }
     };
     function finish(write) {
       isChanged = true;
-      write.forget?.();
-      write.resolve();
+      write._forget?.();
+      write._resolve();
     }
   }
 
@@ -1872,9 +1910,8 @@
   var EPOCH_SPREAD = 3e3;
   var CLASSIC_PAUSE = 500;
   function openList(page2, options) {
-    if (!options.url && !options.fetch) throw new TypeError("live() expects a url, or a fetch");
-    if (options.window && !options.order) {
-      throw new TypeError("live() expects an order where there is a window");
+    if (!options.url && !options.fetch || options.window && !options.order) {
+      throw new TypeError("live() expects a url or a fetch, and an order beside a window");
     }
     const changed = new primitives.Signal();
     const listeners = /* @__PURE__ */ new Set();
@@ -1887,181 +1924,183 @@
     let writeError = null;
     let shown = null;
     let candidate = null;
+    let waiting;
     let fetched = 0;
     let lastToken;
     const writes = createWrites(options, {
-      page: page2,
-      begun: () => asking.count(),
-      fetched: () => fetched,
-      follows: () => shown?.id !== void 0 && shown.applies && !shown.refetches,
-      refetches: () => !!shown?.refetches,
-      has: (key) => view.has(key),
-      fetch: () => shown?.refetches ? asking.stale() : asking.due(),
-      wrote(failure) {
+      _page: page2,
+      _begun: () => asking._count(),
+      _fetched: () => fetched,
+      _follows: () => shown?._id !== void 0 && !!shown._applies && !shown._refetches,
+      _refetches: () => !!shown?._refetches,
+      _has: (key) => view._has(key),
+      _fetch: () => shown?._refetches ? asking._stale() : asking._due(),
+      _wrote(failure) {
         writeError = failure;
       }
     });
     const view = createView(options, writes);
-    let items = view.render();
+    let items = view._render();
     const asking = createAsking(page2, options, {
-      size: view.size,
-      shown: () => shown,
-      waits: () => !!candidate,
-      arrived(answer, question) {
+      _size: view._size,
+      _shown: () => shown,
+      _waits: () => !!candidate,
+      _arrived(answer, question) {
         isDirty = true;
         requestError = null;
-        if (!shown || shown.refetches) show(answer, question.number);
-        if (shown) shown.fetchedAt = question.position ?? shown.fetchedAt;
-        const { token } = answer;
-        if (!question.isForToken) {
-          asking.succeeded();
+        if (!shown || shown._refetches) show(answer, question._number);
+        if (shown) shown._fetchedAt = question._position ?? shown._fetchedAt;
+        const token = answer._token;
+        if (!question._isForToken) {
+          asking._succeeded();
         } else if (!token || token === lastToken) {
-          asking.retry(question);
+          asking._retry(question);
         } else {
           lastToken = token;
           const subscription = subscribe(owner, token);
-          if (shown) candidate = { subscription, answer, number: question.number };
-          else shown = subscription;
-          page2.open(subscription);
+          if (!shown) shown = subscription;
+          else {
+            candidate = subscription;
+            waiting = [answer, question._number];
+          }
+          page2._open(subscription);
         }
       },
-      failed(reason, question) {
+      _failed(reason, question) {
         isDirty = true;
         requestError = reason;
         if (reason instanceof ResponseError && REFUSALS.includes(reason.status)) {
-          view.replace({ rows: /* @__PURE__ */ new Map(), complete: true });
+          view._replace({ _rows: /* @__PURE__ */ new Map(), _complete: true });
           close2();
-        } else asking.retry(question);
+        } else asking._retry(question);
       }
     });
     const show = (answer, number) => {
-      writes.notice(answer.rows);
-      view.replace(answer);
+      writes._notice(answer._rows);
+      view._replace(answer);
       fetched = number;
       isLoaded = true;
     };
     const apply = (effects) => {
-      writes.notice(effects);
-      view.apply(effects);
+      writes._notice(effects);
+      view._apply(effects);
       isDirty = true;
     };
     const close2 = () => {
       isClosed = true;
-      asking.end();
-      page2.close(shown);
-      page2.close(candidate?.subscription);
+      asking._end();
+      page2._close(shown);
+      page2._close(candidate);
       shown = candidate = null;
-      writes.end();
+      writes._end();
     };
     const statusNow = () => {
       if (isClosed) return "closed";
       if (!isLoaded) return "loading";
-      if (shown?.id === void 0) {
-        return page2.isLost() || shown?.resumes ? "reconnecting" : "catching-up";
+      if (shown?._id === void 0) {
+        return page2._isLost() || shown?._since !== void 0 ? "reconnecting" : "catching-up";
       }
-      return shown.applies && !shown.late && !(shown.refetches && requestError) ? "live" : "catching-up";
+      return shown._applies && !shown._late && !(shown._refetches && requestError) ? "live" : "catching-up";
     };
     const owner = {
-      opened(subscription, answer) {
-        if (answer.stale) owner.stale(subscription);
-        else subscription.fetchedAt = answer.position;
-        if (answer.stale === false) subscription.refetches = true;
-        owner.took(subscription, effectsOf(answer.changes, subscription.items));
-        if (answer.refresh !== void 0) asking.dueIn(answer.refresh);
-        if (subscription.applies) subscription.late = !answer.live;
-        else if (answer.live) owner.wentLive(subscription);
+      _opened(subscription, answer) {
+        if (answer.stale) owner._stale(subscription);
+        else subscription._fetchedAt = answer.position;
+        if (answer.stale === false) subscription._refetches = true;
+        owner._took(subscription, effectsOf(answer.changes, subscription._items));
+        if (answer.refresh !== void 0) asking._dueIn(answer.refresh);
+        if (subscription._applies) subscription._late = !answer.live;
+        else if (answer.live) owner._wentLive(subscription);
       },
-      ended(subscription, reason, afterMs) {
+      _ended(subscription, reason, afterMs) {
         if (subscription === shown) {
-          page2.close(candidate?.subscription);
+          page2._close(candidate);
           shown = candidate = null;
-          asking.abandon();
-        } else if (subscription === candidate?.subscription) {
+          asking._abandon();
+        } else if (subscription === candidate) {
           candidate = null;
         } else return;
-        const delayMs = asking.delayMs(reason === "epoch" ? EPOCH_SPREAD : 0);
-        asking.dueIn(Math.max(afterMs, delayMs));
+        const delayMs = asking._delayMs(reason === "epoch" ? EPOCH_SPREAD : 0);
+        asking._dueIn(Math.max(afterMs, delayMs));
       },
-      took(subscription, effects) {
-        if (subscription === shown && shown.applies) {
+      _took(subscription, effects) {
+        if (subscription === shown && shown._applies) {
           if (effects.size) apply(effects);
           return;
         }
-        const { held } = subscription;
+        const held = subscription._held;
         for (const [key, row] of effects) held.set(key, row);
         if (held.size <= MOST_HELD) return;
-        page2.close(subscription);
-        owner.ended(subscription, "held", 0);
+        page2._close(subscription);
+        owner._ended(subscription, "held", 0);
       },
-      wentLive(subscription) {
-        if (subscription === candidate?.subscription) {
-          const { answer, number } = candidate;
+      _wentLive(subscription) {
+        if (subscription === candidate) {
           candidate = null;
-          page2.close(shown);
+          page2._close(shown);
           shown = subscription;
-          if (number > fetched) show(answer, number);
+          if (waiting[1] > fetched) show(...waiting);
         }
         if (subscription !== shown) return;
-        shown.applies = true;
-        shown.late = false;
-        asking.succeeded();
-        apply(shown.held);
-        shown.held = /* @__PURE__ */ new Map();
+        shown._applies = true;
+        shown._late = false;
+        asking._succeeded();
+        apply(shown._held);
+        shown._held = /* @__PURE__ */ new Map();
       },
-      stale(subscription) {
-        subscription.refetches = true;
-        if (shown) shown.refetches = true;
-        asking.stale();
+      _stale(subscription) {
+        subscription._refetches = true;
+        if (shown) shown._refetches = true;
+        asking._stale();
       },
-      refresh: asking.dueIn,
-      wake: asking.wake,
-      connected() {
-        for (const subscription of [shown, candidate?.subscription]) {
-          if (subscription) page2.open(subscription);
+      _refresh: asking._dueIn,
+      _wake: asking._wake,
+      _connected() {
+        for (const subscription of [shown, candidate]) {
+          if (subscription) page2._open(subscription);
         }
       },
-      dropped() {
+      _dropped() {
         if (candidate) {
-          candidate.subscription.ended = true;
+          candidate._ended = true;
           candidate = null;
-          asking.due();
+          asking._due();
         }
-        writes.dropped();
+        writes._dropped();
       },
-      isOf: (model) => !options.model || options.model === model,
-      classicDelta(delta, isAlone) {
+      _isOf: (model) => !options.model || options.model === model,
+      _classicDelta(delta, isAlone) {
         if (!isAlone) {
-          asking.dueIn(CLASSIC_PAUSE);
+          asking._dueIn(CLASSIC_PAUSE);
           return;
         }
         const effects = effectsOfDelta(delta, namesOf(options.key));
-        if (shown) owner.took(shown, effects);
-        if (candidate) owner.took(candidate.subscription, effects);
+        if (shown) owner._took(shown, effects);
+        if (candidate) owner._took(candidate, effects);
       },
-      render() {
-        if (writes.settle()) isDirty = true;
+      _render() {
+        if (writes._settle()) isDirty = true;
         if (!isClosed) {
-          if (!candidate && view.runsOut()) asking.due();
-          asking.go();
+          if (!candidate && view._runsOut()) asking._due();
+          asking._go();
         }
         if (!isDirty && status === statusNow()) return false;
         isDirty = false;
         const before = [items, status, error];
-        items = view.render();
+        items = view._render();
         status = statusNow();
         error = requestError ?? writeError;
         return [items, status, error].some((now2, index) => now2 !== before[index]);
       },
-      announce() {
-        if (isClosed) page2.remove(owner);
-        for (const tell of [() => changed.dispatch(list), ...listeners]) {
-          try {
-            tell();
-          } catch (problem) {
-            console.error(problem);
-          }
-        }
+      _announce() {
+        if (isClosed) page2._remove(owner);
+        for (const tell of [() => changed.dispatch(list), ...listeners]) guard(tell);
       }
+    };
+    const fetchNow = () => {
+      const shownThen = writes._fetched();
+      page2._step(asking._now);
+      return shownThen;
     };
     const list = {
       get items() {
@@ -2074,7 +2113,7 @@
         return error;
       },
       get hasMore() {
-        return view.hasMore();
+        return view._hasMore();
       },
       changed,
       subscribe(listener) {
@@ -2083,26 +2122,21 @@
         tell();
         return () => listeners.delete(tell);
       },
-      mutate: (change, promise, how) => writes.mutate(change, promise, how),
-      seen: (keys) => writes.seen(keys),
-      refetch: () => fetchNow(),
+      mutate: writes._mutate,
+      seen: writes._seen,
+      refetch: fetchNow,
       more() {
-        let isEnough = isClosed;
-        page2.step(() => {
-          isEnough = view.widen();
+        let isEnough;
+        page2._step(() => {
+          isEnough = view._widen();
           isDirty = true;
         });
-        return isEnough ? writes.fetched(-1) : fetchNow();
+        return isEnough ? writes._fetched(-1) : fetchNow();
       },
-      close: () => page2.step(close2)
+      close: () => page2._step(close2)
     };
-    const fetchNow = () => {
-      const shownThen = writes.fetched();
-      page2.step(asking.now);
-      return shownThen;
-    };
-    page2.add(owner);
-    page2.step(() => {
+    page2._add(owner);
+    page2._step(() => {
     });
     return list;
   }
@@ -2123,7 +2157,6 @@
     let isLost = false;
     let isClassic = false;
     let depth = 0;
-    let stopWakes;
     const step2 = (action) => {
       depth++;
       try {
@@ -2131,7 +2164,7 @@
       } finally {
         if (!--depth) {
           if (queue.length) gather();
-          for (const list of [...lists].filter((each2) => each2.render())) list.announce();
+          for (const list of [...lists].filter((each2) => each2._render())) list._announce();
         }
       }
     };
@@ -2142,19 +2175,21 @@
         command,
         params,
         (data) => step2(() => resolve(data)),
-        (error) => step2(() => reject(error))
+        (error) => {
+          if (!isDisconnection(error)) step2(() => reject(error));
+        }
       );
     };
     const end2 = (subscription, reason, afterMs = 0) => {
-      if (subscription.ended) return;
-      subscription.ended = true;
-      byId.delete(subscription.id);
-      subscription.owner.ended(subscription, reason, afterMs);
+      if (subscription._ended) return;
+      subscription._ended = true;
+      byId.delete(subscription._id);
+      subscription._owner._ended(subscription, reason, afterMs);
     };
-    const requestOf = ({ token, since, applies }) => ({
-      token,
-      since,
-      live: applies || void 0
+    const requestOf = ({ _token, _since, _applies }) => ({
+      token: _token,
+      since: _since,
+      live: _applies || void 0
     });
     const send = (all) => {
       if (isClassic) {
@@ -2166,22 +2201,19 @@
         { subscriptions: all.map(requestOf) },
         (answers) => all.forEach((each2, index) => answered2(each2, answers[index])),
         (error) => {
-          if (isDisconnection(error)) return;
           isClassic = error.message === "Unknown command";
-          if (isClassic) send(all.filter((each2) => !each2.ended));
+          if (isClassic) send(all.filter((each2) => !each2._ended));
           else for (const each2 of all) end2(each2, error.message);
         }
       );
     };
     const acquire = (subscription) => {
-      const { token } = subscription;
+      const token = subscription._token;
       call2(
         "acquireSubscription",
         { token },
         () => answered2(subscription, { ...ACQUIRED, subscription: token, token }),
-        (error) => {
-          if (!isDisconnection(error)) end2(subscription, error.message);
-        }
+        (error) => end2(subscription, error.message)
       );
     };
     const answered2 = (subscription, answer) => {
@@ -2190,16 +2222,15 @@
         return;
       }
       position = answer.position;
-      if (subscription.ended) {
+      if (subscription._ended) {
         close2(answer.subscription);
         return;
       }
-      subscription.id = answer.subscription;
-      subscription.resumes = false;
-      subscription.token = answer.token;
-      subscription.items = new Set(answer.items);
-      byId.set(subscription.id, subscription);
-      subscription.owner.opened(subscription, answer);
+      subscription._id = answer.subscription;
+      subscription._token = answer.token;
+      subscription._items = new Set(answer.items);
+      byId.set(subscription._id, subscription);
+      subscription._owner._opened(subscription, answer);
     };
     const close2 = (id) => {
       if (isClassic) call2("cancelSubscription", { token: id });
@@ -2209,13 +2240,9 @@
       clearTimeout(gathering);
       gathering = void 0;
       if (!snorky.isConnected) return;
-      const all = new Set(queue.filter((each2) => !each2.ended));
+      const all = [...new Set(queue)].filter((each2) => !each2._ended);
       queue = [];
-      while (all.size) {
-        const some = [...all].slice(0, MOST_AT_ONCE);
-        for (const each2 of some) all.delete(each2);
-        send(some);
-      }
+      while (all.length) send(all.splice(0, MOST_AT_ONCE));
     };
     const gather = () => {
       if (!asking) flush();
@@ -2225,15 +2252,13 @@
       if (isClassic) return settle(one, false);
       call2(
         "awaitKeys",
-        { keys: one.keys },
+        { keys: one._keys },
         () => settle(one, true),
-        (error) => {
-          if (!isDisconnection(error)) settle(one, false);
-        }
+        () => settle(one, false)
       );
     };
-    const settle = (one, known) => {
-      if (waiting.delete(one)) one.done(known);
+    const settle = (one, known2) => {
+      if (waiting.delete(one)) one._done(known2);
     };
     const each = (frame, action) => {
       for (const id of frame.subscriptions) {
@@ -2244,68 +2269,65 @@
     const frames = {
       changes(frame) {
         for (const subscription of byId.values()) {
-          const effects = effectsOf(frame.changes, subscription.items);
-          if (effects.size) subscription.owner.took(subscription, effects);
+          const effects = effectsOf(frame.changes, subscription._items);
+          if (effects.size) subscription._owner._took(subscription, effects);
         }
       },
-      live: (frame) => each(frame, (one) => one.owner.wentLive(one)),
-      late: (frame) => each(frame, (one) => one.late = true),
-      stale: (frame) => each(frame, (one) => one.owner.stale(one)),
-      refresh: (frame) => each(frame, (one) => one.owner.refresh(frame.after_ms)),
+      live: (frame) => each(frame, (one) => one._owner._wentLive(one)),
+      late: (frame) => each(frame, (one) => one._late = true),
+      stale: (frame) => each(frame, (one) => one._owner._stale(one)),
+      refresh: (frame) => each(frame, (one) => one._owner._refresh(frame.after_ms)),
       resync: (frame) => frame.subscriptions && each(frame, (one) => end2(one, frame.reason, frame.after_ms)),
       mark(frame) {
         for (const [id, subscription] of byId) {
-          subscription.token = frame.tokens?.[String(id)] ?? subscription.token;
+          subscription._token = frame.tokens?.[String(id)] ?? subscription._token;
         }
       },
       delta(frame) {
         if (!isClassic) return;
-        const meant = [...lists].filter((list) => list.isOf(frame.delta.model));
-        for (const list of meant) list.classicDelta(frame.delta, meant.length === 1);
+        const meant = [...lists].filter((list) => list._isOf(frame.delta.model));
+        for (const list of meant) list._classicDelta(frame.delta, meant.length === 1);
       }
     };
     return {
-      options: snorky.options,
-      step: step2,
+      _snorky: snorky,
+      _step: step2,
       /** The last one that came in a frame or in an answer to an opening on this connection. */
-      position: () => position,
+      _position: () => position,
       /** There was a connection, and it has gone. */
-      isLost: () => isLost,
-      isConnected: () => snorky.isConnected,
-      add(list) {
-        stopWakes ?? (stopWakes = onWake(
-          () => step2(() => {
-            for (const one of lists) one.wake();
-          })
-        ));
+      _isLost: () => isLost,
+      _add(list) {
         lists.add(list);
       },
-      remove(list) {
+      _remove(list) {
         lists.delete(list);
-        if (lists.size) return;
-        stopWakes?.();
-        stopWakes = void 0;
+      },
+      /** The page is looked at again, or the network is back. */
+      _wake() {
+        step2(() => {
+          for (const list of lists) list._wake();
+        });
       },
       /** A list begins (1), or ends (-1), to ask the web application for a token. */
-      asks(difference) {
+      _asks(difference) {
         asking += difference;
       },
       /** Open it as soon as there is a connection: each list says so again when there is one. */
-      open(subscription) {
+      _open(subscription) {
         queue.push(subscription);
       },
-      close(subscription) {
-        if (!subscription || subscription.ended) return;
-        subscription.ended = true;
-        if (byId.delete(subscription.id)) close2(subscription.id);
+      _close(subscription) {
+        if (!subscription || subscription._ended) return;
+        subscription._ended = true;
+        if (byId.delete(subscription._id)) close2(subscription._id);
       },
-      awaitKeys(keys, done) {
-        const one = { keys, done };
+      _awaitKeys(keys, done) {
+        const one = { _keys: keys, _done: done };
         waiting.add(one);
         if (snorky.isConnected) awaitKeys(one);
         return () => waiting.delete(one);
       },
-      frame(message) {
+      _frame(message) {
         const { type, position: at } = message ?? {};
         if (!Object.hasOwn(frames, type)) return;
         step2(() => {
@@ -2313,30 +2335,101 @@
           frames[type](message);
         });
       },
-      connectionOpened() {
+      _connectionOpened() {
         isLost = isClassic = false;
         queue = [];
         step2(() => {
-          for (const list of lists) list.connected();
+          for (const list of lists) list._connected();
           flush();
           for (const one of waiting) awaitKeys(one);
         });
       },
-      connectionClosed() {
+      _connectionClosed() {
         isLost = true;
         queue = [];
         step2(() => {
           for (const subscription of byId.values()) {
-            subscription.since = subscription.refetches ? subscription.fetchedAt : position;
-            subscription.id = void 0;
-            subscription.resumes = true;
+            subscription._since = subscription._refetches ? subscription._fetchedAt : position;
+            subscription._id = void 0;
           }
           byId.clear();
           position = void 0;
-          for (const list of lists) list.dropped();
+          for (const list of lists) list._dropped();
         });
       }
     };
+  }
+
+  // src/datasync/service.ts
+  var DataSync = Class(RPCService, {
+    _setUp() {
+      RPCService.prototype._setUp.call(this);
+      this.deltaReceived = new primitives.Signal();
+      this.resyncNeeded = new primitives.Signal();
+      this._tokens = /* @__PURE__ */ new Map();
+      this._turns = createTurns();
+      this.notificationReceived.add(receive2, this);
+    },
+    acquireSubscription(params) {
+      const token = params?.token;
+      const became = (state) => {
+        if (this._tokens.get(token) !== "asked") return;
+        if (state) this._tokens.set(token, state);
+        else this._tokens.delete(token);
+      };
+      if (this._tokens.get(token) !== "acquired") this._tokens.set(token, "asked");
+      return this._turns._take(
+        token,
+        true,
+        () => this.rpcCall("acquireSubscription", params).then(
+          (value) => {
+            became("acquired");
+            return value;
+          },
+          (error) => {
+            became(isDisconnection(error) ? "lost" : void 0);
+            throw error;
+          }
+        )
+      );
+    },
+    cancelSubscription(params) {
+      const token = params?.token;
+      this._tokens.delete(token);
+      return this._turns._take(token, false, () => this.rpcCall("cancelSubscription", params));
+    },
+    live(options) {
+      return openList(this._page ?? (this._page = createPage(this)), options);
+    },
+    _connectionClosed(error) {
+      RPCService.prototype._connectionClosed.call(this, error);
+      this._page?._connectionClosed();
+      for (const [token, state] of this._tokens) {
+        if (state === "acquired") this._tokens.set(token, "lost");
+      }
+    },
+    _woke() {
+      this._page?._wake();
+    },
+    _connectionOpened() {
+      this._page?._connectionOpened();
+      for (const [token, state] of this._tokens) {
+        if (state !== "lost") continue;
+        this._tokens.delete(token);
+        this.resyncNeeded.dispatch({ reason: "lost", token });
+      }
+    }
+  });
+  function receive2(notification) {
+    this._page?._frame(notification);
+    if (notification?.type === "delta") {
+      this.deltaReceived.dispatch(notification.delta);
+      this.onDelta?.(notification.delta);
+    } else if (notification?.type === "resync" && this._tokens.get(notification.token) === "acquired") {
+      const { reason, token, after_ms } = notification;
+      this._tokens.delete(token);
+      this.resyncNeeded.dispatch({ reason, token, after_ms });
+    }
   }
 
   // src/datasync/single_item_collection.ts
@@ -2377,80 +2470,16 @@
     }
   });
 
-  // src/datasync/service.ts
-  var DataSync = Class(RPCService, {
-    _setUp() {
-      RPCService.prototype._setUp.call(this);
-      this.deltaReceived = new primitives.Signal();
-      this.resyncNeeded = new primitives.Signal();
-      this._askedTokens = /* @__PURE__ */ new Set();
-      this._acquiredTokens = /* @__PURE__ */ new Set();
-      this._turns = new Turns();
-      this._lostTokens = /* @__PURE__ */ new Set();
-      this.notificationReceived.add(receive2, this);
-    },
-    acquireSubscription(params) {
-      const token = params?.token;
-      this._askedTokens.add(token);
-      return this._turns.take(
-        token,
-        true,
-        () => this.rpcCall("acquireSubscription", params).then(
-          (value) => {
-            if (this._askedTokens.delete(token)) this._acquiredTokens.add(token);
-            return value;
-          },
-          (error) => {
-            const wanted = this._askedTokens.delete(token);
-            if (wanted && isDisconnection(error)) this._lostTokens.add(token);
-            throw error;
-          }
-        )
-      );
-    },
-    cancelSubscription(params) {
-      const token = params?.token;
-      this._askedTokens.delete(token);
-      this._acquiredTokens.delete(token);
-      this._lostTokens.delete(token);
-      return this._turns.take(token, false, () => this.rpcCall("cancelSubscription", params));
-    },
-    live(options) {
-      return openList(this._page ?? (this._page = createPage(this)), options);
-    },
-    _connectionClosed(error) {
-      RPCService.prototype._connectionClosed.call(this, error);
-      this._page?.connectionClosed();
-      for (const token of this._acquiredTokens) this._lostTokens.add(token);
-      this._acquiredTokens.clear();
-    },
-    _connectionOpened() {
-      this._page?.connectionOpened();
-      for (const token of this._lostTokens) {
-        this._lostTokens.delete(token);
-        this.resyncNeeded.dispatch({ reason: "lost", token });
-      }
-    },
-    STATIC: {
-      CollectionDeltaProcessor,
-      Collection,
-      Iterator,
-      ArrayCollection,
-      ArrayIterator,
-      SingleItemCollection,
-      SingleItemIterator
-    }
+  // src/datasync/statics.ts
+  Object.assign(DataSync, {
+    CollectionDeltaProcessor,
+    Collection,
+    Iterator,
+    ArrayCollection,
+    ArrayIterator,
+    SingleItemCollection,
+    SingleItemIterator
   });
-  function receive2(notification) {
-    this._page?.frame(notification);
-    if (notification?.type === "delta") {
-      this.deltaReceived.dispatch(notification.delta);
-      this.onDelta?.(notification.delta);
-    } else if (notification?.type === "resync" && this._acquiredTokens.delete(notification.token)) {
-      const { reason, token, after_ms } = notification;
-      this.resyncNeeded.dispatch({ reason, token, after_ms });
-    }
-  }
 
   // src/services/chat.ts
   var Chat = Class(RPCService, {
@@ -2459,14 +2488,18 @@
       this.messageReceived = new primitives.Signal();
       this.presenceReceived = new primitives.Signal();
       this.readReceived = new primitives.Signal();
-      this._turns = new Turns();
+      this._turns = createTurns();
       this.notificationReceived.add(receive3, this);
     },
     join(params) {
-      return this._turns.take(canonical(params?.channel), true, () => this.rpcCall("join", params));
+      return this._turns._take(canonical(params?.channel), true, () => this.rpcCall("join", params));
     },
     leave(params) {
-      return this._turns.take(canonical(params?.channel), false, () => this.rpcCall("leave", params));
+      return this._turns._take(
+        canonical(params?.channel),
+        false,
+        () => this.rpcCall("leave", params)
+      );
     }
   });
   Chat.addRPCMethods(["send", "read"]);
@@ -2608,12 +2641,12 @@
       this.cursorRemoved = new primitives.Signal();
       this._documents = /* @__PURE__ */ new Map();
       this._joining = /* @__PURE__ */ new Map();
-      this._turns = new Turns();
+      this._turns = createTurns();
       this.packetReceived.add(joined, this, 1);
       this.notificationReceived.add(receive4, this);
     },
     join(params) {
-      return this._turns.take(canonical(params?.document), true, () => {
+      return this._turns._take(canonical(params?.document), true, () => {
         const callId = this._nextCallId;
         const document = new Document(this, params?.document);
         this._joining.set(callId, document);
@@ -2629,7 +2662,7 @@
     leave(params) {
       const key = canonical(params?.document);
       end(this, key);
-      return this._turns.take(key, false, () => {
+      return this._turns._take(key, false, () => {
         end(this, key);
         return this.rpcCall("leave", params);
       });
@@ -2936,14 +2969,14 @@
     _setUp() {
       RPCService.prototype._setUp.call(this);
       this.messageReceived = new primitives.Signal();
-      this._turns = new Turns();
+      this._turns = createTurns();
       this.notificationReceived.add(receive6, this);
     },
     registerParticipant(params) {
-      return this._turns.take(params?.name, true, () => this.rpcCall("registerParticipant", params));
+      return this._turns._take(params?.name, true, () => this.rpcCall("registerParticipant", params));
     },
     unregisterParticipant(params) {
-      return this._turns.take(
+      return this._turns._take(
         params?.name,
         false,
         () => this.rpcCall("unregisterParticipant", params)
@@ -2963,7 +2996,7 @@
       RPCService.prototype._setUp.call(this);
       this.messagePublished = new primitives.Signal();
       this._subscriptions = /* @__PURE__ */ new Map();
-      this._turns = new Turns();
+      this._turns = createTurns();
       this.notificationReceived.add(receive7, this);
     },
     subscribe(params) {
@@ -3010,7 +3043,7 @@
       service._subscriptions.set(key, subscription);
     }
     const own2 = subscription;
-    return service._turns.take(key, true, () => service.rpcCall(command, params)).then(
+    return service._turns._take(key, true, () => service.rpcCall(command, params)).then(
       (value) => {
         own2.state = "there";
         return value;
@@ -3023,10 +3056,10 @@
   }
   function unsubscribe(service, command, params) {
     const key = canonical(params?.channel);
-    const known = service._subscriptions.get(key);
+    const known2 = service._subscriptions.get(key);
     service._subscriptions.delete(key);
-    if (known?.state === "lost") return new primitives.Promise((resolve) => resolve(null));
-    return service._turns.take(key, false, () => service.rpcCall(command, params));
+    if (known2?.state === "lost") return new primitives.Promise((resolve) => resolve(null));
+    return service._turns._take(key, false, () => service.rpcCall(command, params));
   }
   function notMade(service, key, subscription, error) {
     if (isDisconnection(error)) subscription.state = "lost";

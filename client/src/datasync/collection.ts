@@ -40,30 +40,30 @@ function missing(method: string): never {
 /** Where an iterator over `length()` items is, and what may be done there. @internal */
 export class Position {
   index = -1;
-  private deleted = false;
+  private _deleted = false;
 
-  constructor(private readonly length: () => number) {}
+  constructor(private readonly _length: () => number) {}
 
   hasNext(): boolean {
-    return this.index + 1 < this.length();
+    return this.index + 1 < this._length();
   }
 
   advance(): number {
     if (!this.hasNext()) throw new Error("Busted iterator");
-    this.deleted = false;
+    this._deleted = false;
     return ++this.index;
   }
 
   /** The index of the current item. Throws where there is none. */
   current(): number {
-    if (this.deleted) throw new Error("Iterator pointing to a deleted item! (call next())");
+    if (this._deleted) throw new Error("Iterator pointing to a deleted item! (call next())");
     if (this.index < 0) throw new Error("Iterator not pointing to an item! (call next())");
     return this.index;
   }
 
   /** The current item has been removed: the next one is in its place. */
   removed(): void {
-    this.deleted = true;
+    this._deleted = true;
     this.index--;
   }
 }

@@ -8,14 +8,11 @@ import { RPCService, type RPCServiceClass } from "../rpc.js";
 import { isDisconnection } from "../errors.js";
 import { primitives } from "../primitives.js";
 import type { Signal } from "../signal.js";
-import { Turns } from "../turns.js";
-import { ArrayCollection, ArrayIterator } from "./array_collection.js";
-import { Collection, Iterator } from "./collection.js";
-import { CollectionDeltaProcessor, type Delta } from "./delta_processor.js";
+import { createTurns, type Turns } from "../turns.js";
+import type { Delta } from "./delta_processor.js";
 import { openList } from "./live/list.js";
 import type { LiveList, LiveOptions } from "./live/options.js";
 import { createPage, type Page } from "./live/page.js";
-import { SingleItemCollection, SingleItemIterator } from "./single_item_collection.js";
 
 export interface TokenParams {
   token: string;
@@ -29,6 +26,9 @@ export interface Resync {
   /** How long to wait before that, in milliseconds: many pages may be told the same. */
   after_ms?: number;
 }
+
+/** `lost`: with the connection, or perhaps: its answer did not come. */
+type TokenState = "asked" | "acquired" | "lost";
 
 export interface DataSync extends RPCService {
   deltaReceived: Signal<[delta: Delta]>;
@@ -48,51 +48,39 @@ export interface DataSync extends RPCService {
   live<Row = any>(options: LiveOptions<Row>): LiveList<Row>;
   /** @internal */
   _page: Page | undefined;
-  /** @internal Asked for, not answered and not cancelled yet. */
-  _askedTokens: Set<string>;
-  /** @internal */
-  _acquiredTokens: Set<string>;
+  /** @internal Those that the page acquired itself, and has not cancelled. */
+  _tokens: Map<string, TokenState>;
   /** @internal */
   _turns: Turns;
-  /** @internal */
-  _lostTokens: Set<string>;
 }
 
-export interface DataSyncClass extends RPCServiceClass<DataSync> {
-  CollectionDeltaProcessor: typeof CollectionDeltaProcessor;
-  Collection: typeof Collection;
-  Iterator: typeof Iterator;
-  ArrayCollection: typeof ArrayCollection;
-  ArrayIterator: typeof ArrayIterator;
-  SingleItemCollection: typeof SingleItemCollection;
-  SingleItemIterator: typeof SingleItemIterator;
-}
-
-export const DataSync = Class<DataSyncClass>(RPCService, {
+export const DataSync = Class<RPCServiceClass<DataSync>>(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
     this.deltaReceived = new primitives.Signal();
     this.resyncNeeded = new primitives.Signal();
-    this._askedTokens = new Set();
-    this._acquiredTokens = new Set();
-    this._turns = new Turns();
-    this._lostTokens = new Set();
+    this._tokens = new Map();
+    this._turns = createTurns();
     this.notificationReceived.add(receive, this);
   },
 
   acquireSubscription(params) {
     const token = params?.token;
-    this._askedTokens.add(token);
-    return this._turns.take(token, true, () =>
+    const became = (state?: TokenState) => {
+      if (this._tokens.get(token) !== "asked") return;
+      if (state) this._tokens.set(token, state);
+      else this._tokens.delete(token);
+    };
+    if (this._tokens.get(token) !== "acquired") this._tokens.set(token, "asked");
+    return this._turns._take(token, true, () =>
       this.rpcCall<null>("acquireSubscription", params).then(
         (value) => {
-          if (this._askedTokens.delete(token)) this._acquiredTokens.add(token);
+          became("acquired");
           return value;
         },
         (error) => {
-          const wanted = this._askedTokens.delete(token);
           // The server may have given it to the connection that has ended.
-          if (wanted && isDisconnection(error)) this._lostTokens.add(token);
+          became(isDisconnection(error) ? "lost" : undefined);
           throw error;
         },
       ),
@@ -101,10 +89,8 @@ export const DataSync = Class<DataSyncClass>(RPCService, {
 
   cancelSubscription(params) {
     const token = params?.token;
-    this._askedTokens.delete(token);
-    this._acquiredTokens.delete(token);
-    this._lostTokens.delete(token);
-    return this._turns.take(token, false, () => this.rpcCall("cancelSubscription", params));
+    this._tokens.delete(token);
+    return this._turns._take(token, false, () => this.rpcCall("cancelSubscription", params));
   },
 
   live(options) {
@@ -113,38 +99,38 @@ export const DataSync = Class<DataSyncClass>(RPCService, {
 
   _connectionClosed(error) {
     RPCService.prototype._connectionClosed.call(this, error);
-    this._page?.connectionClosed();
-    for (const token of this._acquiredTokens) this._lostTokens.add(token);
-    this._acquiredTokens.clear();
-  },
-
-  _connectionOpened() {
-    this._page?.connectionOpened();
-    // Not at the drop: while the server is away there is nothing to fetch a token from.
-    for (const token of this._lostTokens) {
-      this._lostTokens.delete(token);
-      this.resyncNeeded.dispatch({ reason: "lost", token });
+    this._page?._connectionClosed();
+    for (const [token, state] of this._tokens) {
+      if (state === "acquired") this._tokens.set(token, "lost");
     }
   },
 
-  STATIC: {
-    CollectionDeltaProcessor,
-    Collection,
-    Iterator,
-    ArrayCollection,
-    ArrayIterator,
-    SingleItemCollection,
-    SingleItemIterator,
+  _woke() {
+    this._page?._wake();
+  },
+
+  _connectionOpened() {
+    this._page?._connectionOpened();
+    // Not at the drop: while the server is away there is nothing to fetch a token from.
+    for (const [token, state] of this._tokens) {
+      if (state !== "lost") continue;
+      this._tokens.delete(token);
+      this.resyncNeeded.dispatch({ reason: "lost", token });
+    }
   },
 });
 
 function receive(this: DataSync, notification: any): void {
-  this._page?.frame(notification);
+  this._page?._frame(notification);
   if (notification?.type === "delta") {
     this.deltaReceived.dispatch(notification.delta);
     this.onDelta?.(notification.delta);
-  } else if (notification?.type === "resync" && this._acquiredTokens.delete(notification.token)) {
+  } else if (
+    notification?.type === "resync" &&
+    this._tokens.get(notification.token) === "acquired"
+  ) {
     const { reason, token, after_ms } = notification;
+    this._tokens.delete(token);
     this.resyncNeeded.dispatch({ reason, token, after_ms });
   }
 }

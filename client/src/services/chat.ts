@@ -8,7 +8,7 @@ import { RPCService, type RPCServiceClass } from "../rpc.js";
 import { canonical } from "../json.js";
 import { primitives } from "../primitives.js";
 import type { Signal } from "../signal.js";
-import { Turns } from "../turns.js";
+import { createTurns, type Turns } from "../turns.js";
 
 /** A channel is any JSON value, usually a string. */
 export interface ChatParams {
@@ -61,15 +61,17 @@ export const Chat = Class<RPCServiceClass<Chat>>(RPCService, {
     this.messageReceived = new primitives.Signal();
     this.presenceReceived = new primitives.Signal();
     this.readReceived = new primitives.Signal();
-    this._turns = new Turns();
+    this._turns = createTurns();
     this.notificationReceived.add(receive, this);
   },
 
   join(params) {
-    return this._turns.take(canonical(params?.channel), true, () => this.rpcCall("join", params));
+    return this._turns._take(canonical(params?.channel), true, () => this.rpcCall("join", params));
   },
   leave(params) {
-    return this._turns.take(canonical(params?.channel), false, () => this.rpcCall("leave", params));
+    return this._turns._take(canonical(params?.channel), false, () =>
+      this.rpcCall("leave", params),
+    );
   },
 });
 

@@ -7,7 +7,7 @@ import { Class } from "../class.js";
 import { canonical } from "../json.js";
 import { RPCService, type RPCServiceClass } from "../rpc.js";
 import { primitives } from "../primitives.js";
-import { Turns } from "../turns.js";
+import { createTurns, type Turns } from "../turns.js";
 import {
   Cursor,
   discard,
@@ -41,7 +41,7 @@ export const Cursors = Class<CursorsClass>(RPCService, {
     this.cursorRemoved = new primitives.Signal();
     this._documents = new Map();
     this._joining = new Map();
-    this._turns = new Turns();
+    this._turns = createTurns();
     // Before the promise of `join` is resolved: it may call those who wait for it at once, or only
     // when notifications have come.
     this.packetReceived.add(joined, this, 1);
@@ -49,7 +49,7 @@ export const Cursors = Class<CursorsClass>(RPCService, {
   },
 
   join(params) {
-    return this._turns.take(canonical(params?.document), true, () => {
+    return this._turns._take(canonical(params?.document), true, () => {
       const callId = this._nextCallId;
       const document = new Document(this, params?.document);
       this._joining.set(callId, document);
@@ -66,7 +66,7 @@ export const Cursors = Class<CursorsClass>(RPCService, {
   leave(params) {
     const key = canonical(params?.document);
     end(this, key);
-    return this._turns.take(key, false, () => {
+    return this._turns._take(key, false, () => {
       end(this, key); // it may have been joined since
       return this.rpcCall<null>("leave", params);
     });

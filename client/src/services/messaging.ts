@@ -7,7 +7,7 @@ import { Class } from "../class.js";
 import { RPCService, type RPCServiceClass } from "../rpc.js";
 import { primitives } from "../primitives.js";
 import type { Signal } from "../signal.js";
-import { Turns } from "../turns.js";
+import { createTurns, type Turns } from "../turns.js";
 
 export interface ParticipantMessage {
   type: "message";
@@ -35,15 +35,15 @@ export const Messaging = Class<RPCServiceClass<Messaging>>(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
     this.messageReceived = new primitives.Signal();
-    this._turns = new Turns();
+    this._turns = createTurns();
     this.notificationReceived.add(receive, this);
   },
 
   registerParticipant(params) {
-    return this._turns.take(params?.name, true, () => this.rpcCall("registerParticipant", params));
+    return this._turns._take(params?.name, true, () => this.rpcCall("registerParticipant", params));
   },
   unregisterParticipant(params) {
-    return this._turns.take(params?.name, false, () =>
+    return this._turns._take(params?.name, false, () =>
       this.rpcCall("unregisterParticipant", params),
     );
   },

@@ -8,7 +8,7 @@ import { canonical } from "../json.js";
 import { RPCService, type RPCServiceClass } from "../rpc.js";
 import { primitives } from "../primitives.js";
 import type { Signal } from "../signal.js";
-import { Turns } from "../turns.js";
+import { createTurns, type Turns } from "../turns.js";
 
 /** A channel is any JSON value, usually a string. */
 export interface ChannelParams {
@@ -58,7 +58,7 @@ export const PubSub = Class<RPCServiceClass<PubSub>>(RPCService, {
     RPCService.prototype._setUp.call(this);
     this.messagePublished = new primitives.Signal();
     this._subscriptions = new Map();
-    this._turns = new Turns();
+    this._turns = createTurns();
     this.notificationReceived.add(receive, this);
   },
 
@@ -114,7 +114,7 @@ function subscribe(service: PubSub, command: string, params?: ChannelParams): Pr
   }
   const own = subscription;
   return service._turns
-    .take(key, true, () => service.rpcCall<null>(command, params))
+    ._take(key, true, () => service.rpcCall<null>(command, params))
     .then(
       (value) => {
         own.state = "there";
@@ -132,7 +132,7 @@ function unsubscribe(service: PubSub, command: string, params?: ChannelParams): 
   const known = service._subscriptions.get(key);
   service._subscriptions.delete(key);
   if (known?.state === "lost") return new primitives.Promise((resolve) => resolve(null));
-  return service._turns.take(key, false, () => service.rpcCall<null>(command, params));
+  return service._turns._take(key, false, () => service.rpcCall<null>(command, params));
 }
 
 /** What the page wants holds, until it unsubscribes or the server refuses. */

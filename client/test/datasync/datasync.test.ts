@@ -1,5 +1,11 @@
 import { beforeAll, expect, test, vi } from "vitest";
-import { DataSync, type Delta, type Resync } from "../../src/index.js";
+import {
+  ArrayCollection,
+  CollectionDeltaProcessor,
+  DataSync,
+  type Delta,
+  type Resync,
+} from "../../src/index.js";
 import { connect, drop, next, service, TestServer } from "../server.js";
 
 const server = new TestServer();
@@ -24,8 +30,8 @@ const insert = (id: number): Delta => ({ type: "insert", model: "Task", data: { 
 test("a list follows the application's changes", async () => {
   const { datasync } = connect(server.url, { datasync: DataSync }).services;
   const tasks = [{ id: 1 }];
-  const processor = new DataSync.CollectionDeltaProcessor({
-    Task: new DataSync.ArrayCollection(tasks),
+  const processor = new CollectionDeltaProcessor({
+    Task: new ArrayCollection(tasks),
   });
   datasync.deltaReceived.add((delta) => processor.processDelta(delta));
   datasync.onDelta = vi.fn();

@@ -1,6 +1,7 @@
 /** Events where no WebSocket comes through, as when they were made. */
 
 import { beforeAll, expect, test, vi } from "vitest";
+import "../../src/comet.js";
 import { Events } from "../../src/index.js";
 import { connect, drop, next, service, TestServer } from "../server.js";
 

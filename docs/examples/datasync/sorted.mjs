@@ -1,7 +1,7 @@
-import {DataSync} from "snorky";
+import {ArrayCollection, CollectionDeltaProcessor} from "snorky";
 
 /** An array that stays in order, whatever order the changes come in. */
-class SortedCollection extends DataSync.ArrayCollection {
+class SortedCollection extends ArrayCollection {
   constructor(array, compare) {
     super(array);
     this.compare = compare;
@@ -24,7 +24,7 @@ class SortedCollection extends DataSync.ArrayCollection {
 
 const dishes = [];
 const byName = (one, other) => one.name.localeCompare(other.name);
-const processor = new DataSync.CollectionDeltaProcessor({
+const processor = new CollectionDeltaProcessor({
   Dish: new SortedCollection(dishes, byName),
 });
 

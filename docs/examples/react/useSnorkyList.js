@@ -1,5 +1,5 @@
 import { useEffect, useState } from "react";
-import { DataSync } from "snorky";
+import { ArrayCollection, CollectionDeltaProcessor } from "snorky";
 
 /**
  * A list of the web application that stays equal to its database: { rows, status }.
@@ -14,8 +14,8 @@ export function useSnorkyList(snorky, model, fetchList) {
   useEffect(() => {
     const { datasync } = snorky.services;
     const items = []; // changes in place; React gets copies
-    const processor = new DataSync.CollectionDeltaProcessor({
-      [model]: new DataSync.ArrayCollection(items),
+    const processor = new CollectionDeltaProcessor({
+      [model]: new ArrayCollection(items),
     });
     let token = null;
     let retry;

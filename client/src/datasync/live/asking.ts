@@ -3,8 +3,8 @@
  * and not before the server said so.
  */
 
-import { reconnectDelay } from "../../backoff.js";
-import { now } from "../../timer.js";
+import { delayMsAfter } from "../../backoff.js";
+import { now, Timer } from "../../timer.js";
 import { type Answer, ask } from "./fetcher.js";
 import type { LiveOptions } from "./options.js";
 import type { Page } from "./page.js";
@@ -12,29 +12,26 @@ import type { Subscription } from "./subscription.js";
 
 /** One question. They are numbered in the order in which they begin. */
 export interface Question {
-  number: number;
+  _number: number;
   /** Its token will feed the list. Otherwise the list has one, and only its rows are wanted. */
-  isForToken: boolean;
+  _isForToken: boolean;
   /** That of the connection when it began. */
-  position: string | undefined;
-  controller: AbortController;
+  _position: string | undefined;
+  _controller: AbortController;
 }
 
 interface Host<Row> {
   /** How many rows a window shows, else 0. */
-  size(): number;
+  _size(): number;
   /** What feeds the list. */
-  shown(): Subscription | null;
+  _shown(): Subscription | null;
   /** An answer waits until its subscription is live: until then there is no use for another. */
-  waits(): boolean;
-  arrived(answer: Answer<Row>, question: Question): void;
-  failed(error: Error, question: Question): void;
+  _waits(): boolean;
+  _arrived(answer: Answer<Row>, question: Question): void;
+  _failed(error: Error, question: Question): void;
 }
 
-type Timer = ReturnType<typeof setTimeout>;
-
 export function createAsking<Row>(page: Page, options: LiveOptions<Row>, host: Host<Row>) {
-  const { callTimeout, minReconnectDelay, maxReconnectDelay } = page.options;
   let question: Question | null = null;
   let count = 0;
   /** The list is to be asked for with a new token, even without a connection where it is urgent. */
@@ -42,105 +39,113 @@ export function createAsking<Row>(page: Page, options: LiveOptions<Row>, host: H
   let isUrgent = false;
   /** It is to be asked for again with the token it has: only refetch lists are. */
   let isStale = false;
-  let dueTimer: Timer | undefined;
-  let dueAt = 0;
-  let retryTimer: Timer | undefined;
+  const dueTimer = new Timer();
+  let dueAt = Infinity;
+  const pauseTimer = new Timer();
+  let isPausing = false;
   /** Since the list was live. */
   let failures = 0;
 
   const begin = (isForToken: boolean) => {
     const controller = new AbortController();
-    const current = { number: ++count, isForToken, position: page.position(), controller };
-    const timer = callTimeout && setTimeout(() => controller.abort(), callTimeout * 1000);
+    const current = {
+      _number: ++count,
+      _isForToken: isForToken,
+      _position: page._position(),
+      _controller: controller,
+    };
+    const timer = new Timer();
+    timer.limit(page._snorky.options.callTimeout, () => controller.abort());
     question = current;
     isStale = false;
     if (isForToken) {
       isDue = isUrgent = false;
       stopWaiting();
-      page.asks(1);
+      page._asks(1);
     }
     const end = (action: () => void) => {
-      clearTimeout(timer || undefined);
-      page.step(() => {
+      timer.stop();
+      page._step(() => {
         if (question !== current) return; // nobody waits for it any more
         abandon();
         action();
       });
     };
-    ask(options, controller.signal, host.size()).then(
-      (answer) => end(() => host.arrived(answer, current)),
-      (error) => end(() => host.failed(error, current)),
+    ask(options, controller.signal, host._size()).then(
+      (answer) => end(() => host._arrived(answer, current)),
+      (error) => end(() => host._failed(error, current)),
     );
   };
 
   const stopWaiting = () => {
-    clearTimeout(dueTimer);
-    dueTimer = undefined;
+    dueTimer.stop();
+    dueAt = Infinity;
   };
 
   const abandon = () => {
     if (!question) return;
-    if (question.isForToken) page.asks(-1);
-    question.controller.abort();
+    if (question._isForToken) page._asks(-1);
+    question._controller.abort();
     question = null;
   };
 
   const wake = () => {
-    clearTimeout(retryTimer);
-    retryTimer = undefined;
+    pauseTimer.stop();
+    isPausing = false;
   };
 
-  const backoffMs = () => reconnectDelay(failures, minReconnectDelay, maxReconnectDelay) * 1000;
+  const backoffMs = () => delayMsAfter(failures, page._snorky.options);
 
   return {
     /** How many questions have begun. */
-    count: () => count,
+    _count: () => count,
 
     /** Ask, where that is due and nothing is under way. */
-    go() {
-      if (question || retryTimer) return;
-      const shown = host.shown();
+    _go() {
+      if (question || isPausing) return;
+      const shown = host._shown();
       // Without a connection a list that will be resumed has no use for a token.
-      const isForToken = isDue && !host.waits() && (!shown || isUrgent || page.isConnected());
-      if (isForToken || (isStale && shown?.refetches)) begin(isForToken);
+      const isForToken =
+        isDue && !host._waits() && (!shown || isUrgent || page._snorky.isConnected);
+      if (isForToken || (isStale && shown?._refetches)) begin(isForToken);
     },
 
-    due() {
+    _due() {
       isDue = true;
     },
 
-    stale() {
+    _stale() {
       isStale = true;
     },
 
     /** The page wants it. */
-    now() {
+    _now() {
       isDue = isUrgent = true;
       wake();
     },
 
     /** Of what was said before, the earlier counts. */
-    dueIn(delayMs: number) {
+    _dueIn(delayMs: number) {
       const at = now() + delayMs;
-      if (dueTimer && dueAt <= at) return;
-      stopWaiting();
+      if (dueAt <= at) return;
       dueAt = at;
-      dueTimer = setTimeout(() => {
-        dueTimer = undefined;
-        page.step(() => (isDue = true));
-      }, delayMs);
+      dueTimer.start(delayMs, () => {
+        dueAt = Infinity;
+        page._step(() => (isDue = true));
+      });
     },
 
     /** Ask the same again, after a time that grows. */
-    retry({ isForToken }: Question) {
+    _retry({ _isForToken: isForToken }: Question) {
       if (isForToken) isDue = true;
       else isStale = true;
-      retryTimer = setTimeout(() => page.step(wake), backoffMs());
+      isPausing = true;
+      pauseTimer.start(backoffMs(), () => page._step(wake));
       failures++;
     },
 
     /** How long to wait after an opening that failed: nothing for the first. Counts it. */
-    delayMs(spreadMs: number) {
+    _delayMs(spreadMs: number) {
       const delayMs = spreadMs
         ? Math.random() * spreadMs * 2 ** Math.min(failures, 3)
         : failures && backoffMs();
@@ -148,16 +153,16 @@ export function createAsking<Row>(page: Page, options: LiveOptions<Row>, host: H
       return delayMs;
     },
 
-    succeeded() {
+    _succeeded() {
       failures = 0;
     },
 
     /** Do not wait for the next attempt. */
-    wake,
+    _wake: wake,
     /** The answer is not wanted any more. */
-    abandon,
+    _abandon: abandon,
 
-    end() {
+    _end() {
       abandon();
       stopWaiting();
       wake();

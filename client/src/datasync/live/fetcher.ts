@@ -1,15 +1,16 @@
 /** One question to the web application: rows, and a token for the changes to come. */
 
+import { withQuery } from "../../address.js";
 import { keyOf, namesOf } from "./order.js";
 import { type LiveOptions, ResponseError } from "./options.js";
 
 export interface Answer<Row> {
   /** By key, in the order of the web application. */
-  rows: Map<string, Row>;
+  _rows: Map<string, Row>;
   /** Without one the web application could not promise that nothing is missed. */
-  token: string | null;
+  _token: string | null;
   /** Of a window: the web application has no more rows than these. */
-  complete: boolean;
+  _complete: boolean;
 }
 
 /** What was asked for beyond the window takes the place of rows that leave. */
@@ -39,14 +40,14 @@ export async function ask<Row>(
   };
   const response = await (options.fetch
     ? options.fetch({ ...request, limit })
-    : fetch(typeof url === "function" ? url(limit) : withLimit(url!, limit), request));
+    : fetch(typeof url === "function" ? url(limit) : withQuery(url!, "limit", limit), request));
   if (!response.ok) throw new ResponseError(response);
 
   const json = await response.json();
   const names = namesOf(options.key);
   const rows = new Map<string, Row>();
-  const all = options.rows ? options.rows(json) : single ? [json] : (json?.results ?? json);
-  for (const row of Array.isArray(all) ? all : [all]) {
+  const all = options.rows ? options.rows(json) : single ? json : (json?.results ?? json);
+  for (const row of [all].flat()) {
     const key = keyOf(row, names);
     if (!key) throw new TypeError(`Expected rows with "${names}", got ${JSON.stringify(row)}`);
     rows.set(key, row);
@@ -54,13 +55,9 @@ export async function ask<Row>(
   const { next } = json;
   const token = (name: string) => response.headers.get(name);
   return {
-    rows,
-    token: token("X-Subscription-Token") ?? token("X-Subscription"),
+    _rows: rows,
+    _token: token("X-Subscription-Token") ?? token("X-Subscription"),
     // Where it sends a page of its own size instead it tells whether there is a next one.
-    complete: next === null || (!next && rows.size < size),
+    _complete: next === null || (!next && rows.size < size),
   };
-}
-
-function withLimit(url: string, limit: number | undefined): string {
-  return limit ? `${url}${url.includes("?") ? "&" : "?"}limit=${limit}` : url;
 }

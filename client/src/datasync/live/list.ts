@@ -6,6 +6,7 @@
  * step: what the old subscription told meanwhile may be newer than they are.
  */
 
+import { guard } from "../../errors.js";
 import { primitives } from "../../primitives.js";
 import { type Asking, createAsking } from "./asking.js";
 import { effectsOfDelta } from "./classic.js";
@@ -26,16 +27,9 @@ const EPOCH_SPREAD = 3000;
 /** Of older servers, where it is not known which list a change is for. In milliseconds. */
 const CLASSIC_PAUSE = 500;
 
-interface Candidate<Row> {
-  subscription: Subscription;
-  answer: Answer<Row>;
-  number: number;
-}
-
 export function openList<Row>(page: Page, options: LiveOptions<Row>): LiveList<Row> {
-  if (!options.url && !options.fetch) throw new TypeError("live() expects a url, or a fetch");
-  if (options.window && !options.order) {
-    throw new TypeError("live() expects an order where there is a window");
+  if ((!options.url && !options.fetch) || (options.window && !options.order)) {
+    throw new TypeError("live() expects a url or a fetch, and an order beside a window");
   }
   const changed = new primitives.Signal<[LiveList<Row>]>();
   const listeners = new Set<() => void>();
@@ -52,207 +46,211 @@ export function openList<Row>(page: Page, options: LiveOptions<Row>): LiveList<R
   /** What feeds the rows that are shown; null: nothing does. */
   let shown: Subscription | null = null;
   /** A fetch whose subscription is not live yet. */
-  let candidate: Candidate<Row> | null = null;
+  let candidate: Subscription | null = null;
+  /** What it has brought, and its number. */
+  let waiting: [Answer<Row>, number] | undefined;
   /** The number of the last fetch that is shown. */
   let fetched = 0;
   let lastToken: string | undefined;
 
   const writes: Writes<Row> = createWrites<Row>(options, {
-    page,
-    begun: () => asking.count(),
-    fetched: () => fetched,
-    follows: () => shown?.id !== undefined && shown.applies && !shown.refetches,
-    refetches: () => !!shown?.refetches,
-    has: (key) => view.has(key),
-    fetch: () => (shown?.refetches ? asking.stale() : asking.due()),
-    wrote(failure) {
+    _page: page,
+    _begun: () => asking._count(),
+    _fetched: () => fetched,
+    _follows: () => shown?._id !== undefined && !!shown._applies && !shown._refetches,
+    _refetches: () => !!shown?._refetches,
+    _has: (key) => view._has(key),
+    _fetch: () => (shown?._refetches ? asking._stale() : asking._due()),
+    _wrote(failure) {
       writeError = failure;
     },
   });
   const view: View<Row> = createView<Row>(options, writes);
-  let items = view.render();
+  let items = view._render();
 
   const asking: Asking<Row> = createAsking<Row>(page, options, {
-    size: view.size,
-    shown: () => shown,
-    waits: () => !!candidate,
+    _size: view._size,
+    _shown: () => shown,
+    _waits: () => !!candidate,
 
-    arrived(answer, question) {
+    _arrived(answer, question) {
       isDirty = true;
       requestError = null;
       // Answers of a refetch list are whole, and come one after the other.
-      if (!shown || shown.refetches) show(answer, question.number);
-      if (shown) shown.fetchedAt = question.position ?? shown.fetchedAt;
-      const { token } = answer;
-      if (!question.isForToken) {
-        asking.succeeded();
+      if (!shown || shown._refetches) show(answer, question._number);
+      if (shown) shown._fetchedAt = question._position ?? shown._fetchedAt;
+      const token = answer._token;
+      if (!question._isForToken) {
+        asking._succeeded();
       } else if (!token || token === lastToken) {
-        asking.retry(question);
+        asking._retry(question);
       } else {
         lastToken = token;
         const subscription = subscribe(owner, token);
-        if (shown) candidate = { subscription, answer, number: question.number };
-        else shown = subscription;
-        page.open(subscription);
+        if (!shown) shown = subscription;
+        else {
+          candidate = subscription;
+          waiting = [answer, question._number];
+        }
+        page._open(subscription);
       }
     },
 
-    failed(reason, question) {
+    _failed(reason, question) {
       isDirty = true;
       requestError = reason;
       if (reason instanceof ResponseError && REFUSALS.includes(reason.status)) {
-        view.replace({ rows: new Map(), complete: true });
+        view._replace({ _rows: new Map(), _complete: true });
         close();
-      } else asking.retry(question);
+      } else asking._retry(question);
     },
   });
 
   const show = (answer: Answer<Row>, number: number) => {
-    writes.notice(answer.rows);
-    view.replace(answer);
+    writes._notice(answer._rows);
+    view._replace(answer);
     fetched = number;
     isLoaded = true;
   };
 
   const apply = (effects: Effects) => {
-    writes.notice(effects);
-    view.apply(effects);
+    writes._notice(effects);
+    view._apply(effects);
     isDirty = true;
   };
 
   const close = () => {
     isClosed = true;
-    asking.end();
-    page.close(shown);
-    page.close(candidate?.subscription);
+    asking._end();
+    page._close(shown);
+    page._close(candidate);
     shown = candidate = null;
-    writes.end();
+    writes._end();
   };
 
   const statusNow = (): LiveStatus => {
     if (isClosed) return "closed";
     if (!isLoaded) return "loading";
-    if (shown?.id === undefined) {
-      return page.isLost() || shown?.resumes ? "reconnecting" : "catching-up";
+    if (shown?._id === undefined) {
+      return page._isLost() || shown?._since !== undefined ? "reconnecting" : "catching-up";
     }
-    return shown.applies && !shown.late && !(shown.refetches && requestError)
+    return shown._applies && !shown._late && !(shown._refetches && requestError)
       ? "live"
       : "catching-up";
   };
 
   const owner: Owner = {
-    opened(subscription, answer) {
-      if (answer.stale) owner.stale(subscription);
-      else subscription.fetchedAt = answer.position;
-      if (answer.stale === false) subscription.refetches = true;
-      owner.took(subscription, effectsOf(answer.changes, subscription.items));
-      if (answer.refresh !== undefined) asking.dueIn(answer.refresh);
-      if (subscription.applies) subscription.late = !answer.live;
-      else if (answer.live) owner.wentLive(subscription);
+    _opened(subscription, answer) {
+      if (answer.stale) owner._stale(subscription);
+      else subscription._fetchedAt = answer.position;
+      if (answer.stale === false) subscription._refetches = true;
+      owner._took(subscription, effectsOf(answer.changes, subscription._items));
+      if (answer.refresh !== undefined) asking._dueIn(answer.refresh);
+      if (subscription._applies) subscription._late = !answer.live;
+      else if (answer.live) owner._wentLive(subscription);
     },
 
-    ended(subscription, reason, afterMs) {
+    _ended(subscription, reason, afterMs) {
       if (subscription === shown) {
-        page.close(candidate?.subscription);
+        page._close(candidate);
         shown = candidate = null;
-        asking.abandon();
-      } else if (subscription === candidate?.subscription) {
+        asking._abandon();
+      } else if (subscription === candidate) {
         candidate = null;
       } else return;
-      const delayMs = asking.delayMs(reason === "epoch" ? EPOCH_SPREAD : 0);
-      asking.dueIn(Math.max(afterMs, delayMs));
+      const delayMs = asking._delayMs(reason === "epoch" ? EPOCH_SPREAD : 0);
+      asking._dueIn(Math.max(afterMs, delayMs));
     },
 
-    took(subscription, effects) {
-      if (subscription === shown && shown.applies) {
+    _took(subscription, effects) {
+      if (subscription === shown && shown._applies) {
         if (effects.size) apply(effects);
         return;
       }
-      const { held } = subscription;
+      const held = subscription._held;
       for (const [key, row] of effects) held.set(key, row);
       if (held.size <= MOST_HELD) return;
-      page.close(subscription);
-      owner.ended(subscription, "held", 0);
+      page._close(subscription);
+      owner._ended(subscription, "held", 0);
     },
 
-    wentLive(subscription) {
-      if (subscription === candidate?.subscription) {
-        const { answer, number } = candidate;
+    _wentLive(subscription) {
+      if (subscription === candidate) {
         candidate = null;
-        page.close(shown);
+        page._close(shown);
         shown = subscription;
         // Of a refetch list a later answer may be shown already.
-        if (number > fetched) show(answer, number);
+        if (waiting![1] > fetched) show(...waiting!);
       }
       if (subscription !== shown) return;
-      shown.applies = true;
-      shown.late = false;
-      asking.succeeded();
-      apply(shown.held);
-      shown.held = new Map();
+      shown._applies = true;
+      shown._late = false;
+      asking._succeeded();
+      apply(shown._held);
+      shown._held = new Map();
     },
 
-    stale(subscription) {
-      subscription.refetches = true;
-      if (shown) shown.refetches = true;
-      asking.stale();
+    _stale(subscription) {
+      subscription._refetches = true;
+      if (shown) shown._refetches = true;
+      asking._stale();
     },
 
-    refresh: asking.dueIn,
-    wake: asking.wake,
+    _refresh: asking._dueIn,
+    _wake: asking._wake,
 
-    connected() {
-      for (const subscription of [shown, candidate?.subscription]) {
-        if (subscription) page.open(subscription);
+    _connected() {
+      for (const subscription of [shown, candidate]) {
+        if (subscription) page._open(subscription);
       }
     },
 
-    dropped() {
+    _dropped() {
       if (candidate) {
-        candidate.subscription.ended = true;
+        candidate._ended = true;
         candidate = null;
-        asking.due();
+        asking._due();
       }
-      writes.dropped();
+      writes._dropped();
     },
 
-    isOf: (model) => !options.model || options.model === model,
+    _isOf: (model) => !options.model || options.model === model,
 
-    classicDelta(delta, isAlone) {
+    _classicDelta(delta, isAlone) {
       if (!isAlone) {
-        asking.dueIn(CLASSIC_PAUSE);
+        asking._dueIn(CLASSIC_PAUSE);
         return;
       }
       const effects = effectsOfDelta(delta, namesOf(options.key));
-      if (shown) owner.took(shown, effects);
-      if (candidate) owner.took(candidate.subscription, effects);
+      if (shown) owner._took(shown, effects);
+      if (candidate) owner._took(candidate, effects);
     },
 
-    render() {
-      if (writes.settle()) isDirty = true;
+    _render() {
+      if (writes._settle()) isDirty = true;
       if (!isClosed) {
-        if (!candidate && view.runsOut()) asking.due();
-        asking.go();
+        if (!candidate && view._runsOut()) asking._due();
+        asking._go();
       }
       if (!isDirty && status === statusNow()) return false;
       isDirty = false;
       const before = [items, status, error];
-      items = view.render();
+      items = view._render();
       status = statusNow();
       error = requestError ?? writeError;
       return [items, status, error].some((now, index) => now !== before[index]);
     },
 
-    announce() {
-      if (isClosed) page.remove(owner);
-      for (const tell of [() => changed.dispatch(list), ...listeners]) {
-        try {
-          tell();
-        } catch (problem) {
-          console.error(problem); // the page's own
-        }
-      }
+    _announce() {
+      if (isClosed) page._remove(owner);
+      for (const tell of [() => changed.dispatch(list), ...listeners]) guard(tell);
     },
+  };
+
+  const fetchNow = () => {
+    const shownThen = writes._fetched();
+    page._step(asking._now);
+    return shownThen;
   };
 
   const list: LiveList<Row> = {
@@ -266,7 +264,7 @@ export function openList<Row>(page: Page, options: LiveOptions<Row>): LiveList<R
       return error;
     },
     get hasMore() {
-      return view.hasMore();
+      return view._hasMore();
     },
     changed,
 
@@ -277,29 +275,23 @@ export function openList<Row>(page: Page, options: LiveOptions<Row>): LiveList<R
       return () => listeners.delete(tell);
     },
 
-    mutate: (change, promise, how) => writes.mutate(change, promise, how),
-    seen: (keys) => writes.seen(keys),
-    refetch: () => fetchNow(),
+    mutate: writes._mutate,
+    seen: writes._seen,
+    refetch: fetchNow,
 
     more() {
-      let isEnough = isClosed;
-      page.step(() => {
-        isEnough = view.widen();
+      let isEnough!: boolean;
+      page._step(() => {
+        isEnough = view._widen();
         isDirty = true;
       });
-      return isEnough ? writes.fetched(-1) : fetchNow();
+      return isEnough ? writes._fetched(-1) : fetchNow();
     },
 
-    close: () => page.step(close),
+    close: () => page._step(close),
   };
 
-  const fetchNow = () => {
-    const shownThen = writes.fetched();
-    page.step(asking.now);
-    return shownThen;
-  };
-
-  page.add(owner);
-  page.step(() => {});
+  page._add(owner);
+  page._step(() => {});
   return list;
 }

@@ -113,9 +113,7 @@ export class ResponseError extends Error {
   override readonly name = "ResponseError";
 
   constructor(readonly response: Response) {
-    super(
-      `Expected a success from ${response.url || "the web application"}, got ${response.status}`,
-    );
+    super(`Expected a success, got ${response.status} from ${response.url}`);
   }
 
   get status(): number {

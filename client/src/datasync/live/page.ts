@@ -6,7 +6,6 @@
  */
 
 import { isDisconnection } from "../../errors.js";
-import { onWake } from "../../wake.js";
 import type { RPCService } from "../../rpc.js";
 import { effectsOf, type Opening, type Owner, type Subscription } from "./subscription.js";
 
@@ -19,9 +18,9 @@ const GATHER_MS = 50;
 const ACQUIRED = { recovered: true, items: [], position: "", live: true, changes: [] } as const;
 
 interface Waiting {
-  keys: readonly string[];
+  _keys: readonly string[];
   /** `known`: the frames of everything up to these keys have come. */
-  done: (known: boolean) => void;
+  _done: (known: boolean) => void;
 }
 
 export interface Page extends ReturnType<typeof createPage> {}
@@ -40,7 +39,6 @@ export function createPage(service: RPCService) {
   /** The server has no `openSubscriptions`. */
   let isClassic = false;
   let depth = 0;
-  let stopWakes: (() => void) | undefined;
 
   /** Do something to the lists. What they tell they tell afterwards, when all of it is done. */
   const step = (action: () => void) => {
@@ -50,7 +48,7 @@ export function createPage(service: RPCService) {
     } finally {
       if (!--depth) {
         if (queue.length) gather();
-        for (const list of [...lists].filter((each) => each.render())) list.announce();
+        for (const list of [...lists].filter((each) => each._render())) list._announce();
       }
     }
   };
@@ -66,21 +64,24 @@ export function createPage(service: RPCService) {
       command,
       params,
       (data) => step(() => resolve(data)),
-      (error) => step(() => reject(error)),
+      (error) => {
+        // Else it is asked again on the next connection.
+        if (!isDisconnection(error)) step(() => reject(error));
+      },
     );
   };
 
   const end = (subscription: Subscription, reason: string, afterMs = 0) => {
-    if (subscription.ended) return;
-    subscription.ended = true;
-    byId.delete(subscription.id);
-    subscription.owner.ended(subscription, reason, afterMs);
+    if (subscription._ended) return;
+    subscription._ended = true;
+    byId.delete(subscription._id);
+    subscription._owner._ended(subscription, reason, afterMs);
   };
 
-  const requestOf = ({ token, since, applies }: Subscription) => ({
-    token,
-    since,
-    live: applies || undefined,
+  const requestOf = ({ _token, _since, _applies }: Subscription) => ({
+    token: _token,
+    since: _since,
+    live: _applies || undefined,
   });
 
   const send = (all: Subscription[]) => {
@@ -93,23 +94,20 @@ export function createPage(service: RPCService) {
       { subscriptions: all.map(requestOf) },
       (answers: Opening[]) => all.forEach((each, index) => answered(each, answers[index])),
       (error) => {
-        if (isDisconnection(error)) return; // it is opened on the next connection
         isClassic = error.message === "Unknown command";
-        if (isClassic) send(all.filter((each) => !each.ended));
+        if (isClassic) send(all.filter((each) => !each._ended));
         else for (const each of all) end(each, error.message);
       },
     );
   };
 
   const acquire = (subscription: Subscription) => {
-    const { token } = subscription;
+    const token = subscription._token;
     call(
       "acquireSubscription",
       { token },
       () => answered(subscription, { ...ACQUIRED, subscription: token, token }),
-      (error) => {
-        if (!isDisconnection(error)) end(subscription, error.message);
-      },
+      (error) => end(subscription, error.message),
     );
   };
 
@@ -119,16 +117,15 @@ export function createPage(service: RPCService) {
       return;
     }
     position = answer.position;
-    if (subscription.ended) {
+    if (subscription._ended) {
       close(answer.subscription);
       return;
     }
-    subscription.id = answer.subscription;
-    subscription.resumes = false;
-    subscription.token = answer.token;
-    subscription.items = new Set(answer.items);
-    byId.set(subscription.id, subscription);
-    subscription.owner.opened(subscription, answer);
+    subscription._id = answer.subscription;
+    subscription._token = answer.token;
+    subscription._items = new Set(answer.items);
+    byId.set(subscription._id, subscription);
+    subscription._owner._opened(subscription, answer);
   };
 
   const close = (id: unknown) => {
@@ -140,13 +137,9 @@ export function createPage(service: RPCService) {
     clearTimeout(gathering);
     gathering = undefined;
     if (!snorky.isConnected) return;
-    const all = new Set(queue.filter((each) => !each.ended));
+    const all = [...new Set(queue)].filter((each) => !each._ended);
     queue = [];
-    while (all.size) {
-      const some = [...all].slice(0, MOST_AT_ONCE);
-      for (const each of some) all.delete(each);
-      send(some);
-    }
+    while (all.length) send(all.splice(0, MOST_AT_ONCE));
   };
 
   const gather = () => {
@@ -158,16 +151,14 @@ export function createPage(service: RPCService) {
     if (isClassic) return settle(one, false);
     call(
       "awaitKeys",
-      { keys: one.keys },
+      { keys: one._keys },
       () => settle(one, true),
-      (error) => {
-        if (!isDisconnection(error)) settle(one, false);
-      },
+      () => settle(one, false),
     );
   };
 
   const settle = (one: Waiting, known: boolean) => {
-    if (waiting.delete(one)) one.done(known);
+    if (waiting.delete(one)) one._done(known);
   };
 
   /** Those of the subscriptions concerned that this page knows. */
@@ -181,78 +172,76 @@ export function createPage(service: RPCService) {
   const frames: Record<string, (frame: any) => void> = {
     changes(frame) {
       for (const subscription of byId.values()) {
-        const effects = effectsOf(frame.changes, subscription.items);
-        if (effects.size) subscription.owner.took(subscription, effects);
+        const effects = effectsOf(frame.changes, subscription._items);
+        if (effects.size) subscription._owner._took(subscription, effects);
       }
     },
-    live: (frame) => each(frame, (one) => one.owner.wentLive(one)),
-    late: (frame) => each(frame, (one) => (one.late = true)),
-    stale: (frame) => each(frame, (one) => one.owner.stale(one)),
-    refresh: (frame) => each(frame, (one) => one.owner.refresh(frame.after_ms)),
+    live: (frame) => each(frame, (one) => one._owner._wentLive(one)),
+    late: (frame) => each(frame, (one) => (one._late = true)),
+    stale: (frame) => each(frame, (one) => one._owner._stale(one)),
+    refresh: (frame) => each(frame, (one) => one._owner._refresh(frame.after_ms)),
     resync: (frame) =>
       frame.subscriptions && each(frame, (one) => end(one, frame.reason, frame.after_ms)),
     mark(frame) {
       for (const [id, subscription] of byId) {
-        subscription.token = frame.tokens?.[String(id)] ?? subscription.token;
+        subscription._token = frame.tokens?.[String(id)] ?? subscription._token;
       }
     },
     delta(frame) {
       if (!isClassic) return;
       // Only where one list alone can be meant it is known which.
-      const meant = [...lists].filter((list) => list.isOf(frame.delta.model));
-      for (const list of meant) list.classicDelta(frame.delta, meant.length === 1);
+      const meant = [...lists].filter((list) => list._isOf(frame.delta.model));
+      for (const list of meant) list._classicDelta(frame.delta, meant.length === 1);
     },
   };
 
   return {
-    options: snorky.options,
-    step,
+    _snorky: snorky,
+    _step: step,
     /** The last one that came in a frame or in an answer to an opening on this connection. */
-    position: () => position,
+    _position: () => position,
     /** There was a connection, and it has gone. */
-    isLost: () => isLost,
-    isConnected: () => snorky.isConnected,
+    _isLost: () => isLost,
 
-    add(list: Owner) {
-      stopWakes ??= onWake(() =>
-        step(() => {
-          for (const one of lists) one.wake();
-        }),
-      );
+    _add(list: Owner) {
       lists.add(list);
     },
 
-    remove(list: Owner) {
+    _remove(list: Owner) {
       lists.delete(list);
-      if (lists.size) return;
-      stopWakes?.();
-      stopWakes = undefined;
+    },
+
+    /** The page is looked at again, or the network is back. */
+    _wake() {
+      step(() => {
+        for (const list of lists) list._wake();
+      });
     },
 
     /** A list begins (1), or ends (-1), to ask the web application for a token. */
-    asks(difference: number) {
+    _asks(difference: number) {
       asking += difference;
     },
 
     /** Open it as soon as there is a connection: each list says so again when there is one. */
-    open(subscription: Subscription) {
+    _open(subscription: Subscription) {
       queue.push(subscription);
     },
 
-    close(subscription: Subscription | null | undefined) {
-      if (!subscription || subscription.ended) return;
-      subscription.ended = true;
-      if (byId.delete(subscription.id)) close(subscription.id);
+    _close(subscription: Subscription | null | undefined) {
+      if (!subscription || subscription._ended) return;
+      subscription._ended = true;
+      if (byId.delete(subscription._id)) close(subscription._id);
     },
 
-    awaitKeys(keys: readonly string[], done: (known: boolean) => void): () => void {
-      const one = { keys, done };
+    _awaitKeys(keys: readonly string[], done: (known: boolean) => void): () => void {
+      const one = { _keys: keys, _done: done };
       waiting.add(one);
       if (snorky.isConnected) awaitKeys(one);
       return () => waiting.delete(one);
     },
 
-    frame(message: any) {
+    _frame(message: any) {
       const { type, position: at } = message ?? {};
       if (!Object.hasOwn(frames, type)) return;
       step(() => {
@@ -261,28 +250,27 @@ export function createPage(service: RPCService) {
       });
     },
 
-    connectionOpened() {
+    _connectionOpened() {
       isLost = isClassic = false;
       queue = [];
       step(() => {
-        for (const list of lists) list.connected();
+        for (const list of lists) list._connected();
         flush();
         for (const one of waiting) awaitKeys(one);
       });
     },
 
-    connectionClosed() {
+    _connectionClosed() {
       isLost = true;
       queue = [];
       step(() => {
         for (const subscription of byId.values()) {
-          subscription.since = subscription.refetches ? subscription.fetchedAt : position;
-          subscription.id = undefined;
-          subscription.resumes = true;
+          subscription._since = subscription._refetches ? subscription._fetchedAt : position;
+          subscription._id = undefined;
         }
         byId.clear();
         position = undefined;
-        for (const list of lists) list.dropped();
+        for (const list of lists) list._dropped();
       });
     },
   };

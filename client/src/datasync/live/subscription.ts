@@ -32,72 +32,61 @@ export type Opening =
 
 /** The list that a subscription is for. All of it is called within a step of the page. */
 export interface Owner {
-  opened(subscription: Subscription, answer: Opening & { recovered: true }): void;
+  _opened(subscription: Subscription, answer: Opening & { recovered: true }): void;
   /** It has ended, or was refused. */
-  ended(subscription: Subscription, reason: string, afterMs: number): void;
-  took(subscription: Subscription, effects: Effects): void;
-  wentLive(subscription: Subscription): void;
-  stale(subscription: Subscription): void;
-  refresh(afterMs: number): void;
+  _ended(subscription: Subscription, reason: string, afterMs: number): void;
+  _took(subscription: Subscription, effects: Effects): void;
+  _wentLive(subscription: Subscription): void;
+  _stale(subscription: Subscription): void;
+  _refresh(afterMs: number): void;
   /** The connection is there again, or has gone. */
-  connected(): void;
-  dropped(): void;
+  _connected(): void;
+  _dropped(): void;
   /** The page is looked at again, or the network is back. */
-  wake(): void;
+  _wake(): void;
   /** Of older servers: whether rows of this model may be its, and what one of them says. */
-  isOf(model: string): boolean;
-  classicDelta(delta: Delta, isAlone: boolean): void;
+  _isOf(model: string): boolean;
+  _classicDelta(delta: Delta, isAlone: boolean): void;
   /** Make `items` and the like anew. Whether there is something to tell. */
-  render(): boolean;
-  announce(): void;
+  _render(): boolean;
+  _announce(): void;
 }
 
 export interface Subscription {
-  readonly owner: Owner;
-  token: string;
+  readonly _owner: Owner;
+  _token: string;
   /** What the server calls it. Undefined while it is not open on this connection. */
-  id: unknown;
-  /** It was open on a connection that has gone. */
-  resumes: boolean;
-  items: Set<unknown>;
-  /** The position up to which it was told everything, when its connection went. */
-  since: string | undefined;
+  _id?: unknown;
+  _items: Set<unknown>;
+  /** The position up to which it was told everything, where its connection has gone. */
+  _since?: string;
   /** Of refetch items: the position at which the last fetch that is shown began. */
-  fetchedAt: string | undefined;
-  refetches: boolean;
+  _fetchedAt?: string;
+  _refetches?: boolean;
   /** It was live once: changes are applied as they come. Until then they are held. */
-  applies: boolean;
-  held: Effects;
+  _applies?: boolean;
+  _held: Effects;
   /** A source of its changes is late, until the next `live`. */
-  late: boolean;
-  ended: boolean;
+  _late?: boolean;
+  _ended?: boolean;
 }
 
 export const subscribe = (owner: Owner, token: string): Subscription => ({
-  owner,
-  token,
-  id: undefined,
-  resumes: false,
-  items: new Set(),
-  since: undefined,
-  fetchedAt: undefined,
-  refetches: false,
-  applies: false,
-  held: new Map(),
-  late: false,
-  ended: false,
+  _owner: owner,
+  _token: token,
+  _items: new Set(),
+  _held: new Map(),
 });
 
 /** What one entry of the log does to the rows of these items. */
 export function effectsOf(changes: readonly Change[], items: Set<unknown>): Effects {
   const effects: Effects = new Map();
+  const isOurs = (item: unknown) => items.has(item);
   for (const change of changes) {
     const key = keyText(change.key);
-    if (change.in.some((item) => items.has(item))) effects.set(key, change.data as object);
+    if (change.in.some(isOurs)) effects.set(key, change.data as object);
     // Items with different fields have a change each: what one shows the other does not remove.
-    else if (change.out.some((item) => items.has(item)) && !effects.has(key)) {
-      effects.set(key, null);
-    }
+    else if (change.out.some(isOurs) && !effects.has(key)) effects.set(key, null);
   }
   return effects;
 }

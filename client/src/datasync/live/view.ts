@@ -10,8 +10,8 @@ export type Effects<Row = any> = Map<string, Row | null>;
 
 /** Writes that are under way. */
 export interface Overlays<Row> {
-  overlay(rows: Map<string, Row>): Map<string, Row>;
-  shown(key: string): Row | undefined;
+  _overlay(rows: Map<string, Row>): Map<string, Row>;
+  _shown(key: string): Row | undefined;
 }
 
 export function createView<Row>(options: LiveOptions<Row>, writes: Overlays<Row>) {
@@ -30,7 +30,7 @@ export function createView<Row>(options: LiveOptions<Row>, writes: Overlays<Row>
   const enough = () => limitFor(size, window >> 1);
 
   const put = (into: Map<string, Row>, key: string, row: Row) => {
-    into.set(key, [writes.shown(key), rows.get(key)].find((old) => equal(old, row)) ?? row);
+    into.set(key, [writes._shown(key), rows.get(key)].find((old) => equal(old, row)) ?? row);
   };
 
   /** Forget the last rows: there are more than anybody looks at. */
@@ -42,21 +42,21 @@ export function createView<Row>(options: LiveOptions<Row>, writes: Overlays<Row>
   };
 
   return {
-    has: (key: string) => rows.has(key),
+    _has: (key: string) => rows.has(key),
 
     /** How many rows a window shows, else 0. */
-    size: () => size,
+    _size: () => size,
 
     /** Take what the web application answered instead of what there is. */
-    replace(answer: Pick<Answer<Row>, "rows" | "complete">) {
+    _replace(answer: Pick<Answer<Row>, "_rows" | "_complete">) {
       const next = new Map<string, Row>();
-      for (const [key, row] of answer.rows) put(next, key, row);
+      for (const [key, row] of answer._rows) put(next, key, row);
       rows = next;
       fetched = rows.size;
-      bound = window && !answer.complete ? sorted([...rows.values()]).pop() : undefined;
+      bound = window && !answer._complete ? sorted([...rows.values()]).pop() : undefined;
     },
 
-    apply(effects: Effects<Row>) {
+    _apply(effects: Effects<Row>) {
       for (const [key, row] of effects) {
         if (row && isKnown(row)) put(rows, key, row);
         else rows.delete(key);
@@ -64,20 +64,20 @@ export function createView<Row>(options: LiveOptions<Row>, writes: Overlays<Row>
     },
 
     /** So many rows have left that the next ones must be asked for. */
-    runsOut: () => !!bound && rows.size < Math.min(enough(), fetched),
+    _runsOut: () => !!bound && rows.size < Math.min(enough(), fetched),
 
     /** Show another window. False: the rows for it must be asked for. */
-    widen() {
+    _widen() {
       size += window;
       return !bound || rows.size >= enough();
     },
 
-    hasMore: () => !!window && (!!bound || rows.size > size),
+    _hasMore: () => !!window && (!!bound || rows.size > size),
 
     /** What is to be shown now: the same array as before where nothing is different. */
-    render(): readonly Row[] {
+    _render(): readonly Row[] {
       if (window && rows.size > 2 * limitFor(size, window)) discard();
-      let next = sorted([...writes.overlay(rows).values()]);
+      let next = sorted([...writes._overlay(rows).values()]);
       if (window) next = next.filter(isKnown).slice(0, size);
       if (next.length !== items.length || next.some((row, index) => row !== items[index])) {
         items = next;

@@ -14,7 +14,7 @@ afterEach(() => {
 /** What browsers have and Node.js does not. */
 function browser() {
   const window = new EventTarget();
-  fake.document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  fake.document = Object.assign(new EventTarget(), { hidden: false });
   fake.addEventListener = window.addEventListener.bind(window);
   fake.removeEventListener = window.removeEventListener.bind(window);
   return { window, document: fake.document as EventTarget };
@@ -50,7 +50,7 @@ for (const event of ["online", "visibilitychange", "resume"]) {
   });
 }
 
-test("when its last list is closed a page listens to nothing any more", async () => {
+test("a page that has ended its connection listens to nothing any more", async () => {
   const { window } = browser();
   let listening = 0;
   const { addEventListener, removeEventListener } = fake;

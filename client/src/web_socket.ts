@@ -1,8 +1,8 @@
 /**
- * Makes sockets: of which class, for which address, and how a token goes along.
+ * Makes WebSockets: with which subprotocols, and how a token goes along.
  */
 
-import { CometSocket } from "./comet.js";
+import { withQuery } from "./address.js";
 import { SUBPROTOCOL } from "./heartbeat.js";
 import type { SocketClass, SocketLike } from "./socket.js";
 
@@ -37,26 +37,9 @@ function takesSubprotocols(SocketClass: SocketClass): boolean {
 
 function socketWithQuery(SocketClass: SocketClass, address: string, token: string): SocketLike {
   try {
-    return new SocketClass(`${address}${address.includes("?") ? "&" : "?"}token=${token}`);
+    return new SocketClass(withQuery(address, "token", token));
   } catch (error) {
     // It may quote the address.
     throw new TypeError(`${error}`.split(token).join("..."));
   }
-}
-
-/** Where no `cometAddress` is given it is beside the address of the WebSocket. */
-export function cometSocket(
-  cometAddress: string,
-  address: string,
-  streaming: boolean,
-  token: string,
-): CometSocket {
-  return new CometSocket(cometAddress || cometBeside(address), streaming, token);
-}
-
-function cometBeside(address: string): string {
-  const url = new URL(address, globalThis.location?.href);
-  url.protocol = url.protocol.replace("ws", "http");
-  url.pathname = url.pathname.replace(/[^/]*\/?$/, "comet");
-  return url.href;
 }
