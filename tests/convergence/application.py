@@ -109,18 +109,18 @@ class Application:
 
     # Writing
 
-    async def write(self) -> None:
+    async def write(self, statements: int | None = None) -> None:
         """One transaction of several statements; sometimes another one that takes it back."""
         if self.outbox is not None:
             before = self.read()
-            rows, deltas = self._changes()
+            rows, deltas = self._changes(statements)
             self.outbox.append(self._commit(rows, deltas))
             if self.chance.random() < (0.4 if self.breakage != "rows between swallowed" else 0.9):
                 await self._pause(0.1)
                 self.outbox.append(self._commit(*self._back(before, rows)))
             return
         async with self.publishing:
-            rows, deltas = self._changes()
+            rows, deltas = self._changes(statements)
             if self.breakage == "rule 1":
                 await self._publish(self.history.last + 1, self._next_key(), deltas)
                 await asyncio.sleep(0.15)
@@ -133,11 +133,11 @@ class Application:
             else:
                 await self._reset()
 
-    def _changes(self) -> tuple[Rows, list[Any]]:
+    def _changes(self, statements: int | None) -> tuple[Rows, list[Any]]:
         """Some statements: the rows as they will be, and what is told of them."""
         chance, deltas = self.chance, list[Any]()
         rows = self.read()
-        for _ in range(chance.randint(1, 5)):
+        for _ in range(statements or chance.randint(1, 5)):
             model, key = chance.choice(["Task", "Note"]), chance.randint(1, 12)
             new = {
                 "id": key,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,13 +28,19 @@ class Page:
     """Some lists on one connection."""
 
     def __init__(
-        self, url: str, lists: list[ListView], fetch: Fetch, told: Callable[[Any], None]
+        self,
+        url: str,
+        lists: list[ListView],
+        fetch: Fetch,
+        told: Callable[[Any], None],
+        chance: random.Random,
     ) -> None:
         """``told`` is called with every frame of changes, for the judge."""
         self.url = url
         self.lists = lists
         self.fetch = fetch
         self.told = told
+        self.chance = chance
         self.connection: ClientConnection | None = None
         self.position: str | None = None
         self.one_since_for_all = False
@@ -59,7 +66,7 @@ class Page:
                         self._heard(json.loads(await connection.recv())["message"])
             except (OSError, ConnectionClosed, InvalidHandshake, TimeoutError):
                 self._dropped()
-                await asyncio.sleep(0.03)
+                await asyncio.sleep(self.chance.uniform(0.03, 0.3))
 
     async def stop(self) -> None:
         self._closing = True

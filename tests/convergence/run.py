@@ -59,7 +59,9 @@ class Outcome:
 
     def __str__(self) -> str:
         told = ", ".join(f"{count} {name}" for name, count in sorted(self.counts.items()))
-        state = "holds" if not self.problems else "; ".join(self.problems[:3])
+        state = "; ".join(self.problems[:3]) or "holds"
+        if len(self.problems) > 3:
+            state += f"; {len(self.problems) - 3} more"
         return f"seed {self.seed} {self.mode}: {state} ({told})"
 
 
@@ -133,7 +135,8 @@ class Run:
             )
             for each in range(lists)
         ]
-        return Page(url, views, self.application.fetch, self.application.history.told_by)
+        application = self.application
+        return Page(url, views, application.fetch, application.history.told_by, self.chance)
 
     async def run(self) -> Outcome:
         self.server.start()
@@ -155,7 +158,7 @@ class Run:
             self.server.kill()
         for result in results:
             if isinstance(result, Exception) and not isinstance(result, asyncio.CancelledError):
-                self.outcome.problems.append(f"a page failed: {result!r}")
+                self.outcome.problems.insert(0, f"a page failed: {result!r}")
         await self.application.close()
         self.outcome.counts["transactions"] = self.application.history.last
         for each in self._lists():
@@ -189,8 +192,9 @@ class Run:
             if kill_at and monotonic() > kill_at:
                 kill_at = 0
                 await self._restart()
-            faults_of_pages = ["drop", "drop", "drop", "stall", "revoke", "refresh"]
-            fault = chance.choice([*faults_of_pages, *faults_of_pages, self.relay_fault])
+            of_relays = 1 if not self.application.breakage else 4
+            faults_of_pages = ["drop", "drop", "drop", "stall", "revoke", "refresh"] * 2
+            fault = chance.choice([*faults_of_pages, *[self.relay_fault] * of_relays])
             faults.append(asyncio.create_task(getattr(self, f"_{fault}")()))
             if fault != "none":
                 self.outcome.counts[fault] += 1
@@ -215,7 +219,10 @@ class Run:
     async def _none(self) -> None: ...
 
     async def _drop(self) -> None:
-        self.chance.choice(self.pages).drop()
+        page = self.chance.choice(self.pages)
+        if self.application.breakage == "one since for all":
+            page = self.pages[0]  # which needs two calls to come back
+        page.drop()
 
     async def _stall(self) -> None:
         page = self.chance.choice(self.pages)
@@ -264,7 +271,7 @@ class Run:
         while new.taken <= old.taken and monotonic() < ends:  # what both would append
             await asyncio.sleep(0.02)
         old.awake.set()
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(LEASE)
         await old.kill()
         self.relays.remove(old)
 
@@ -273,9 +280,11 @@ class Run:
     async def _settle(self) -> None:
         """When writes pause, every view equals the query within seconds."""
         self.application.allowed.clear()
-        for _ in range(3):
+        for _ in range(4):
             await self.application.write()
-            await self._until_fetched()  # the last touch comes when another has been answered
+            if await self._was_fetched():
+                break
+        await self.application.write(statements=20)  # the last touch, right after another
         await self.application.settle()
         for page in self.pages:
             for each in page.lists:
@@ -286,15 +295,22 @@ class Run:
         while monotonic() < ends and not all(map(self._is_right, self._lists())):
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.1)
-        for each in self._lists():
-            if not self._is_right(each):
-                self.outcome.problems.append(f"in the end {each} differs")
+        for number, page in enumerate(self.pages):
+            for each in page.lists:
+                if not self._is_right(each):
+                    self.outcome.problems.append(
+                        f"in the end {each} of page {number} at {page.position} differs"
+                    )
 
-    async def _until_fetched(self) -> None:
+    async def _was_fetched(self) -> bool:
+        """Whether all that are live by fetching have answered the last touch, in a second or so."""
         ends = monotonic() + 1.5
         refetching = [each for each in self._lists() if each.refetches]
-        while monotonic() < ends and not all(map(self._is_right, refetching)):
+        while not all(map(self._is_right, refetching)):
+            if monotonic() > ends:
+                return False
             await asyncio.sleep(0.02)
+        return True
 
     def _lists(self) -> list[ListView]:
         return [each for page in self.pages for each in page.lists]

@@ -103,7 +103,7 @@ class DataSyncBackend(RelayCommands):
             self._keep(text, token)
         return text if work is None else _after(work, text)
 
-    def _token(self, items: TokenItems, start: Position, subject: Any) -> Token:
+    def _token(self, items: list[tuple[str, Any]], start: Position, subject: Any) -> Token:
         recheck = self.frontend.recheck * (1 - RECHECK_SPREAD * random.random())  # noqa: S311
         now = time()
         return Token(
@@ -113,7 +113,7 @@ class DataSyncBackend(RelayCommands):
             expires=ceil(now + self.timeout_interval),
             recheck=ceil(now + recheck),
             subject=subject,
-            items=items,
+            items=TokenItems(items),
         )
 
     def _keep(self, text: str, token: Token) -> None:

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, ClassVar, cast
 
 from snorky.deltas import Delta, Row
-from snorky.filters import BadQuery, FilterIndex, filter_matches
+from snorky.filters import BadQuery, Filter, FilterIndex, filter_matches
 from snorky.log import snorky_log
 from snorky.services.datasync.items import SharedQuery
 from snorky.services.datasync.subscription import SubscriptionItem
@@ -182,12 +182,13 @@ class SharingDealer(Dealer):
         """The entry of an item; None where this dealer speaks of single items."""
         return self._query_by_item.get(item) if self.shares_queries else None
 
-    def share(self, query: Any) -> SharedQuery:
+    def share(self, query: Any, key: str | None = None) -> SharedQuery:
         """The entry of a query, made at its first use; each call is undone by ``unshare``.
 
-        Raises BadQuery.
+        ``key``: what ``get_key`` said, where that is known. Raises BadQuery.
         """
-        key = self.get_key(query)
+        if key is None:
+            key = self.get_key(query)
         shared = self._queries.get(key)
         if shared is None:
             shared = self._queries[key] = self._make(key, query)
@@ -254,13 +255,17 @@ class FilterDealer(SharingDealer):
     def __init__(self) -> None:
         super().__init__()
         self.index: FilterIndex[SharedQuery] = FilterIndex(self.types, self.max_unindexed)
+        self._parsed: Filter | None = None
 
     def get_matching_queries(self, row: Row) -> list[SharedQuery]:
         return self.index.match(row)
 
     def _make(self, key: str, query: Any) -> SharedQuery:
         shared = SharedQuery(key, _matches_every_row)
-        shared.handle = self.index.add(query, shared)
+        parsed = self._parsed  # the last one: mostly that whose key was asked for
+        shared.handle = self.index.add(
+            query if parsed is None or parsed.text != key else parsed, shared
+        )
         # Not a function of its own: with a million filters that is most of the memory.
         shared.matches = partial(self.index.matches, shared.handle)
         return shared
@@ -270,7 +275,8 @@ class FilterDealer(SharingDealer):
         self.index.remove(shared.handle)
 
     def _get_key(self, query: Any) -> str:
-        return self.index.parse(query).text
+        self._parsed = parsed = self.index.parse(query)
+        return parsed.text
 
 
 class RefetchDealer(SharingDealer):

@@ -236,13 +236,13 @@ class Matching:
         self._items_by_dealer: dict[Dealer, int] = {}
         self._refetching: dict[str, dict[Item, Dealer]] = {}
 
-    def enter(self, dealer: Dealer, item: Item, service: Any) -> None:
+    def enter(self, dealer: Dealer, item: Item, query: Any, service: Any) -> None:
         """Let an item be matched from now on. Raises BadQuery, and what a user's dealer raises."""
         if isinstance(dealer, SharingDealer) and not dealer.hears_of_items:
-            shared = dealer.share(item.query)
+            shared = dealer.share(query, item.key)
             shared.item, item.handle = item, shared
         else:
-            representative = SubscriptionItem(dealer.name, item.query)
+            representative = SubscriptionItem(dealer.name, query)
             representative.subscription = Representative(representative, service)  # type: ignore[assignment]  # what dealers use of one
             dealer.add_subscription_item(representative)
             item.handle = representative

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from snorky.services.datasync.dealers import (
@@ -21,6 +22,8 @@ class Directory:
     def __init__(self) -> None:
         self.by_name: dict[str, Dealer] = {}
         self.by_model: dict[str, list[Dealer]] = {}
+        self.version = 0
+        """Counts what registers and unregisters."""
         self._refetch = AnyRefetchDealer()
 
     def register(self, dealer: type[AnyDealer] | AnyDealer) -> AnyDealer:
@@ -34,6 +37,7 @@ class Directory:
             raise TypeError(f"model of dealer '{name}' must be a string; got {model!r}")
         if isinstance(instance, RefetchDealer):
             self.by_name[name] = instance
+            self.version += 1
             return instance
         for other in self.by_model.get(model, ()):
             if key_fields(other) != key_fields(instance):
@@ -43,6 +47,7 @@ class Directory:
                 )
         self.by_name[name] = instance
         self.by_model.setdefault(model, []).append(instance)
+        self.version += 1
         return instance
 
     def unregister(self, dealer: Dealer) -> None:
@@ -50,6 +55,7 @@ class Directory:
         if self.by_name.get(dealer.name) is not dealer:
             raise RuntimeError(f"Dealer with name '{dealer.name}' is not registered.")
         del self.by_name[dealer.name]
+        self.version += 1
         for model, dealers in tuple(self.by_model.items()):
             if dealer in dealers:
                 dealers.remove(dealer)
@@ -73,14 +79,20 @@ def key_fields(dealer: Dealer) -> tuple[str, ...]:
 
 def fields_shown(dealer: Dealer) -> frozenset[str] | None:
     """The names that a dealer shows of a row, the key's among them; None: all."""
-    return None if dealer.fields is None else frozenset((*dealer.fields, *key_fields(dealer)))
+    return None if dealer.fields is None else _names((*dealer.fields, *key_fields(dealer)))
 
 
 def models_of(dealer: Dealer, query: Any) -> frozenset[str]:
     """Raises BadQuery."""
     if isinstance(dealer, RefetchDealer):
         return frozenset(dealer.get_models(query))
-    return frozenset((dealer.model,))
+    return _names((dealer.model,))
+
+
+@lru_cache
+def _names(names: tuple[str, ...]) -> frozenset[str]:
+    # One object for all who have the same: every item holds it.
+    return frozenset(names)
 
 
 def query_key(dealer: Dealer, query: Any) -> str:

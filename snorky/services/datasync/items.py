@@ -8,7 +8,7 @@ connections that hold the same items a ``Crowd``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -16,6 +16,7 @@ import msgspec
 from snorky.audience import Audience
 from snorky.deltas import Row
 from snorky.envelope import Envelope
+from snorky.hashable import hashable
 from snorky.services.datasync.subscription import Subscription, SubscriptionItem
 from snorky.wire import decode, encode
 
@@ -52,7 +53,7 @@ class KeptRow:
         self._narrowed: dict[frozenset[str], msgspec.Raw] | None = None
 
     def __len__(self) -> int:
-        return len(bytes(self.text))
+        return memoryview(self.text).nbytes
 
     def narrowed(self, fields: frozenset[str] | None) -> msgspec.Raw:
         if fields is None:
@@ -85,10 +86,16 @@ class Note(NamedTuple):
 
 
 class Item:
-    """One query of one dealer as pages hold it: the same, with the same id, for all of them."""
+    """One query of one dealer as pages hold it: the same, with the same id, for all of them.
+
+    There may be as many as there are subscriptions: what most of them do not need is made when
+    it is needed.
+    """
 
     __slots__ = (
-        "crowds",
+        "_crowds",
+        "_query",
+        "alone",
         "dealer",
         "dealer_name",
         "fields",
@@ -99,9 +106,9 @@ class Item:
         "known_from",
         "models",
         "notes",
-        "query",
         "refetches",
         "subscriptions",
+        "text",
         "touched",
     )
 
@@ -121,7 +128,9 @@ class Item:
         self.id = id
         self.dealer = dealer
         self.dealer_name = dealer_name
-        self.query = query
+        self.text = encode([dealer_name, query])
+        """Dealer and query as JSON, as tokens say them."""
+        self._query = query if refetches else None  # asked for with every delta
         self.key = key
         self.models = models
         self.fields = fields
@@ -132,43 +141,91 @@ class Item:
         """What its dealer holds: a SharedQuery, or a SubscriptionItem."""
         self.known_from = known_from
         """Its notes are complete for every entry after this one."""
-        self.notes: deque[Note] = deque()
+        self.notes: deque[Note] | tuple[()] = ()
         self.touched = 0
         """Of a refetching one: the newest entry that touched it."""
-        self.crowds: dict[Crowd, None] = {}
+        self._crowds: Crowd | dict[Crowd, None] | None = None
+        self.alone: tuple[Item, ...] = ()
+        """Itself, for all who subscribe to nothing else. Empty once nobody can."""
         self.subscriptions = 0
         """How many hold it, over all pages."""
         self.holders: dict[Any, None] | None = {} if refetches else None
         """Of a refetching one: those subscriptions."""
 
+    @property
+    def query(self) -> Any:
+        return self._query if self.refetches else hashable(decode(self.text)[1])
+
+    # Crowds: mostly one
+
+    @property
+    def crowds(self) -> Iterable[Crowd]:
+        crowds = self._crowds
+        if crowds is None:
+            return ()
+        return crowds if type(crowds) is dict else (crowds,)  # type: ignore[return-value]
+
+    def join(self, crowd: Crowd) -> None:
+        crowds = self._crowds
+        if crowds is None:
+            self._crowds = crowd
+        elif isinstance(crowds, dict):
+            crowds[crowd] = None
+        else:
+            self._crowds = {crowds: None, crowd: None}
+
+    def leave(self, crowd: Crowd) -> None:
+        crowds = self._crowds
+        if crowds is crowd:
+            self._crowds = None
+        elif isinstance(crowds, dict):
+            crowds.pop(crowd, None)
+            if len(crowds) == 1:
+                (self._crowds,) = crowds
+
+    # Notes
+
     def note(self, seq: int, place: Place, row: KeptRow | None) -> int:
         """Note a change; returns what that costs, in bytes."""
-        self.notes.append(Note(seq, place, row))
+        self._notes.append(Note(seq, place, row))
         return NOTE_BYTES
 
-    def prepend(self, notes: Iterable[Note], known_from: int) -> None:
+    def prepend(self, notes: Sequence[Note], known_from: int) -> None:
         """Add what a scan found of entries up to ``self.known_from``, oldest first."""
-        self.notes.extendleft(reversed(list(notes)))
+        if notes:
+            self._notes.extendleft(reversed(notes))
         self.known_from = min(self.known_from, known_from)
+
+    @property
+    def _notes(self) -> deque[Note]:
+        if not self.notes:
+            self.notes = deque()
+        return self.notes
 
     def forget(self, seq: int) -> None:
         """Entries up to this one are kept no longer."""
         notes = self.notes
         while notes and notes[0].seq <= seq:
             notes.popleft()
+        if not notes:
+            self.notes = ()
         self.known_from = max(self.known_from, seq)
 
-    def since(self, seq: int) -> dict[tuple[str, Any], Note]:
-        """The newest note of each row that an entry after ``seq`` changed, by model and key.
+    def forget_all(self, known_from: int) -> None:
+        """Another log: nothing of the one before counts."""
+        self.notes = ()
+        self.touched = 0
+        self.known_from = known_from
 
-        In the order of the log.
-        """
+    def since(self, seq: int) -> list[Note]:
+        """The newest note of each row that an entry after ``seq`` changed, newest first."""
         newest: dict[tuple[str, Any], Note] = {}
         for note in reversed(self.notes):
             if note.seq <= seq:
                 break
-            newest.setdefault((note.place.model, note.place.identity), note)
-        return dict(reversed(newest.items()))
+            place = note.place
+            newest.setdefault((place.model, place.identity), note)
+        return list(newest.values())
 
 
 class Crowd:
@@ -182,11 +239,11 @@ class Crowd:
         self.last_seq = last_seq
         """The entry of the newest frame that all of it got, or a later one."""
         for item in items:
-            item.crowds[self] = None
+            item.join(self)
 
     def close(self) -> None:
         for item in self.items:
-            item.crowds.pop(self, None)
+            item.leave(self)
 
 
 class ItemSet:

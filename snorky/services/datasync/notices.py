@@ -9,6 +9,7 @@ import heapq
 import random
 from collections.abc import Callable, Collection, Iterator
 from itertools import count
+from math import ceil
 from time import monotonic, time
 from typing import Any
 
@@ -90,24 +91,37 @@ class Renewals:
         self._pages = pages
         self._renew = renew
         self._resume_ttl = resume_ttl
-        self._due: list[tuple[float, int, Opened]] = []
-        self._numbers = count()
+        # Those that are due within the same moment share a slot, which comes at its end.
+        self._moment = min(1.0, resume_ttl / 32)
+        self._slots: dict[int, list[Opened]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        """How many it waits for, some of which may have ended."""
+        return self._count
 
     def add(self, opened: Opened) -> None:
-        opened.due = min(time() + self._resume_ttl / 2, opened.token.recheck)
-        heapq.heappush(self._due, (opened.due, next(self._numbers), opened))
-        if len(self._due) > 2 * len(self._pages.by_origin) + 1000:
-            self._due = [each for each in self._due if each[2].page is not None]
-            heapq.heapify(self._due)
+        due = min(time() + self._resume_ttl / 2, opened.recheck)
+        self._slots.setdefault(ceil(due / self._moment), []).append(opened)
+        self._count += 1
+        if self._count > 2 * len(self._pages.by_origin) + 1000:
+            self._forget_ended()
+
+    def _forget_ended(self) -> None:
+        for slot, waiting in tuple(self._slots.items()):
+            waiting[:] = [each for each in waiting if each.page is not None]
+            if not waiting:
+                del self._slots[slot]
+        self._count = sum(map(len, self._slots.values()))
 
     def look(self) -> None:
         """Called now and then."""
         now = time()
-        due = []
-        while self._due and self._due[0][0] <= now:
-            due.append(heapq.heappop(self._due)[2])
-        expired = [each for each in due if each.page is not None and each.token.recheck <= now]
-        renewed = [each for each in due if each.page is not None and each.token.recheck > now]
+        come = [slot for slot in self._slots if slot * self._moment <= now]
+        due = [each for slot in sorted(come) for each in self._slots.pop(slot)]
+        self._count -= len(due)
+        expired = [each for each in due if each.page is not None and each.recheck <= now]
+        renewed = [each for each in due if each.page is not None and each.recheck > now]
         if expired:
             self._changes.line.do(self._pages.end_all(expired, "expired"))
         if renewed:
@@ -118,11 +132,10 @@ class Renewals:
 
     def _renew_tokens(self, renewed: list[Opened]) -> Iterator[None]:
         position = str(self._changes.processed)
-        for page, ids in by_page(renewed).items():
+        for page, those in by_page(renewed).items():
             tokens: dict[str, Any] = {}
-            for each in ids:
-                opened = page.opened[each]
-                tokens[str(each)] = self._renew(opened)
+            for opened in those:
+                tokens[str(opened.id)] = self._renew(opened)
                 self.add(opened)
             self._pages.send(page, {"type": "mark", "position": position, "tokens": tokens})
             yield

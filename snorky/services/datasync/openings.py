@@ -10,13 +10,9 @@ import asyncio
 import inspect
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Collection, Iterator
-from dataclasses import replace
 from math import ceil
-from operator import itemgetter
 from time import monotonic, time
-from typing import Any
-
-import msgspec
+from typing import Any, NamedTuple
 
 from snorky.brokers.log import BrokerUnavailable, Position, PositionLost
 from snorky.client import Peer
@@ -24,17 +20,17 @@ from snorky.limits import Limits
 from snorky.log import snorky_log
 from snorky.metrics import metrics
 from snorky.services.base import Request, RPCError
-from snorky.services.datasync.acquisitions import Acquisitions, describe
-from snorky.services.datasync.dealers import BadQuery
-from snorky.services.datasync.delivery import change_json
-from snorky.services.datasync.directory import Directory
-from snorky.services.datasync.items import Item, Note, Place
+from snorky.services.datasync.acquisitions import Acquisitions
+from snorky.services.datasync.catching_up import CatchingUp, TooMuch
+from snorky.services.datasync.dealers import BadQuery, Dealer
+from snorky.services.datasync.directory import Directory, models_of, query_key
+from snorky.services.datasync.items import Item
 from snorky.services.datasync.log import ChangeLog
 from snorky.services.datasync.notices import Renewals
 from snorky.services.datasync.pages import Opened, Pages, spread_ms
 from snorky.services.datasync.passes import Passes
 from snorky.services.datasync.selection import Described, Selections, subject_text
-from snorky.services.datasync.tokens import BadToken, Token, Tokens
+from snorky.services.datasync.tokens import RESUME, BadToken, Token, TokenItems, Tokens
 from snorky.topics import forget
 
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -66,9 +62,7 @@ class Refused(Exception):
 class Wanted:
     """One subscription that a call wants to open."""
 
-    __slots__ = (
-        *("described", "items", "live", "reach", "reason", "since", "subject", "text", "token"),
-    )
+    __slots__ = ("described", "items", "live", "reach", "reason", "since", "text", "token")
 
     def __init__(self, subscription: Any) -> None:
         given = subscription if isinstance(subscription, dict) else {}
@@ -80,7 +74,6 @@ class Wanted:
         self.reason: str | None = None
         self.token: Token | None = None
         self.items: tuple[Item, ...] = ()
-        self.subject: str | None = None
         self.described: Described | None = None
 
 
@@ -92,6 +85,19 @@ class Asking:
     def __init__(self, request: Request, wanted: list[Wanted]) -> None:
         self.request = request
         self.wanted = wanted
+
+
+class Dealt(NamedTuple):
+    """Who deals in the items of a token, while no dealer comes or goes."""
+
+    version: int
+    each: list[tuple[Dealer, Any, str, frozenset[str]]]
+    """Dealer, query, its key and its models."""
+    items: frozenset[tuple[str, str]]
+    models: frozenset[str]
+
+    def described(self, subject: str | None) -> Described:
+        return Described(subject, self.items, self.models)
 
 
 class Openings:
@@ -122,6 +128,7 @@ class Openings:
         self._calls: dict[Any, int] = {}
         self._slow: OrderedDict[str, float] = OrderedDict()
         self._fetching: OrderedDict[str, None] = OrderedDict()
+        self._catching_up = CatchingUp()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # Calls
@@ -146,10 +153,9 @@ class Openings:
         """End subscriptions of a client; ids that are not its own are ignored."""
         page = self._pages.by_client.get(client)
         if page is not None:
-            for each in ids:
-                opened = page.opened.get(each) if type(each) is int else None
-                if opened is not None:
-                    self._pages.end(opened)
+            closed = {each for each in ids if type(each) is int}
+            for opened in [each for each in page.opened if each.id in closed]:
+                self._pages.end(opened)
             self._pages.arrange(page)
         yield
 
@@ -157,18 +163,25 @@ class Openings:
         """A client has gone; ``slow``: it was closed because it did not read."""
         for opened in self._pages.left(client):
             if slow:
-                self._was_slow(opened.token.origin)
+                self._was_slow(opened.origin)
 
     def resume_token(self, opened: Opened) -> str:
         """A token for the subscription from here on."""
-        token = opened.token.renewed(self._changes.processed, ceil(time() + self._resume_ttl))
-        opened.token = token
-        return self._text(token, opened.items)
+        return self._resume_token(opened, items_as_in_tokens(opened.items))
 
-    def _text(self, token: Token, items: Collection[Item]) -> str:
-        whole = replace(token, items=[(item.dealer_name, item.query) for item in items])
-        seconds = max(self._resume_ttl, token.expires - time())
-        text, work = self._tokens.make(whole, self.limits.max_unacquired_tokens, seconds)
+    def _resume_token(self, opened: Opened, items: TokenItems) -> str:
+        expires = ceil(time() + self._resume_ttl)
+        token = Token(
+            RESUME,
+            opened.origin,
+            self._changes.processed,
+            min(expires, opened.recheck),
+            opened.recheck,
+            opened.subject,
+            items,
+        )
+        most = self.limits.max_unacquired_tokens
+        text, work = self._tokens.make(token, most, self._resume_ttl)
         if work is not None:
             forget(work)  # a token that is kept nowhere opens nothing: its page fetches then
         return text
@@ -329,12 +342,13 @@ class Openings:
 
     def may_have(self, token: Token, client: Peer) -> bool:
         """Whether a token is the client's, and was not revoked."""
+        assert token.items is not None
         try:
-            self._check_subject(token, client)
-            described = self._describe(token)
+            subject = self._check_subject(token, client)
+            dealt = self._deal(token.items)
         except (Refused, BadQuery):
             return False
-        return not self.revocations.match_after(token.start.seq, described)
+        return not self.revocations.match_after(token.start.seq, dealt.described(subject))
 
     def _check_subject(self, token: Token, client: Peer) -> str | None:
         subject = subject_text(token.subject)
@@ -343,15 +357,26 @@ class Openings:
             raise Refused("subject")
         return subject
 
-    def _describe(self, token: Token) -> Described:
-        assert token.items is not None
-        dealt = []
-        for name, query in token.items:
+    def _deal(self, items: TokenItems) -> Dealt:
+        """Who deals in the items of a token. Raises BadQuery."""
+        dealt: Dealt | None = items.dealt
+        if dealt is None or dealt.version != self._directory.version:
+            dealt = items.dealt = self._find_dealers(items)
+        return dealt
+
+    def _find_dealers(self, items: TokenItems) -> Dealt:
+        each = []
+        for name, query in items:
             dealer = self._directory.get(name)
             if dealer is None:
                 raise Refused("invalid")
-            dealt.append((dealer, query))
-        return describe(token.subject, dealt)
+            each.append((dealer, query, query_key(dealer, query), models_of(dealer, query)))
+        return Dealt(
+            self._directory.version,
+            each,
+            frozenset([(dealer.name, key) for dealer, _, key, _ in each]),
+            frozenset[str]().union(*(models for _, _, _, models in each)),
+        )
 
     def _check_token(self, asking: Asking, wanted: Wanted) -> None:
         token = wanted.token
@@ -359,31 +384,35 @@ class Openings:
         assert token.items is not None
         if token.expires <= time() or token.recheck <= time():
             raise Refused("expired")
-        wanted.subject = self._check_subject(token, asking.request.client)
+        subject = self._check_subject(token, asking.request.client)
         try:
-            wanted.described = self._describe(token)
+            dealt = self._deal(token.items)
         except BadQuery:
             raise Refused("invalid") from None
+        wanted.described = dealt.described(subject)
         if self.revocations.match_after(token.start.seq, wanted.described):
             raise Refused("revoked")
-        wanted.items = tuple(dict.fromkeys(self._item(*item) for item in token.items))
-        if len({item.refetches for item in wanted.items}) > 1:
-            raise Refused("invalid")
+        wanted.items = self._items(dealt)
         if self._changes.resets.after(wanted.since.seq, wanted.items):
             raise Refused("reset")
         if self._fetching.pop(token.origin, self) is None:
             raise Refused("slow")
 
-    def _item(self, dealer_name: str, query: Any) -> Item:
-        dealer = self._directory.get(dealer_name)
-        if dealer is None:
+    def _items(self, dealt: Dealt) -> tuple[Item, ...]:
+        if len(dealt.each) == 1:
+            return self._item(*dealt.each[0]).alone
+        items = tuple(dict.fromkeys([self._item(*each) for each in dealt.each]))
+        if len({item.refetches for item in items}) > 1:
             raise Refused("invalid")
+        return items
+
+    def _item(self, dealer: Dealer, query: Any, key: str, models: frozenset[str]) -> Item:
         try:
-            return self._pages.item(dealer, query)
+            return self._pages.item(dealer, query, key, models)
         except BadQuery:
             raise Refused("invalid") from None
         except Exception as error:
-            snorky_log.exception('Dealer "%s" failed to add an item', dealer_name)
+            snorky_log.exception('Dealer "%s" failed to add an item', dealer.name)
             raise Refused("invalid") from error
 
     # The answer
@@ -417,11 +446,20 @@ class Openings:
     def _open(self, client: Peer, wanted: Wanted, most: int) -> tuple[Opened, dict[str, Any], int]:
         token, since = wanted.token, wanted.since
         assert token is not None
+        assert token.items is not None
         assert wanted.described is not None
-        self._since(wanted)  # the log may have let go of it while others were scanned
+        if not self._is_ours(wanted):
+            raise Refused("epoch")
+        if since.seq < self._changes.log.first.seq:
+            raise Refused("trimmed")  # it was let go of while others were scanned
         if self._changes.resets.after(since.seq, wanted.items):
             raise Refused("reset")
-        changes, size = self._caught_up(wanted, min(most, MAX_ANSWER_BYTES))
+        try:
+            changes, size = self._catching_up.since(
+                wanted.items, since.seq, min(most, MAX_ANSWER_BYTES)
+            )
+        except TooMuch:
+            raise Refused("too-much") from None
         before = self._pages.by_origin.get(token.origin)
         if before is not None:
             for _ in self._pages.end_all([before], "replaced"):
@@ -430,13 +468,13 @@ class Openings:
         if len(page.opened) >= self.limits.max_subscriptions:
             raise Refused("too-many")
         self._classic.give_up(token.origin)
-        opened = self._pages.open(page, replace(token, items=None), wanted.items, wanted.subject)
+        opened = self._pages.open(page, token, wanted.items)
         answer: dict[str, Any] = {
             "recovered": True,
             "subscription": opened.id,
             "items": [item.id for item in wanted.items],
             "position": str(self._changes.processed),
-            "token": self.resume_token(opened),
+            "token": self._resume_token(opened, token.items),
             "live": False,
         }
         if any(item.touched > since.seq for item in wanted.items):
@@ -446,24 +484,6 @@ class Openings:
         answer["changes"] = changes
         self.renewals.add(opened)
         return opened, answer, size
-
-    def _caught_up(self, wanted: Wanted, most: int) -> tuple[list[dict[str, Any]], int]:
-        """Every row touched since, as it is now: in which items, and of which it has left."""
-        rows: dict[Any, list[tuple[Item, Note]]] = {}
-        for item in wanted.items:
-            for row, note in item.since(wanted.since.seq).items():
-                rows.setdefault((row, item.fields), []).append((item, note))
-        changes, size = [], 0
-        for notes in rows.values():
-            ins = [item for item, note in notes if note.row is not None]
-            outs = [item for item, note in notes if note.row is None]
-            kept = max((note for _, note in notes if note.row), key=_seq, default=_NOTHING).row
-            place = notes[0][1].place
-            size += 100 + (0 if kept is None else len(kept))
-            if size > most:
-                raise Refused("too-much")
-            changes.append(change_json(place, kept, ins, outs))
-        return changes, size
 
     # Slow clients
 
@@ -495,5 +515,6 @@ async def as_awaitable(value: Any) -> Any:
     return await value if inspect.isawaitable(value) else value
 
 
-_NOTHING = Note(0, Place("", msgspec.Raw(), None), None)
-_seq = itemgetter(0)
+def items_as_in_tokens(items: Collection[Item]) -> TokenItems:
+    text = b"[" + b",".join([item.text for item in items]) + b"]"
+    return TokenItems([(item.dealer_name, item.query) for item in items], text)

@@ -16,16 +16,10 @@ from snorky.client import Peer
 from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.services.datasync.dealers import Dealer
-from snorky.services.datasync.directory import (
-    Directory,
-    fields_shown,
-    models_of,
-    query_key,
-    refetches,
-)
+from snorky.services.datasync.directory import Directory, fields_shown, refetches
 from snorky.services.datasync.items import Crowd, Item
 from snorky.services.datasync.log import ChangeLog
-from snorky.services.datasync.selection import Described
+from snorky.services.datasync.selection import Described, subject_text
 from snorky.services.datasync.tokens import Token
 
 MS_PER_PAGE = 2
@@ -48,15 +42,15 @@ class Opened:
     """One subscription of a page."""
 
     __slots__ = (
-        "due",
         "id",
         "items",
         "live",
+        "origin",
         "page",
+        "recheck",
         "stale_due",
         "stale_sent",
         "subject",
-        "token",
         "waits",
     )
 
@@ -66,32 +60,32 @@ class Opened:
         page: Page,
         token: Token,
         items: tuple[Item, ...],
-        subject: str | None,
     ) -> None:
         self.id = id
         self.page: Page | None = page
         """None once it has ended."""
-        self.token = token
-        """Without its items; they are in ``items``."""
         self.items = items
-        self.subject = subject
+        # Of its token only what the next one says: there are many of these.
+        self.origin = token.origin
+        self.recheck = token.recheck
+        self.subject = token.subject
         self.live = False
         self.waits: frozenset[str] = frozenset()
         """The sources whose pass it waits for before it is live (again)."""
-        self.due = 0.0
-        """When its token is renewed, or its rows must be checked again; seconds since 1970."""
         self.stale_due: float | None = None
         self.stale_sent = 0.0
 
     @property
     def models(self) -> frozenset[str]:
-        return frozenset[str]().union(*(item.models for item in self.items))
+        if len(self.items) == 1:
+            return self.items[0].models
+        return frozenset[str]().union(*[item.models for item in self.items])
 
     @property
     def described(self) -> Described:
         return Described(
-            self.subject,
-            frozenset((item.dealer_name, item.key) for item in self.items),
+            subject_text(self.subject),
+            frozenset([(item.dealer_name, item.key) for item in self.items]),
             self.models,
         )
 
@@ -103,14 +97,16 @@ class Opened:
 class Page:
     """One client that has opened something."""
 
-    __slots__ = ("client", "crowd", "holds", "opened")
+    __slots__ = ("client", "crowd", "opened")
 
     def __init__(self, client: Peer) -> None:
         self.client = client
-        self.opened: dict[int, Opened] = {}
-        self.holds: dict[Item, int] = {}
-        """How many of its subscriptions hold each item."""
+        self.opened: tuple[Opened, ...] = ()
+        """Mostly few, so no table: each has to be small."""
         self.crowd: Crowd | None = None
+
+    def items(self) -> frozenset[Item]:
+        return frozenset([item for each in self.opened for item in each.items])
 
 
 class Pages:
@@ -138,12 +134,12 @@ class Pages:
 
     # Items
 
-    def item(self, dealer: Dealer, query: Any) -> Item:
+    def item(self, dealer: Dealer, query: Any, key: str, models: frozenset[str]) -> Item:
         """The item of a query, made and matched from now on where it is new here.
 
-        Raises BadQuery, and what a user's dealer raises.
+        ``key`` and ``models`` are those of the query. Raises BadQuery, and what a user's dealer
+        raises.
         """
-        key = query_key(dealer, query)
         item = self._changes.items.get((dealer.name, key))
         if item is None:
             item = Item(
@@ -152,12 +148,13 @@ class Pages:
                 dealer.name,
                 query,
                 key,
-                models_of(dealer, query),
+                models,
                 fields_shown(dealer),
                 refetches=refetches(dealer),
                 known_from=self._changes.processed.seq,
             )
-            self._changes.matching.enter(dealer, item, self._service)
+            self._changes.matching.enter(dealer, item, query, self._service)
+            item.alone = (item,)
             self._changes.items[dealer.name, key] = item
             self._idle[item] = monotonic()
         return item
@@ -174,6 +171,7 @@ class Pages:
     def drop_item(self, item: Item) -> None:
         """Forget an item that nobody holds."""
         del self._idle[item]
+        item.alone = ()
         del self._changes.items[item.dealer_name, item.key]
         self._changes.matching.leave(item.dealer, item)
 
@@ -185,35 +183,32 @@ class Pages:
             page = self.by_client[client] = Page(client)
         return page
 
-    def open(
-        self, page: Page, token: Token, items: tuple[Item, ...], subject: str | None
-    ) -> Opened:
+    def open(self, page: Page, token: Token, items: tuple[Item, ...]) -> Opened:
         """Open a subscription. ``arrange`` afterwards: until then the page hears nothing of it."""
-        opened = Opened(next(self._ids), page, token, items, subject)
-        page.opened[opened.id] = opened
+        opened = Opened(next(self._ids), page, token, items)
+        page.opened += (opened,)
         self.by_origin[token.origin] = opened
         metrics.subscriptions += 1
         for item in items:
             item.subscriptions += 1
             self._idle.pop(item, None)
-            page.holds[item] = page.holds.get(item, 0) + 1
             if item.holders is not None:
                 item.holders[opened] = None
         return opened
 
     def end(self, opened: Opened) -> None:
         """Forget a subscription. ``arrange`` its page afterwards. Ending it again does nothing."""
-        page, opened.page = opened.page, None
-        if page is None:
-            return
+        page = opened.page
+        if page is not None:
+            page.opened = tuple([each for each in page.opened if each is not opened])
+            self._forget(opened)
+
+    def _forget(self, opened: Opened) -> None:
+        opened.page = None
         metrics.subscriptions -= 1
-        del page.opened[opened.id]
-        if self.by_origin.get(opened.token.origin) is opened:
-            del self.by_origin[opened.token.origin]
+        if self.by_origin.get(opened.origin) is opened:
+            del self.by_origin[opened.origin]
         for item in opened.items:
-            page.holds[item] -= 1
-            if not page.holds[item]:
-                del page.holds[item]
             item.subscriptions -= 1
             if item.holders is not None:
                 item.holders.pop(opened, None)
@@ -223,7 +218,7 @@ class Pages:
     def arrange(self, page: Page) -> None:
         """Let a page hear what its items say, from now on."""
         crowd = page.crowd
-        items = frozenset(page.holds)
+        items = page.items()
         if crowd is not None:
             if crowd.items == items:
                 return
@@ -249,9 +244,9 @@ class Pages:
         page = self.by_client.get(client)
         if page is None:
             return ()
-        opened = tuple(page.opened.values())
+        opened, page.opened = page.opened, ()
         for each in opened:
-            self.end(each)
+            self._forget(each)
         self.arrange(page)
         return opened
 
@@ -259,25 +254,28 @@ class Pages:
 
     def tell(self, opened: Iterable[Opened], message: dict[str, Any]) -> Iterator[None]:
         """Send a message to each page with the ids of its subscriptions among those."""
-        for page, ids in by_page(opened).items():
-            self.send(page, {**message, "subscriptions": ids})
+        for page, those in by_page(opened).items():
+            self.send(page, {**message, "subscriptions": ids_of(those)})
             yield
 
     def end_all(self, opened: Iterable[Opened], reason: str) -> Iterator[None]:
         """End subscriptions, telling their pages why."""
         pages = by_page(opened)
-        for page, ids in pages.items():
-            ended = [page.opened[each] for each in ids if each in page.opened]
-            for each in ended:
-                self.end(each)
+        for page, those in pages.items():
+            ended = [each for each in those if each.page is page]
             if not ended:
                 continue
-            self.arrange(page)
+            if len(ended) == len(page.opened):
+                self.left(page.client)
+            else:
+                for each in ended:
+                    self.end(each)
+                self.arrange(page)
             self.send(
                 page,
                 {
                     "type": "resync",
-                    "subscriptions": [each.id for each in ended],
+                    "subscriptions": ids_of(ended),
                     "reason": reason,
                     "after_ms": spread_ms(len(pages)),
                 },
@@ -288,9 +286,13 @@ class Pages:
         page.client.send(Envelope(self._changes.name, message))
 
 
-def by_page(opened: Iterable[Opened]) -> dict[Page, list[int]]:
-    pages: dict[Page, list[int]] = {}
+def by_page(opened: Iterable[Opened]) -> dict[Page, list[Opened]]:
+    pages: dict[Page, list[Opened]] = {}
     for each in opened:
         if each.page is not None:
-            pages.setdefault(each.page, []).append(each.id)
+            pages.setdefault(each.page, []).append(each)
     return pages
+
+
+def ids_of(opened: Iterable[Opened]) -> list[int]:
+    return [each.id for each in opened]

@@ -8,20 +8,20 @@ the token's origin.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 import inspect
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass, replace
 from time import time
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from snorky.brokers import Broker
 from snorky.brokers.log import Position
 from snorky.hashable import hashable
-from snorky.wire import MalformedMessage, decode, encode
+from snorky.wire import decode, encode
 
 MAX_TOKEN_LENGTH = 1500
 """Characters. nginx takes 4 KiB of headers by default, and a token stands in two of them."""
@@ -30,7 +30,21 @@ SIGNATURE_BYTES = 18
 
 FIRST, RESUME = "f", "r"
 
-TokenItems = list[tuple[str, Any]]
+ITEMS_KNOWN = 4096
+"""Different items of tokens that are remembered by their text, to be read once."""
+
+
+class TokenItems(list[tuple[str, Any]]):
+    """Dealer and query of each item of a token: shared by the tokens that say the same."""
+
+    __slots__ = ("dealt", "text")
+
+    def __init__(self, items: Iterable[tuple[str, Any]], text: bytes | None = None) -> None:
+        super().__init__(items)
+        self.text = encode(self) if text is None else text
+        """Their JSON."""
+        self.dealt: Any = None
+        """What an opening found of dealers and queries; see there."""
 
 
 class BadToken(Exception):
@@ -41,8 +55,7 @@ class BadToken(Exception):
         self.epoch = epoch
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """What a token says. Times are seconds since 1970."""
 
     kind: str
@@ -57,9 +70,6 @@ class Token:
     items: TokenItems | None
     """Dealer and query of each; None: the broker keeps them."""
 
-    def renewed(self, start: Position, expires: int) -> Token:
-        return replace(self, kind=RESUME, start=start, expires=min(expires, self.recheck))
-
 
 class Tokens:
     """Makes and reads the tokens of one service.
@@ -72,6 +82,7 @@ class Tokens:
         self._broker = broker
         self.keys = list(keys)
         self._large: OrderedDict[str, None] = OrderedDict()
+        self._known: dict[bytes, TokenItems] = {}
 
     def make(self, token: Token, most: int, seconds: float) -> tuple[str, Awaitable[None] | None]:
         """The text of a token, and what must be waited for before it can be used.
@@ -81,9 +92,8 @@ class Tokens:
         text = self._sign(token)
         if len(text) <= MAX_TOKEN_LENGTH:
             return text, None
-        return self._sign(replace(token, items=None, subject=None)), self._keep(
-            token, most, seconds
-        )
+        rest = token._replace(items=None, subject=None)
+        return self._sign(rest), self._keep(token, most, seconds)
 
     def read(self, text: Any) -> Token:
         """The token of a text, its ``items`` perhaps with the broker. Raises BadToken."""
@@ -92,21 +102,23 @@ class Tokens:
         try:
             raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
             signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
-            kind, origin, start, expires, recheck, subject, items = decode(payload)
+            kind, origin, start, expires, recheck, subject, items = _payload.decode(payload)
             token = Token(
                 kind,
                 origin,
                 Position.parse(start),
                 expires,
                 recheck,
-                hashable(subject),
-                None if items is None else [(name, hashable(query)) for name, query in items],
+                _value(subject),
+                self._items(bytes(items)),
             )
-        except (ValueError, TypeError, binascii.Error, MalformedMessage) as error:
+        except (ValueError, TypeError, msgspec.MsgspecError, RecursionError) as error:
             raise BadToken from error
         ours = [self._signature(key, payload) for key in self.keys]
         if True not in [hmac.compare_digest(each, signature) for each in ours]:
             raise BadToken(token.start.epoch)
+        if token.items is not None:
+            self._remember(token.items)  # only now: strangers must not fill this
         return token
 
     def fetch(self, token: Token) -> Token | Awaitable[Token]:
@@ -125,6 +137,20 @@ class Tokens:
 
     def burn(self, origin: str, seconds: float) -> bool | Awaitable[bool]:
         return self._broker.claim(f"{self._prefix}{origin}:acquired", seconds)
+
+    def _items(self, text: bytes) -> TokenItems | None:
+        if text == b"null":
+            return None
+        known = self._known.get(text)
+        if known is None:
+            known = TokenItems(((name, hashable(query)) for name, query in decode(text)), text)
+        return known
+
+    def _remember(self, items: TokenItems) -> None:
+        if items.text not in self._known:
+            if len(self._known) >= ITEMS_KNOWN:
+                self._known.clear()
+            self._known[items.text] = items
 
     def _keep(self, token: Token, most: int, seconds: float) -> Awaitable[None] | None:
         # Under its origin: renewals say the same, so that it is kept once.
@@ -148,7 +174,7 @@ class Tokens:
                 token.expires,
                 token.recheck,
                 token.subject,
-                token.items,
+                None if token.items is None else msgspec.Raw(token.items.text),
             ]
         )
         signature = self._signature(self.keys[0], payload)
@@ -168,12 +194,20 @@ def signing_keys(secret_texts: Iterable[str | bytes]) -> list[bytes]:
     return [hmac.digest(text, b"snorky DataSync tokens", "sha256") for text in texts]
 
 
+_payload = msgspec.json.Decoder(tuple[str, str, str, int, int, msgspec.Raw, msgspec.Raw])
+
+
+def _value(text: msgspec.Raw) -> Any:
+    raw = bytes(text)
+    return None if raw == b"null" else hashable(decode(raw))
+
+
 def _whole(token: Token, kept: Any) -> Token:
     if kept is None:
         raise BadToken
     items, subject = kept
-    whole = [(name, hashable(query)) for name, query in items]
-    return replace(token, items=whole, subject=hashable(subject))
+    whole = TokenItems((name, hashable(query)) for name, query in items)
+    return token._replace(items=whole, subject=hashable(subject))
 
 
 async def _all(work: list[Awaitable[Any]]) -> None:

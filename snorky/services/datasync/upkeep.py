@@ -15,7 +15,7 @@ from snorky.services.datasync.items import Item
 from snorky.services.datasync.log import ChangeLog
 from snorky.services.datasync.notices import StaleTelling
 from snorky.services.datasync.openings import Openings
-from snorky.services.datasync.pages import Opened, Pages, by_page, spread_ms
+from snorky.services.datasync.pages import Opened, Pages, by_page, ids_of, spread_ms
 from snorky.services.datasync.passes import Passes
 from snorky.services.datasync.selection import Selection
 
@@ -101,12 +101,12 @@ class Upkeep:
                 self._openings.refreshes.add(position, selection)
             meant = self._meant(selection)
             pages = len({each.page for each in meant})
-            for page, ids in by_page(meant).items():
+            for page, those in by_page(meant).items():
                 self._pages.send(
                     page,
                     {
                         "type": "refresh",
-                        "subscriptions": ids,
+                        "subscriptions": ids_of(those),
                         "position": str(position),
                         "after_ms": spread_ms(pages),
                     },
@@ -149,9 +149,7 @@ class Upkeep:
         yield from self._pages.end_all(self._pages.opened, "lost")
         yield from self._classic.end_where(lambda described: True, "lost")
         for item in tuple(self._changes.items.values()):
-            item.notes.clear()
-            item.touched = 0
-            item.known_from = self._changes.processed.seq
+            item.forget_all(self._changes.processed.seq)
 
     # The clock
 
