@@ -3,14 +3,9 @@ import { useState } from "react";
 import { createRoot } from "react-dom/client";
 import { DataSync, Snorky } from "snorky";
 
-import { useSnorkyList } from "../../docs/examples/react/useSnorkyList.js";
+import { useLiveList } from "../../docs/examples/react/useLiveList.js";
 
 const snorky = new Snorky(WebSocket, "ws://127.0.0.1:5001/ws", { datasync: DataSync });
-
-async function fetchTasks() {
-  const response = await fetch("/api/tasks/", { headers: { "X-Snorky": "Subscribe" } });
-  return { rows: await response.json(), token: response.headers.get("X-Subscription-Token") };
-}
 
 function Page() {
   const [isShown, setShown] = useState(true);
@@ -23,7 +18,7 @@ function Page() {
 }
 
 function Tasks() {
-  return <p role="status">{useSnorkyList(snorky, "Task", fetchTasks).status}</p>;
+  return <p role="status">{useLiveList(snorky.services.datasync, "/api/tasks/", "id").status}</p>;
 }
 
 createRoot(document.getElementById("root")).render(<Page />);

@@ -2,24 +2,19 @@ import { StrictMode, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { DataSync, Snorky } from "snorky";
 
-import { useSnorkyList } from "./useSnorkyList.js";
+import { useLiveList } from "./useLiveList.js";
 
 const snorky = new Snorky(WebSocket, `ws://${location.hostname}:5001/ws`, { datasync: DataSync });
+const { datasync } = snorky.services;
 
-async function fetchTasks() {
-  const response = await fetch("/api/tasks/", { headers: { "X-Snorky": "Subscribe" } });
-  if (!response.ok) throw new Error(`The list was answered with ${response.status}`);
-  return { rows: await response.json(), token: response.headers.get("X-Subscription-Token") };
-}
-
-// What the user does goes to Django. The change comes back as a delta, here as everywhere.
+// What the user does goes to Django. The change comes back by itself, here as everywhere.
 function send(method, path, data) {
   const headers = { "Content-Type": "application/json" };
   return fetch("/api/tasks/" + path, { method, headers, body: JSON.stringify(data) });
 }
 
 function Tasks() {
-  const { rows, status } = useSnorkyList(snorky, "Task", fetchTasks);
+  const { rows, status, error } = useLiveList(datasync, "/api/tasks/", "id");
   return (
     <>
       <NewTask />
@@ -28,7 +23,7 @@ function Tasks() {
           <Task key={task.id} task={task} />
         ))}
       </ul>
-      <p role="status">{status}</p>
+      <p role="status">{error ? error.message : status}</p>
     </>
   );
 }
