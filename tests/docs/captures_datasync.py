@@ -119,6 +119,6 @@ async def _refetching(transcript: Transcript) -> None:
         await client.hears()
         transcript.begin("mark")
         (opened,) = site.datasync.pages.opened
-        site.datasync.openings.renewals._due[0] = (0.0, 0, opened)
+        site.datasync.openings.renewals._slots = {0: [opened]}
         site.datasync.openings.renewals.look()
         await client.hears()
