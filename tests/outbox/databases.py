@@ -64,7 +64,7 @@ class SqliteDatabase(Database):
         self.connection.execute("PRAGMA journal_mode = wal")
 
     def connect(self, **options: Any) -> sqlite3.Connection:
-        return sqlite3.connect(self.path, isolation_level=None, **options)
+        return sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, **options)
 
     def reader(self, place: Any = None, rendering: Rendering | None = None) -> Reader:
         return SqliteReader(self.connection, rendering or Rendering(), place)

@@ -1,8 +1,7 @@
-"""The place in SQLite's outbox: in the log, never in the database; and what happens when rows go."""
+"""The place in SQLite's outbox: in the log, never in the database; and what if rows go."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from typing import Any
 
@@ -140,7 +139,7 @@ def test_a_file_that_was_copied_back_is_noticed(tasks: SqliteDatabase) -> None:
     add(tasks, 2)
     told(reader)
     tasks.close()
-    os.replace(tasks.path.with_suffix(".copy"), tasks.path)
+    tasks.path.with_suffix(".copy").replace(tasks.path)
     tasks.connection = tasks.connect()
     add(tasks, 3, 4)  # as many numbers as before, and another row at the same one
     follower = tasks.reader(reader.place)

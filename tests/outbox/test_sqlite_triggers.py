@@ -1,4 +1,4 @@
-"""Rows that SQLite takes away without a word, values that JSON lacks, and tables that are remade."""
+"""Rows that SQLite takes away unsaid, values that JSON lacks, and tables that are remade."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ import sqlite3
 import pytest
 
 from snorky.backend.outbox.installation import Condition
-from tests.outbox.databases import SqliteDatabase, begun, delete, deltas, insert, reset, told, update
+from tests.outbox.databases import (
+    SqliteDatabase,
+    begun,
+    delete,
+    deltas,
+    insert,
+    reset,
+    told,
+    update,
+)
 
 A, B = {"id": 1, "slug": "a", "n": 1}, {"id": 2, "slug": "b", "n": 1}
 
@@ -58,9 +67,7 @@ def test_an_insert_that_gives_way_takes_nothing_away(slugs: SqliteDatabase) -> N
     assert after(
         slugs, "INSERT INTO task VALUES (1, 'c', 5) ON CONFLICT (id) DO UPDATE SET n = 7"
     ) == [update("task", A, A | {"n": 7})]
-    assert after(slugs, "UPDATE task SET n = 8 WHERE id = 2") == [
-        update("task", B, B | {"n": 8})
-    ]
+    assert after(slugs, "UPDATE task SET n = 8 WHERE id = 2") == [update("task", B, B | {"n": 8})]
 
 
 def test_tables_without_rowid(sqlite: SqliteDatabase) -> None:
@@ -94,9 +101,9 @@ def test_a_table_with_many_columns(sqlite: SqliteDatabase) -> None:
     sqlite.execute(f"CREATE TABLE wide (id integer PRIMARY KEY, {', '.join(names)})")
     sqlite.install("wide")
     row = {"id": 1} | dict.fromkeys(names, 7)
-    assert after(
-        sqlite, f"INSERT INTO wide VALUES (1, {', '.join('7' for _ in names)})"
-    ) == [insert("wide", **row)]
+    assert after(sqlite, f"INSERT INTO wide VALUES (1, {', '.join('7' for _ in names)})") == [
+        insert("wide", **row)
+    ]
 
 
 def test_cascades_are_told(sqlite: SqliteDatabase) -> None:
