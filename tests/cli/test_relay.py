@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +17,7 @@ from click.testing import CliRunner
 
 from snorky.backend.outbox import sqlite_triggers
 from snorky.cli import main
+from tests.conftest import Program
 from tests.patience import patient
 from tests.ports import free_port
 
@@ -47,33 +46,24 @@ def address(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'app.sqlite'}"
 
 
-StartRelay = Callable[..., "subprocess.Popen[str]"]
+StartRelay = Callable[..., Program]
 
 
 @pytest.fixture
 def relay(address: str, tmp_path: Path) -> Iterator[StartRelay]:
     """``relay(backend_url, *options)`` runs one in a process."""
-    running: list[subprocess.Popen[str]] = []
+    running: list[Program] = []
 
-    def start(url: str, *options: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "snorky", "relay", address),
-                *("--backend-url", url, "--lease", "1", *options),
-            ],
-            env={**os.environ, "SNORKY_API_KEY": "swordfish"},
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        running.append(process)
-        return process
+    def start(url: str, *options: str) -> Program:
+        command = [sys.executable, "-m", "snorky", "relay", address, "--backend-url", url]
+        env = {"SNORKY_API_KEY": "swordfish"}
+        program = Program([*command, "--lease", "1", *options], env, cwd=tmp_path)
+        running.append(program)
+        return program
 
     yield start
-    for process in running:
-        process.kill()
-        process.communicate()
+    for program in running:
+        program.stop(signal.SIGKILL)
 
 
 def call(url: str, command: str, **params: Any) -> Any:
@@ -104,14 +94,12 @@ def test_it_says_that_it_is_ready_and_stops_when_told(
     database.execute("INSERT INTO task VALUES (1, 'a')")
     url = serve(app(LIVE)).backend_url
     process = relay(url, "--table", "task=Task")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "Relay ready\n"
+    process.wait_for("^Relay ready$")
     before = entries(url)
     assert before >= 1
     database.execute("INSERT INTO task VALUES (2, 'b')")
     wait_for_entries(url, before)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(patient(5)) == 0
+    assert process.stop() == 0
 
 
 def test_it_waits_for_snorky_and_tells_monitors(
@@ -119,15 +107,12 @@ def test_it_waits_for_snorky_and_tells_monitors(
 ) -> None:
     port, backend_port = free_port(), free_port()
     process = relay(f"http://127.0.0.1:{backend_port}/backend", "--metrics-port", str(port))
-    assert process.stderr is not None
-    while "tries again" not in (line := process.stderr.readline()):
-        assert line, "the relay has ended"
+    process.wait_for("tries again: No answer from Snorky")
     monitor = f"http://127.0.0.1:{port}"
     assert httpx2.get(f"{monitor}/live").status_code == 200
     assert httpx2.get(f"{monitor}/ready").status_code == 503
-    serve(app(LIVE), "--backend-port", str(backend_port))
-    assert process.stdout is not None
-    assert process.stdout.readline() == "Relay ready\n"
+    serve(app(LIVE), "--port", "0", "--backend-port", str(backend_port))
+    process.wait_for("^Relay ready$")
     assert httpx2.get(f"{monitor}/ready").status_code == 200
     assert 'snorky_relay_ready{source="main"} 1.0' in httpx2.get(f"{monitor}/metrics").text
     assert httpx2.get(f"{monitor}/other").status_code == 404
@@ -144,8 +129,7 @@ def test_functions_for_rows_are_named_on_the_line(
     )
     database.execute("INSERT INTO task VALUES (1, 'a')")
     process = relay(serve(app(LIVE)).backend_url, "--represent", "shown:rows")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "Relay ready\n"
+    process.wait_for("^Relay ready$")
     assert (tmp_path / "seen").read_text() == repr({"id": 1, "title": "a"})
 
 

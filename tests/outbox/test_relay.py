@@ -164,7 +164,7 @@ def test_one_that_was_suspended_wakes_without_a_fence(
             suspended.set()
             resumed.wait(10)
 
-    first = relay(tasks, lease=60).wait_until_ready()  # it asks for no pass, either
+    relay(tasks, lease=60).wait_until_ready()  # it asks for no pass, either
     snorky.before = suspend
     add(tasks, 1)
     assert suspended.wait(10)
