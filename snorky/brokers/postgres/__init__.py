@@ -94,7 +94,12 @@ class PostgresBroker(Broker):
         log = self._logs.get(name)
         if log is None:
             log = PostgresLog(
-                name, self._schema, self._writer, self._reader, retention or Retention()
+                name,
+                self._schema,
+                self._writer,
+                self._reader,
+                retention or Retention(),
+                lambda: self._logs.pop(name, None),
             )
             self._logs[name] = log
         return log
@@ -170,7 +175,7 @@ class PostgresBroker(Broker):
         self._task.cancel()
         await asyncio.wait([self._task])
         self._task = None
-        for log in self._logs.values():
+        for log in tuple(self._logs.values()):
             await log.stop()
 
     async def check(self) -> None:
@@ -255,11 +260,11 @@ class PostgresBroker(Broker):
                 await self._trim(log)
             if monotonic() - swept >= SWEEP_EVERY:
                 swept = monotonic()
-                await self._keep(
-                    "DELETE FROM {schema}.kept WHERE %b = '' AND ends < clock_timestamp()",
-                    "",
-                    (),
+                await self._writer.submit(
+                    f"SELECT {self._schema}.sweep(%b::int[])",
+                    ([log.id for log in self._reader.logs],),
                     lambda rows: None,
+                    order=(KEYS, b"\xff"),
                 )
 
     async def _trim(self, log: PostgresLog) -> None:

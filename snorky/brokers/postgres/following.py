@@ -45,7 +45,9 @@ class Following:
 
     async def _find(self, link: Link, log: PostgresLog) -> tuple[int, str]:
         name = log.name.encode("utf-8", "surrogatepass")
-        rows = await link.execute(f"SELECT * FROM {self._schema}.open_log(%b)", (name,))
+        rows = await link.execute(
+            f"SELECT * FROM {self._schema}.open_log(%b, %b)", (name, float(log.retention.seconds))
+        )
         return rows[0][0], rows[0][1]
 
     async def _read_all(self, link: Link, log_id: int, epoch: str) -> list[Row]:

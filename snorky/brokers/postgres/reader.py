@@ -29,6 +29,10 @@ MUCH = 20
 """Rows of one look after which it is not worth going to sleep."""
 
 
+FEW = 20
+"""Logs. Who follows more of them always sleeps: looking at all is dear, and who wakes says at which."""
+
+
 class Reader:
     def __init__(self, schema: str) -> None:
         self._schema = schema
@@ -129,24 +133,30 @@ class Reader:
             rows = await self._look_at(link, None if joining else woken)
             for answer in joining:
                 self._publications.join(answer)
-            while self._opening:
-                log, answer = self._opening[0]
-                await self._following.open(link, log)
-                if not answer.done():
-                    answer.set_result(None)
-                del self._opening[0]
-            if asleep and rows > MUCH:
+            await self._open_some(link)
+            if asleep and rows > MUCH and len(self._following.logs) <= FEW:
                 await self._sleepers(link, "unlock")
                 asleep = False
             if asleep:
                 woken = await link.wait(self._wake, LOOK_EVERY)
                 continue
             woken = None
-            if rows:
+            if rows and len(self._following.logs) <= FEW:
                 await asyncio.sleep(PAUSE)
             else:  # what comes before it sleeps is looked at once more
                 await self._sleepers(link, "lock")
                 asleep = True
+
+    async def _open_some(self, link: Link) -> None:
+        """Others need not wait until many logs have been opened."""
+        for _ in range(min(FEW, len(self._opening))):
+            log, answer = self._opening[0]
+            await self._following.open(link, log)
+            if not answer.done():
+                answer.set_result(None)
+            del self._opening[0]
+        if self._opening:
+            self._wake.set()
 
     async def _sleepers(self, link: Link, action: str) -> None:
         await link.execute(
