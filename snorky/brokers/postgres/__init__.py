@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 
 from snorky.brokers import Broker, BrokerUnavailable, Deliver, Retention
-from snorky.brokers.connecting import Pause, fail, first_fault, unavailable
+from snorky.brokers.connecting import Pause, fail, unavailable
 from snorky.brokers.postgres.link import Link, address_of
 from snorky.brokers.postgres.log import KEYS, PostgresLog
 from snorky.brokers.postgres.reader import Reader
@@ -244,13 +244,30 @@ class PostgresBroker(Broker):
         return reading, writing
 
     async def _use(self, links: tuple[Link, Link]) -> Exception:
+        """Returns why they have ended."""
         reading, writing = links
-        works = self._reader.run(reading), self._writer.run(writing), self._tidy_up()
+        reader = asyncio.create_task(self._reader.run(reading))
+        writer = asyncio.create_task(self._writer.run(writing))
+        tidying = asyncio.create_task(self._tidy_up())
+        tasks = [reader, writer, tidying]
         try:
-            return await first_fault(works, LOST)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            reading.cut()
+            writing.cut()
+            tidying.cancel()
+            if not writing.is_busy:
+                writer.cancel()
+            # Whoever is in a statement ends by the cut. Cancelling it would ask the server.
+            await asyncio.wait(tasks, timeout=self._timeout)
+            await asyncio.gather(*map(_cancelled, tasks))
             await reading.close()
             await writing.close()
+        fault = next(iter(done)).exception()
+        assert isinstance(fault, Exception)
+        if not isinstance(fault, LOST):
+            snorky_log.error("Unhandled exception in a broker", exc_info=fault)
+        return fault
 
     async def _tidy_up(self) -> None:
         swept = monotonic()
@@ -281,6 +298,11 @@ class PostgresBroker(Broker):
             )
             if log.trimmed == above:  # else it began anew meanwhile
                 log.trimmed = below - 1
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def _check_that_sessions_last(reading: Link, writing: Link) -> None:

@@ -63,6 +63,8 @@ class Link:
         connection.add_notify_handler(lambda notification: self._heard.add(notification.payload))
         self.late = False
         """Whether it was cut because something took too long."""
+        self.is_busy = False
+        """Whether a statement is under way."""
 
     @classmethod
     async def open(cls, url: str, timeout: float) -> Link:  # noqa: ASYNC109
@@ -157,6 +159,7 @@ class Link:
     @contextmanager
     def _in_time(self) -> Iterator[None]:
         timer = asyncio.get_running_loop().call_later(self._timeout, self._cut_late)
+        self.is_busy = True
         try:
             yield
         except psycopg.Error as error:
@@ -164,4 +167,5 @@ class Link:
                 raise BrokerUnavailable(f"no answer within {self._timeout:g} seconds") from error
             raise
         finally:
+            self.is_busy = False
             timer.cancel()

@@ -30,7 +30,7 @@ MUCH = 20
 
 
 FEW = 20
-"""Logs. Who follows more of them always sleeps: looking at all is dear, and who wakes says at which."""
+"""Logs. Who follows more always sleeps: looking at all is dear, and who wakes it says at which."""
 
 
 class Reader:

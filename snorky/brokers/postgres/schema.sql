@@ -115,7 +115,7 @@ BEGIN
         SELECT * INTO state FROM SCHEMA.publishing FOR NO KEY UPDATE;
     END IF;
     IF state.since < clock_timestamp() - make_interval(secs => slice_seconds) THEN
-        state := SCHEMA.next_slice(state);
+        state := SCHEMA.next_slice(state, slice_seconds);
     END IF;
     newest := greatest(
         state.dropped,
@@ -138,7 +138,8 @@ BEGIN
 END $$;
 
 -- Empty the oldest slice and go on in it. Where somebody reads there, as pg_dump does, not now.
-CREATE FUNCTION SCHEMA.next_slice(state SCHEMA.publishing) RETURNS SCHEMA.publishing LANGUAGE plpgsql AS $$
+CREATE FUNCTION SCHEMA.next_slice(state SCHEMA.publishing, slice_seconds double precision)
+RETURNS SCHEMA.publishing LANGUAGE plpgsql AS $$
 DECLARE
     next int := (state.slice + 1) % 3;
     gone bigint;
@@ -153,7 +154,7 @@ BEGIN
         state.dropped := greatest(state.dropped, gone);
         state.since := clock_timestamp();
     EXCEPTION WHEN lock_not_available THEN
-        state.since := state.since + interval '1 second';
+        state.since := state.since + make_interval(secs => slice_seconds / 10);
     END;
     UPDATE SCHEMA.publishing SET slice = state.slice, dropped = state.dropped, since = state.since;
     RETURN state;
