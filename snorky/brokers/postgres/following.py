@@ -95,7 +95,7 @@ class Following:
         ``promised``: of each, the newest position that was answered here before it was read.
         """
         epochs: dict[int, str] = {}
-        found: dict[int, list[Row]] = {log.id: [] for log in logs}
+        found: defaultdict[int, list[Row]] = defaultdict(list)
         for log_id, epoch, *row in rows:
             epochs[log_id] = epoch
             if row[0] is not None:
