@@ -64,6 +64,9 @@ class PostgresBroker(Broker):
         self._held: dict[bytes, list[tuple[bytes, asyncio.Future[None]]]] = {}
         self._task: asyncio.Task[None] | None = None
 
+    def __repr__(self) -> str:
+        return f"PostgresBroker({self.address!r})"
+
     # Publications
 
     def publish(self, topic: str, payload: Envelope) -> Awaitable[None]:
