@@ -15,12 +15,12 @@ from typing import Any
 import psycopg
 
 from snorky.brokers import Broker, BrokerUnavailable, Deliver, Retention
-from snorky.brokers.connecting import Pause, fail, unavailable
+from snorky.brokers.connecting import Pause, fail, failed, unavailable
 from snorky.brokers.postgres.link import Link, address_of
 from snorky.brokers.postgres.log import KEYS, PostgresLog
 from snorky.brokers.postgres.reader import Reader
 from snorky.brokers.postgres.schema import check_name, prepare
-from snorky.brokers.postgres.writer import Writer
+from snorky.brokers.postgres.writer import MAX_WAITING, TOO_MUCH, Writer
 from snorky.envelope import Envelope
 from snorky.log import snorky_log
 from snorky.wire import decode, encode
@@ -79,6 +79,8 @@ class PostgresBroker(Broker):
             # Who subscribed before it in this process receives it.
             held = self._held[name] = []
             joining.add_done_callback(lambda _: self._publish_held(name))
+        if len(held) >= MAX_WAITING:
+            return failed(unavailable(TOO_MUCH))
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         held.append((text, answer))
         return answer
@@ -160,6 +162,7 @@ class PostgresBroker(Broker):
     async def start(self) -> None:
         """Raises BrokerUnavailable where the server cannot be reached, or is not as it must be."""
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reader.begin_anew()
         self._task = asyncio.create_task(self._run(connected))
         try:
             await connected

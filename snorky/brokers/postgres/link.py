@@ -31,6 +31,9 @@ SETTINGS = """
 SET search_path = pg_catalog, pg_temp;
 SET statement_timeout = '60s';
 SET tcp_user_timeout = '30s';
+SET tcp_keepalives_idle = 5;
+SET tcp_keepalives_interval = 2;
+SET tcp_keepalives_count = 3;
 SET max_parallel_workers_per_gather = 0;
 SET idle_in_transaction_session_timeout = '60s';
 SET enable_seqscan = off;
@@ -78,6 +81,9 @@ class Link:
         link = cls(connection, timeout, address_of(url))
         try:
             await link.run_script(SETTINGS)
+            if connection.info.server_version >= 170000:
+                # A process that is suspended within a group must not hold others up.
+                await link.run_script("SET transaction_timeout = '15s'")
         except BaseException:
             await link.close()
             raise

@@ -113,6 +113,10 @@ class Reader:
             self._publications.take(await link.execute(*self._publications.statement()))
         self.is_open = True
 
+    def begin_anew(self) -> None:
+        """What was published before the next connection is nobody's."""
+        self._publications.has_begun = False
+
     async def run(self, link: Link) -> None:
         """Read until the connection ends; raises why."""
         try:
@@ -131,8 +135,8 @@ class Reader:
             self._wake.clear()
             joining = self._publications.joining
             rows = await self._look_at(link, None if joining else woken)
-            for answer in joining:
-                self._publications.join(answer)
+            for topic, answer in joining:
+                self._publications.join(topic, answer)
             await self._open_some(link)
             if asleep and rows > MUCH and len(self._following.logs) <= FEW:
                 await self._sleepers(link, "unlock")
@@ -166,7 +170,7 @@ class Reader:
 
     async def _look_at(self, link: Link, woken: set[str] | None) -> int:
         """Look at what notifications told of; None: at everything."""
-        if woken:
+        if woken and monotonic() - self._looked < LOOK_EVERY:
             return await self._look(
                 link,
                 "p" in woken and self._publications.is_wanted,

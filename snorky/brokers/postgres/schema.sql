@@ -187,6 +187,7 @@ BEGIN
         DELETE FROM SCHEMA.keys WHERE log = gone;
         DELETE FROM SCHEMA.sources WHERE log = gone;
     END LOOP;
+    DELETE FROM SCHEMA.beside WHERE ends < clock_timestamp();
     DELETE FROM SCHEMA.kept WHERE ends < clock_timestamp();
 END $$;
 
