@@ -24,6 +24,10 @@ MAX_PENDING_BYTES = 256 * 1024
 than that in one turn waits for its own fan-out, instead of filling the memory."""
 
 
+_EMPTY: dict[Any, Any] = {}
+"""Nothing is put into it."""
+
+
 class _Batch:
     """Frames on their way to more clients than one turn serves."""
 
@@ -86,13 +90,14 @@ class Audience:
     __slots__ = ("__weakref__", "_batch", "_connections", "_others", "_pending", "_seen", "_size")
 
     def __init__(self) -> None:
-        self._connections: dict[Line, Any] = {}
-        self._others: dict[Any, None] = {}
+        # There may be as many of these as clients: tables that are empty are one for all.
+        self._connections: dict[Line, Any] = _EMPTY
+        self._others: dict[Any, None] = _EMPTY
         self._pending: list[bytes] = []
         self._size = 0
         # How many of the pending frames a client must not get (again): it joined after them,
         # or they were written to it before a message of its own. Absent means 0.
-        self._seen: dict[Line, int] = {}
+        self._seen: dict[Line, int] = _EMPTY
         self._batch: _Batch | None = None
 
     def __len__(self) -> int:
@@ -107,12 +112,16 @@ class Audience:
         connection = getattr(client, "connection", None)
         if connection is None:
             if getattr(client, "connected", True):
+                if self._others is _EMPTY:
+                    self._others = {}
                 self._others[client] = None
         elif connection not in self._connections:
+            if self._connections is _EMPTY:
+                self._connections = {}
             self._connections[connection] = client
             connection.audiences.add(self)
             if self._pending:
-                self._seen[connection] = len(self._pending)
+                self._has_seen_all(connection)
 
     def remove(self, client: Peer) -> None:
         """Let ``client`` receive nothing more; what was sent before, it still gets."""
@@ -152,7 +161,7 @@ class Audience:
         batch = self._batch
         if batch is None:
             frames, self._pending = self._pending, []
-            seen, self._seen = self._seen, {}
+            seen, self._seen = self._seen, _EMPTY
             self._size = 0
             receivers = len(self._connections)
             if not seen and receivers <= budget:
@@ -174,9 +183,14 @@ class Audience:
             share += batch.take_share(connection)
         if self._pending:
             share += self._pending[self._seen.get(connection, 0) :]
-            self._seen[connection] = len(self._pending)
+            self._has_seen_all(connection)
         metrics.messages_sent += len(share)
         return b"".join(share)
+
+    def _has_seen_all(self, connection: Line) -> None:
+        if self._seen is _EMPTY:
+            self._seen = {}
+        self._seen[connection] = len(self._pending)
 
     def _write_now(self) -> None:
         turn = next(iter(self._connections)).turn

@@ -125,9 +125,11 @@ class Page:
         for each in self.lists:
             self.look_after(each)
 
-    async def _open(self, wanted: Wanted) -> None:
-        for start in range(0, len(wanted), MOST_IN_A_CALL):
-            some = wanted[start : start + MOST_IN_A_CALL]
+    async def _open(self, wanted: Wanted) -> bool:
+        """Whether all was answered."""
+        most = MOST_IN_A_CALL if not self.one_since_for_all else 8
+        for start in range(0, len(wanted), most):
+            some = wanted[start : start + most]
             subscriptions = []
             for _, opened in some:
                 subscription: dict[str, Any] = {"token": opened.token}
@@ -140,7 +142,8 @@ class Page:
             try:
                 await self._call("openSubscriptions", some, subscriptions=subscriptions)
             except ConnectionError:
-                return
+                return False
+        return True
 
     # What is heard
 
@@ -306,7 +309,9 @@ class Page:
         else:
             each.next = opened
         async with self._opening:
-            if opened in (each.current, each.next):
+            if opened is each.next and not await self._open([(each, opened)]):
+                each.wants_fetch = True
+            elif opened is each.current:
                 await self._open([(each, opened)])
 
     def _start(self, work: Any) -> None:

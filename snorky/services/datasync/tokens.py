@@ -30,7 +30,7 @@ SIGNATURE_BYTES = 18
 
 FIRST, RESUME = "f", "r"
 
-ITEMS_KNOWN = 4096
+ITEMS_KNOWN = 2000
 """Different items of tokens that are remembered by their text, to be read once."""
 
 
