@@ -267,14 +267,15 @@ class Page:
         self.look_after(each)
 
     def look_after(self, each: ListView) -> None:
-        if each.wants_fetch and each.fetching is None and self.connection is not None:
+        if self._closing or self.connection is None:
+            return
+        if each.wants_fetch and each.fetching is None:
             each.fetching = asyncio.get_running_loop().create_task(self._fetch(each))
             each.fetching.add_done_callback(lambda _: self._fetched(each))
 
     def _fetched(self, each: ListView) -> None:
         each.fetching = None
-        if not self._closing:
-            self.look_after(each)
+        self.look_after(each)
 
     async def _fetch(self, each: ListView) -> None:
         each.wants_fetch = False

@@ -8,7 +8,7 @@ connections that hold the same items a ``Crowd``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -245,14 +245,43 @@ class Item:
         return list(newest.values())
 
 
-class Crowd:
+class Items:
+    """The items of a service, by dealer and key of the query."""
+
+    def __init__(self) -> None:
+        self._by_dealer: dict[str, dict[str, Item]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Item]:
+        for items in self._by_dealer.values():
+            yield from items.values()
+
+    def get(self, dealer_name: str, key: str) -> Item | None:
+        return self._by_dealer.get(dealer_name, {}).get(key)
+
+    def add(self, item: Item) -> None:
+        self._by_dealer.setdefault(item.dealer_name, {})[item.key] = item
+        self._count += 1
+
+    def remove(self, item: Item) -> None:
+        items = self._by_dealer[item.dealer_name]
+        del items[item.key]
+        self._count -= 1
+        if not items:
+            del self._by_dealer[item.dealer_name]
+
+
+class Crowd(Audience):
     """Connections that hold the same whole set of items, and so hear the same."""
 
-    __slots__ = ("audience", "items", "last_seq")
+    __slots__ = ("items", "last_seq")
 
     def __init__(self, items: ItemsOfPage, last_seq: int) -> None:
+        super().__init__()
         self.items = items
-        self.audience = Audience()
         self.last_seq = last_seq
         """The entry of the newest frame that all of it got, or a later one."""
         for item in items:

@@ -145,7 +145,7 @@ class Pages:
         ``key`` and ``models`` are those of the query. Raises BadQuery, and what a user's dealer
         raises.
         """
-        item = self._changes.items.get((dealer.name, key))
+        item = self._changes.items.get(dealer.name, key)
         if item is None:
             item = Item(
                 next(self._item_ids),
@@ -160,7 +160,7 @@ class Pages:
             )
             self._changes.matching.enter(dealer, item, query, self._service)
             item.alone = (item,)
-            self._changes.items[dealer.name, key] = item
+            self._changes.items.add(item)
             self._idle[item] = monotonic()
         return item
 
@@ -177,7 +177,7 @@ class Pages:
         """Forget an item that nobody holds."""
         del self._idle[item]
         item.alone = ()
-        del self._changes.items[item.dealer_name, item.key]
+        self._changes.items.remove(item)
         self._changes.matching.leave(item.dealer, item)
 
     # Opening and ending
@@ -227,7 +227,7 @@ class Pages:
         if crowd is not None:
             if crowd.items == items:
                 return
-            crowd.audience.remove(page.client)
+            crowd.remove(page.client)
             self._close_if_empty(crowd)
             page.crowd = None
         if not page.opened:
@@ -236,11 +236,11 @@ class Pages:
         crowd = self._crowds.get(items)
         if crowd is None:
             crowd = self._crowds[items] = Crowd(items, self._changes.processed.seq)
-        crowd.audience.add(page.client)
+        crowd.add(page.client)
         page.crowd = crowd
 
     def _close_if_empty(self, crowd: Crowd) -> None:
-        if not crowd.audience:
+        if not len(crowd):
             crowd.close()
             self._crowds.pop(crowd.items, None)
 
