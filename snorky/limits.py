@@ -68,6 +68,10 @@ class Limits:
     ``listParticipants`` is answered ``Too many participants``), and the cursors of a document (past
     it none is added: ``Too many cursors in the document``)."""
 
+    max_members: int = 10_000
+    """Identities in a channel that tells who is there: a Chat's, or a PubSub channel with presence.
+    Past it nobody is told who comes and goes, but how many there are, at most once a second."""
+
     max_names: int = 100
     """Names of one client in one Messaging service. Past it: ``Too many names``."""
 

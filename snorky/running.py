@@ -43,6 +43,8 @@ class Running:
         try:
             for service in services:
                 broker = getattr(service, "broker", None)
+                if broker is None:  # it may be a back end's, whose front end is served elsewhere
+                    broker = getattr(getattr(service, "frontend", None), "broker", None)
                 if broker is not None and broker not in self._started:
                     await _start_broker(broker)
                     self._started.append(broker)

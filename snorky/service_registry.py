@@ -234,6 +234,10 @@ class ServiceRegistry:
         """The identity of ``client`` has ended."""
         client.close(*close_codes.TOKEN_EXPIRED)
 
+    def clients_of(self, identity: Any) -> tuple[Any, ...]:
+        """All clients of ``identity``, which must be hashable: what they connected with."""
+        return self._attendance.clients_of(identity)
+
     def disconnect(
         self,
         identity: Any,
@@ -245,7 +249,7 @@ class ServiceRegistry:
         That is the identity they connected with. They may come back as soon as ``authenticate``
         lets them.
         """
-        clients = self._attendance.clients_of(identity)
+        clients = self.clients_of(identity)
         for client in clients:
             try:
                 client.close(code, reason)

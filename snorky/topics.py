@@ -7,7 +7,7 @@ way wait for the same thing, so nobody is told that it receives before the proce
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -28,6 +28,14 @@ class Topic:
         self.holders = 0
         self.pending: asyncio.Future[None] | None = None
         """The broker's answer, as long as it has not come."""
+
+    def begin(self, broker: Broker) -> Awaitable[None] | None:
+        """Receive from now on. Where it fails nothing is left of it."""
+        return broker.subscribe(self.name, self.deliver)
+
+    def end(self, broker: Broker) -> Awaitable[None] | None:
+        """Receive no longer."""
+        return broker.unsubscribe(self.name, self.deliver)
 
     async def subscribed(self) -> None:
         """Return when the process is subscribed. Raises what the broker raised."""
@@ -50,6 +58,9 @@ class Topics(Generic[AnyTopic]):
     def __len__(self) -> int:
         return len(self._topics)
 
+    def __iter__(self) -> Iterator[AnyTopic]:
+        return iter(tuple(self._topics.values()))
+
     def get(self, name: str) -> AnyTopic | None:
         """The topic, subscribed or about to be; None where nobody holds it."""
         return self._topics.get(name)
@@ -63,7 +74,7 @@ class Topics(Generic[AnyTopic]):
         topic = self._topics.get(name)
         if topic is None:
             topic = self._make(name)
-            begun = self._broker.subscribe(name, topic.deliver)
+            begun = topic.begin(self._broker)
             self._topics[name] = topic
             if begun is not None:
                 topic.pending = asyncio.ensure_future(begun)
@@ -87,7 +98,7 @@ class Topics(Generic[AnyTopic]):
 
     def _end(self, topic: AnyTopic) -> Awaitable[None] | None:
         del self._topics[topic.name]
-        return self._broker.unsubscribe(topic.name, topic.deliver)
+        return topic.end(self._broker)
 
 
 def when_all(done: list[Awaitable[None] | None]) -> Awaitable[None] | None:

@@ -17,7 +17,6 @@ snorky.backend SnorkyBackend SnorkyError SnorkyHTTPTransport
 snorky.backend.django authorize_subscription publish_deltas subscribable
 snorky.brokers Broker BrokerUnavailable Entry Log Position PositionLost Retention
 snorky.brokers.memory MemoryBroker
-snorky.brokers.postgres PostgresBroker
 snorky.brokers.redis RedisBroker
 snorky.client Client
 snorky.identity Authenticated Handshake Refused origin_allowed
@@ -35,7 +34,7 @@ snorky.request_handlers.websocket SnorkyWebSocketHandler WebSocketClient
 snorky.service_registry ServiceRegistry
 snorky.services.base InvalidMessage RPCError RPCService Request Service format_call \
  rpc_asynchronous rpc_command
-snorky.services.chat ChatService
+snorky.services.chat ChatBackend ChatService
 snorky.services.cursors CursorsService
 snorky.services.datasync BadQuery BroadcastDealer DataSyncBackend DataSyncService Dealer \
  DeletionDelta Delta FilterDealer InsertionDelta SimpleDealer Subscription SubscriptionItem \
@@ -49,7 +48,7 @@ snorky.services.datasync.subscription Subscription SubscriptionItem
 snorky.services.events BadPath EventsBackend EventsService Part Receiver
 snorky.services.identity FirstMessageRegistry IdentityBackend IdentityService
 snorky.services.messaging MessagingService
-snorky.services.pubsub PubSubBackend PubSubService
+snorky.services.pubsub ChannelOptions Conflate History PubSubBackend PubSubService
 snorky.testing FakeClient async_call call
 snorky.testing.brokers BrokerContract
 snorky.testing.brokers.engine EngineContract

@@ -60,6 +60,14 @@ export {
 } from "./services/cursors_document.js";
 export { Events, type Refusal, type Update, type UpdateCallback } from "./services/events.js";
 export { Messaging, type ParticipantMessage } from "./services/messaging.js";
-export { type ChannelParams, type PublishedMessage, PubSub } from "./services/pubsub.js";
+export {
+  type ChannelParams,
+  type ChannelPresence,
+  type MissedMessages,
+  type PublishedMessage,
+  PubSub,
+  type Subscribed,
+  type SubscribeParams,
+} from "./services/pubsub.js";
 export { type Listener, Signal, type SignalBinding, type SignalClass } from "./signal.js";
 export type { SocketClass, SocketLike } from "./socket.js";

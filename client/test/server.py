@@ -28,7 +28,9 @@ from snorky.services.datasync import (
     FilterDealer,
 )
 from snorky.services.messaging import MessagingService
-from snorky.services.pubsub import PubSubService
+from snorky.services.pubsub import ChannelOptions, History, PubSubService, marks
+
+marks.LOOK_SECONDS = 0.02
 
 
 class Calculator(RPCService):
@@ -65,7 +67,8 @@ class Notebook(RPCService):
 
 class MoodyPubSub(PubSubService):
     def __init__(self, name: str) -> None:
-        super().__init__(name)
+        kept = ChannelOptions(history=History(entries=5), presence="members")
+        super().__init__(name, channels={"kept/*": kept}, history_bytes=20_000)
         self.refused: set[Any] = set()
         self.stalled: set[Any] = set()
 

@@ -157,12 +157,10 @@ class ReadyHandler(RequestHandler):
     """
 
     def initialize(self, readiness: Readiness, *, tells: bool = True) -> None:
-        """``readiness``: of all that is served by this process."""
         self._readiness = readiness
         self._tells = tells
 
     async def get(self) -> None:
-        """Look, unless somebody has just done so."""
         fault = await self._readiness.fault()
         self.set_header("Cache-Control", "no-store")
         if fault is None:

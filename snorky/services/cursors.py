@@ -2,63 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+import secrets
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import msgspec
 
-from snorky.audience import Audience
+from snorky.brokers import Broker
+from snorky.brokers.memory import MemoryBroker
 from snorky.client import Peer
 from snorky.envelope import Envelope
 from snorky.metrics import metrics
+from snorky.processes import Processes
+from snorky.rosters import Roster, Rosters, SharedTopic
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.services.joining import Joining
 from snorky.services.keys import key_of, value_of
+from snorky.topics import Topics, forget
 from snorky.wire import canonical, encode
 
 
 @dataclass(eq=False, slots=True)
-class _Document:
-    key: str
-    value: Any
-    audience: Audience = field(default_factory=Audience)
-    clients: set[Peer] = field(default_factory=set)
-    cursors: dict[int, _Cursor] = field(default_factory=dict)
-    cursor_bytes: int = 0
-    listed: msgspec.Raw | None = None
-    """All cursors as everybody who joins is told them, since one last changed."""
-
-    def put(self, cursor: _Cursor, data: dict[str, Any], nbytes: int) -> None:
-        """Take a cursor in, or what is new of it."""
-        self.cursor_bytes += nbytes - cursor.nbytes
-        cursor.data, cursor.nbytes = data, nbytes
-        self.cursors[data["publicHandle"]] = cursor
-        self.listed = None
-
-    def take_out(self, cursor: _Cursor) -> None:
-        self.cursor_bytes -= cursor.nbytes
-        del self.cursors[cursor.data["publicHandle"]]
-        self.listed = None
-
-    def list(self) -> msgspec.Raw:
-        if self.listed is None:
-            self.listed = msgspec.Raw(encode([cursor.data for cursor in self.cursors.values()]))
-        return self.listed
-
-
-@dataclass(eq=False, slots=True)
 class _Cursor:
+    """A cursor of a client of this process."""
+
     document: _Document
+    client: Peer
     data: dict[str, Any] = field(default_factory=dict)
     """What clients see of it. An update replaces the dict."""
-    nbytes: int = 0
 
 
 @dataclass(eq=False, slots=True)
 class _Session:
-    """What one client has: documents by their canonical text, cursors by that of their handle."""
+    """What one client has: documents by their topic, cursors by the text of their handle."""
 
     documents: dict[str, _Document] = field(default_factory=dict)
     cursors: dict[str, _Cursor] = field(default_factory=dict)
@@ -68,16 +46,34 @@ class CursorsService(RPCService):
     """Documents that clients join, with cursors in them that all of them see.
 
     Documents, positions and statuses are any JSON values. A client names its cursors by private
-    handles, which it chooses itself; everybody else knows them by public ones. A document is one
-    of this process: its clients have to be connected to the same one.
+    handles, which it chooses itself; everybody else knows them by public ones. Processes that share
+    ``broker`` share the documents.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, broker: Broker | None = None) -> None:
         super().__init__(name)
-        self._documents: dict[str, _Document] = {}
+        self.has_own_broker = broker is not None
         self._sessions: dict[Peer, _Session] = {}
-        self._joining = Joining()
-        self._public_handles = count(1)
+        self._use(broker or MemoryBroker(), Processes(name, broker))
+
+    def use_broker(self, broker: Broker) -> None:
+        """Use another broker, before the first client comes."""
+        self._use(broker, Processes(self.name, broker))
+
+    def _use(self, broker: Broker, processes: Processes) -> None:
+        self.broker = broker
+        self.processes = processes
+        self._rosters = Rosters(self.name, processes)
+        self._documents = Topics(broker, lambda name: _Document(name, self, self._rosters))
+        self._joining = Joining(self._documents)
+        # Each process has two million handles of its own, below 2 ** 53 as JavaScript wants them.
+        self._public_handles = count(1 if processes.broker is None else secrets.randbits(31) << 21)
+
+    async def start(self) -> None:
+        await self.processes.start()
+
+    async def stop(self) -> None:
+        await self.processes.stop()
 
     def check_identity(self, client: Peer) -> None:
         """Raise RPCError where ``client`` may not take part, whatever the command."""
@@ -99,36 +95,36 @@ class CursorsService(RPCService):
         """Reply with the cursors that are in the document now."""
         client = req.client
         self.check_identity(client)
-        key = self._key_of(document)
+        name = self._name_of(document)
         allowed = self.can_join(client, document)
-        return self._joining.join(client, key, allowed, lambda: self._join(client, key))
+        return self._joining.join(client, name, allowed, lambda: self._join(client, name))
 
     @rpc_command
-    def leave(self, req: Request, document: Any) -> None:
+    def leave(self, req: Request, document: Any) -> Awaitable[None] | None:
         """Leave the document, and take the client's cursors out of it."""
         client = req.client
         self.check_identity(client)
-        key = self._key_of(document)
-        withdrawn = self._joining.withdraw(client, key)
+        name = self._name_of(document)
+        withdrawn = self._joining.withdraw(client, name)
         session = self._sessions.get(client)
-        joined = None if session is None else session.documents.pop(key, None)
+        joined = None if session is None else session.documents.pop(name, None)
         if session is None or joined is None:
             if not withdrawn:
                 raise RPCError("Not joined")
-            return
+            return None
         if not session.documents:
             del self._sessions[client]
-        self._send_removals(joined, self._remove_client(client, session, joined))
+        return self._remove_client(client, session, joined)
 
     @rpc_command
     def createCursor(
         self, req: Request, privateHandle: Any, document: Any, position: Any, status: Any
     ) -> int:
-        """Reply with the public handle, which no other cursor of this process ever has."""
+        """Reply with the public handle, which no other cursor of the document ever has."""
         client = req.client
         self.check_identity(client)
         session = self._sessions.get(client)
-        joined = session and session.documents.get(self._key_of(document))
+        joined = session and session.documents.get(self._name_of(document))
         if not session or not joined:
             raise RPCError("Not joined")
         handle = canonical(privateHandle)
@@ -143,11 +139,9 @@ class CursorsService(RPCService):
             "status": status,
             "owner": client.identity,
         }
-        added = self._notification("cursorAdded", data, handle)
-        cursor = _Cursor(joined)
-        self._put(cursor, data, added)
+        cursor = _Cursor(joined, client)
+        self._put(cursor, "cursorAdded", data, handle)
         session.cursors[handle] = cursor
-        _send_to_others(joined, client, added)
         return public_handle
 
     @rpc_command
@@ -159,9 +153,7 @@ class CursorsService(RPCService):
         if not changes:
             return
         data = cursor.data | changes
-        updated = self._notification("cursorUpdated", data, handle)
-        self._put(cursor, data, updated)
-        _send_to_others(cursor.document, req.client, updated)
+        self._put(cursor, "cursorUpdated", data, handle)
 
     @rpc_command
     def removeCursor(self, req: Request, privateHandle: Any) -> None:
@@ -170,44 +162,46 @@ class CursorsService(RPCService):
         handle, cursor = self._own_cursor(req.client, privateHandle)
         del self._sessions[req.client].cursors[handle]
         cursor.document.take_out(cursor)
-        _send_to_others(cursor.document, req.client, self._removal(cursor))
 
     def client_disconnected(self, client: Peer) -> None:
         self._joining.forget(client)
         session = self._sessions.pop(client, None)
         if session is None:
             return
-        removed = [
-            (document, self._remove_client(client, session, document))
-            for document in session.documents.values()
-        ]
-        for document, cursors in removed:
-            self._send_removals(document, cursors)
+        for document in session.documents.values():  # it is told of none of its cursors
+            document.audience.remove(client)
+        for document in session.documents.values():
+            forget(self._remove_client(client, session, document))
 
-    def _join(self, client: Peer, key: str) -> Any:
+    def _join(self, client: Peer, name: str) -> Any:
         session = self._sessions.get(client) or _Session()
-        if key in session.documents:
+        if name in session.documents:
             raise RPCError("Already joined")
         if len(session.documents) >= self.limits.max_subscriptions:
             raise RPCError("Too many documents")
-        joined = self._documents.get(key) or _Document(key, value_of(key))
-        self._documents[joined.key] = joined
-        joined.clients.add(client)
+        joined = self._documents.get(name)
+        assert joined is not None  # it is held for this client
         joined.audience.add(client)
-        session.documents[joined.key] = joined
+        session.documents[name] = joined
         self._sessions[client] = session
         metrics.subscriptions += 1
         return {"cursors": joined.list()}
 
-    def _key_of(self, document: Any) -> str:
-        return key_of(document, self.limits.max_channel_bytes, "Document too large")
+    def _name_of(self, document: Any) -> str:
+        """The topic of a document. Raises RPCError where it is too large."""
+        most = self.limits.max_channel_bytes
+        return f"{self.name}/{key_of(document, most, 'Document too large')}"
 
-    def _put(self, cursor: _Cursor, data: dict[str, Any], shown: Envelope) -> None:
-        """Raises RPCError where there would be too much to tell who joins."""
-        document, nbytes = cursor.document, len(shown.text)
-        if document.cursor_bytes + nbytes - cursor.nbytes > self.limits.max_listed_bytes:
-            raise RPCError("Too many cursors in the document")
-        document.put(cursor, data, nbytes)
+    def _put(self, cursor: _Cursor, kind: str, data: dict[str, Any], handle: str) -> None:
+        """Show a cursor, or what is new of it.
+
+        Everybody is sent a cursor at once, or with all others on joining: it has to be small, and
+        they must not be too many. Raises RPCError.
+        """
+        shown = Envelope(self.name, {"type": kind, "cursor": data})
+        if len(shown.text) + len(handle) > self.limits.max_cursor_bytes:
+            raise RPCError("Cursor too large")
+        cursor.document.put(cursor, data, shown)
 
     def _own_cursor(self, client: Peer, private_handle: Any) -> tuple[str, _Cursor]:
         session = self._sessions.get(client)
@@ -217,42 +211,116 @@ class CursorsService(RPCService):
             raise RPCError("No such cursor")
         return handle, cursor
 
-    def _remove_client(self, client: Peer, session: _Session, document: _Document) -> list[_Cursor]:
-        """Take a client out of a document, and return its cursors, which are out too."""
+    def _remove_client(
+        self, client: Peer, session: _Session, document: _Document
+    ) -> Awaitable[None] | None:
         metrics.subscriptions -= 1
-        document.clients.remove(client)
         document.audience.remove(client)
-        if not document.clients:
-            del self._documents[document.key]
-        removed = []
         for handle, cursor in tuple(session.cursors.items()):
             if cursor.document is document:
                 del session.cursors[handle]
                 document.take_out(cursor)
-                removed.append(cursor)
-        return removed
-
-    def _notification(self, kind: str, cursor: Any, handle: str) -> Envelope:
-        """Everybody is sent a cursor at once, or with all others on joining: it has to be small.
-
-        Raises RPCError where it is not.
-        """
-        envelope = Envelope(self.name, {"type": kind, "cursor": cursor})
-        if len(envelope.text) + len(handle) > self.limits.max_cursor_bytes:
-            raise RPCError("Cursor too large")
-        return envelope
-
-    def _removal(self, cursor: _Cursor) -> Envelope:
-        shown = {key: cursor.data[key] for key in ("publicHandle", "document")}
-        return Envelope(self.name, {"type": "cursorRemoved", "cursor": shown})
-
-    def _send_removals(self, document: _Document, cursors: Iterable[_Cursor]) -> None:
-        for cursor in cursors:
-            document.audience.send(self._removal(cursor))
+        return self._documents.release(document)
 
 
-def _send_to_others(document: _Document, client: Peer, envelope: Envelope) -> None:
-    # Out and in again costs less than leaving the audience's joined writes for one client's sake.
-    document.audience.remove(client)
-    document.audience.send(envelope)
-    document.audience.add(client)
+class _Document(SharedTopic):
+    """A document, with the cursors of all processes in it.
+
+    A cursor of this process too is in it, and shown to the others, when it comes from the broker.
+    """
+
+    __slots__ = (
+        "_bytes",
+        "_cursors",
+        "_listed",
+        "_owners",
+        "_roster",
+        "_rosters",
+        "_service",
+        "_shown",
+        "value",
+    )
+
+    def __init__(self, name: str, service: CursorsService, rosters: Rosters) -> None:
+        super().__init__(name)
+        self.deliver = self._receive
+        self.value = value_of(name.removeprefix(f"{service.name}/"))
+        self._cursors: dict[str, tuple[dict[str, Any], int]] = {}
+        """By public handle: what is seen of it, and the size of that."""
+        self._bytes = 0
+        self._owners: dict[str, Peer] = {}
+        """Of this process's cursors."""
+        self._service = service
+        self._rosters = rosters
+        self._roster: Roster
+        self._listed: msgspec.Raw | None = None
+        """All cursors as everybody who joins is told them, since one last changed."""
+        self._shown: Envelope | None = None
+        """The notification of what is being put, where it comes back at once."""
+
+    def learn(self) -> Awaitable[None] | None:
+        self._roster = self._rosters.open(self.name, self._changed)
+        return self._rosters.learn(self._roster)
+
+    def end(self, broker: Broker) -> Awaitable[None] | None:
+        self._rosters.close(self._roster)
+        return super().end(broker)
+
+    def put(self, cursor: _Cursor, data: dict[str, Any], shown: Envelope) -> None:
+        """Take a cursor in, or what is new of it. Raises RPCError where they get too many."""
+        key = str(data["publicHandle"])
+        _, known_bytes = self._cursors.get(key, (None, 0))
+        nbytes = self._bytes + len(shown.text) - known_bytes
+        if nbytes > self._service.limits.max_listed_bytes:
+            raise RPCError("Too many cursors in the document")
+        cursor.data = data
+        self._owners[key] = cursor.client
+        self._shown = shown
+        try:
+            self._rosters.set(self._roster, key, data)
+        finally:
+            self._shown = None
+
+    def take_out(self, cursor: _Cursor) -> None:
+        self._rosters.set(self._roster, str(cursor.data["publicHandle"]), None)
+
+    def list(self) -> msgspec.Raw:
+        if self._listed is None:
+            self._listed = msgspec.Raw(encode([data for data, _ in self._cursors.values()]))
+        return self._listed
+
+    def _receive(self, envelope: Envelope) -> None:
+        self._rosters.receive(self._roster, envelope["message"])
+
+    def _changed(self, process: str, key: str, before: Any, after: Any) -> None:
+        data, nbytes = self._cursors.get(key, (before, 0))
+        self._bytes -= nbytes
+        self._listed = None
+        if after is None:
+            kind, shown = (
+                "cursorRemoved",
+                {part: data[part] for part in ("publicHandle", "document")},
+            )
+        else:
+            kind, shown = "cursorAdded" if before is None else "cursorUpdated", after
+        envelope = self._shown
+        if envelope is None or envelope["message"]["cursor"] is not after:
+            envelope = Envelope(self._service.name, {"type": kind, "cursor": shown})
+        if after is not None:
+            self._cursors[key] = after, len(envelope.text)
+            self._bytes += len(envelope.text)
+        else:
+            self._cursors.pop(key, None)
+        self._send_to_others(process, key, envelope)
+        if after is None:
+            self._owners.pop(key, None)
+
+    def _send_to_others(self, process: str, key: str, envelope: Envelope) -> None:
+        owner = self._owners.get(key) if process == self._service.processes.id else None
+        if owner is None or owner not in self.audience:
+            self.audience.send(envelope)
+            return
+        # Out and in again costs less than leaving the audience's joined writes for one client.
+        self.audience.remove(owner)
+        self.audience.send(envelope)
+        self.audience.add(owner)

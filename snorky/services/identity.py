@@ -5,14 +5,21 @@ Which tokens are good is the authenticator's business, who is connected the regi
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any, Protocol
 
 from snorky import close_codes
+from snorky.brokers import Broker
+from snorky.brokers.memory import MemoryBroker
 from snorky.client import Peer
+from snorky.envelope import Envelope
+from snorky.hashable import hashable
 from snorky.identity import Authenticated, Handshake, Refused
 from snorky.limits import Limits
+from snorky.processes import Processes
 from snorky.service_registry import ServiceRegistry
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.wire import MalformedMessage, decode
@@ -53,16 +60,123 @@ class IdentityService(RPCService):
 
 
 class IdentityBackend(RPCService):
-    """Lets trusted servers disconnect somebody from ``registry``, in this process."""
+    """Lets trusted servers reach the clients of an identity in ``registry``.
 
-    def __init__(self, name: str, registry: ServiceRegistry) -> None:
+    ``broker``: in all processes that share it, which have such a service of the same name each.
+    """
+
+    def __init__(self, name: str, registry: ServiceRegistry, broker: Broker | None = None) -> None:
         super().__init__(name)
+        self.has_own_broker = broker is not None
         self._registry = registry
+        self._use(broker or MemoryBroker(), Processes(name, broker))
+
+    def use_broker(self, broker: Broker) -> None:
+        """Use another broker, before it is started."""
+        self._use(broker, Processes(self.name, broker))
+
+    def _use(self, broker: Broker, processes: Processes) -> None:
+        self.broker = broker
+        self.processes = processes
+        for command in (
+            self._disconnect,
+            self._clients,
+            self._send,
+            self._subscribe,
+            self._unsubscribe,
+        ):
+            processes.answers[command.__name__] = command
+
+    async def start(self) -> None:
+        await self.processes.start()
+
+    async def stop(self) -> None:
+        await self.processes.stop()
 
     @rpc_command
-    def disconnect(self, req: Request, identity: Any) -> int:
-        """Replies how many clients there were. An array is no identity."""
-        return self._registry.disconnect(identity)
+    def disconnect(self, req: Request, identity: Any) -> Any:
+        """Reply how many clients there were. An array is no identity."""
+        return self._in_all("_disconnect", identity=identity)
+
+    @rpc_command
+    def clients(self, req: Request, identity: Any) -> Any:
+        """Reply which clients there are: ``[{"address"}, ...]``."""
+        return self._in_all("_clients", [], identity=identity)
+
+    @rpc_command
+    def send(self, req: Request, identity: Any, serviceName: str, message: Any) -> Any:
+        """Send a message of a service to all clients. Replies how many there were."""
+        return self._in_all("_send", identity=identity, service=serviceName, message=message)
+
+    @rpc_command
+    def subscribe(self, req: Request, identity: Any, serviceName: str, channel: Any) -> Any:
+        """Subscribe all clients to a channel of a service, which need not be asked.
+
+        Replies how many are subscribed now. It is for the connections there are.
+        """
+        return self._in_all("_subscribe", identity=identity, service=serviceName, channel=channel)
+
+    @rpc_command
+    def unsubscribe(self, req: Request, identity: Any, serviceName: str, channel: Any) -> Any:
+        """Take all clients out of a channel. Replies how many there were."""
+        return self._in_all("_unsubscribe", identity=identity, service=serviceName, channel=channel)
+
+    def _in_all(self, what: str, start: Any = 0, **params: Any) -> Any:
+        """The sum of what all processes answer, or an awaitable of it."""
+        answers = self.processes.ask_all(what, params)
+        return _sum_later(answers, start) if inspect.isawaitable(answers) else sum(answers, start)
+
+    def _clients_of(self, params: Any) -> list[Any]:
+        return list(self._registry.clients_of(hashable(params["identity"])))
+
+    def _disconnect(self, params: Any) -> int:
+        return self._registry.disconnect(hashable(params["identity"]))
+
+    def _clients(self, params: Any) -> list[dict[str, Any]]:
+        return [{"address": client.remote_address} for client in self._clients_of(params)]
+
+    def _send(self, params: Any) -> int:
+        envelope = Envelope(params["service"], params["message"])
+        clients = self._clients_of(params)
+        for client in clients:
+            client.send(envelope)
+        return len(clients)
+
+    def _subscribe(self, params: Any) -> Any:
+        return self._do_with_each("add_client", params)
+
+    def _unsubscribe(self, params: Any) -> Any:
+        return self._do_with_each("remove_client", params)
+
+    def _do_with_each(self, method: str, params: Any) -> Any:
+        service = self._registry.registered_services.get(params["service"])
+        do = getattr(service, method, None)
+        if do is None:
+            raise RPCError("Expected a service with channels")
+        channel = hashable(params["channel"])
+        return _count_done([do(client, channel) for client in self._clients_of(params)])
+
+
+def _count_done(results: list[Any]) -> Any:
+    """How many went well, or an awaitable of it. Raises RPCError where none did."""
+    return _wait_for(results) if any(map(inspect.isawaitable, results)) else len(results)
+
+
+async def _wait_for(results: list[Any]) -> int:
+    waits = [each for each in results if inspect.isawaitable(each)]
+    faults = [
+        each
+        for each in await asyncio.gather(*waits, return_exceptions=True)
+        if isinstance(each, BaseException)
+    ]
+    for fault in faults:
+        if len(faults) == len(results) or not isinstance(fault, RPCError):
+            raise fault
+    return len(results) - len(faults)
+
+
+async def _sum_later(answers: Awaitable[list[Any]], start: Any) -> Any:
+    return sum(await answers, start)
 
 
 class FirstMessageRegistry(ServiceRegistry):

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import unicodedata
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+from snorky.brokers import Broker
+from snorky.brokers.memory import MemoryBroker
 from snorky.client import Peer
+from snorky.envelope import Envelope
+from snorky.processes import Processes
+from snorky.rosters import Roster, Rosters, SharedTopic
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.services.encoded import EncodedList
 from snorky.services.joining import Joining
+from snorky.topics import forget
 from snorky.wire import encode
+
+CLAIM_SECONDS = 30.0
+"""How long a name is claimed for. By then all processes know that it is registered."""
 
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
 """Characters that show nothing though Unicode counts them among letters, marks or symbols; the
@@ -21,18 +31,47 @@ class MessagingService(RPCService):
     """Participants that send messages to each other by name.
 
     A client may register several names. They belong to it until it unregisters them or
-    disconnects. The names are those of this process: participants of one service have to be
-    connected to the same one.
+    disconnects.
+
+    Processes that share ``broker`` share the names. Those of a process that died are free within 30
+    seconds. Where processes cannot reach each other for longer, a name may be registered twice: its
+    messages go to one of them, the sender's process first.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, broker: Broker | None = None) -> None:
         super().__init__(name)
+        self.has_own_broker = broker is not None
         self._clients_by_name: dict[str, Peer] = {}
         self._names_by_client: dict[Peer, set[str]] = {}
+        self._claimed: set[str] = set()
+        """Names that other processes know of, or are about to."""
         self._joining = Joining()
         self._listed: EncodedList | None = None
         """The names in order, since they last changed."""
         self._listed_bytes = 0
+        self._use(broker or MemoryBroker(), Processes(name, broker))
+
+    def use_broker(self, broker: Broker) -> None:
+        """Use another broker, before the first client comes."""
+        self._use(broker, Processes(self.name, broker))
+
+    def _use(self, broker: Broker, processes: Processes) -> None:
+        self.broker = broker
+        self.processes = processes
+        rosters = Rosters(self.name, processes)
+        self._registry = _Names(f"{self.name}!names", rosters, self._names_changed)
+
+    async def start(self) -> None:
+        await self.processes.start()
+        if self.processes.broker is not None:
+            await _done(self.broker.subscribe(self._inbox(self.processes.id), self._deliver))
+            await _done(self._registry.begin(self.broker))
+
+    async def stop(self) -> None:
+        if self.processes.broker is not None:
+            await _done(self.broker.unsubscribe(self._inbox(self.processes.id), self._deliver))
+            await _done(self._registry.end(self.broker))
+        await self.processes.stop()
 
     def is_name_allowed(self, client: Peer, name: str) -> bool | Awaitable[bool]:
         """Say whether ``client`` may register ``name``, which is free. May be ``async``."""
@@ -45,7 +84,7 @@ class MessagingService(RPCService):
             raise RPCError("Name too long")
         if not _is_visible(name):
             raise RPCError("Name is empty or invisible")
-        if name in self._clients_by_name:
+        if self._is_taken(name):
             raise RPCError("Name already registered")
         client = req.client
         registered: Awaitable[None] | None = self._joining.join(
@@ -61,15 +100,11 @@ class MessagingService(RPCService):
     def unregisterParticipant(self, req: Request, name: str) -> None:
         """Give back a name of this client's."""
         withdrawn = self._joining.withdraw(req.client, name)
-        names = self._names_by_client.get(req.client, set())
-        if name in names:
-            names.remove(name)
-            if not names:
-                del self._names_by_client[req.client]
-            self._remove(name)
+        if name in self._names_by_client.get(req.client, ()):
+            self._forget_name(req.client, name)
         elif not withdrawn:
-            known = name in self._clients_by_name
-            raise RPCError("Invalid participant" if known else "Unknown participant")
+            taken = self._is_taken(name)
+            raise RPCError("Invalid participant" if taken else "Unknown participant")
 
     @rpc_command
     def listParticipants(self, req: Request) -> list[str]:
@@ -77,26 +112,46 @@ class MessagingService(RPCService):
         if self._listed_bytes > self.limits.max_listed_bytes:
             raise RPCError("Too many participants")
         if self._listed is None:
-            self._listed = EncodedList(sorted(self._clients_by_name))
+            self._listed = EncodedList(sorted({*self._clients_by_name, *self._registry.elsewhere}))
         return self._listed
 
     @rpc_command
-    def send(self, req: Request, sender: str, dest: str, body: Any) -> None:
+    def send(self, req: Request, sender: str, dest: str, body: Any) -> Awaitable[None] | None:
         """Send ``body``, any JSON value, as ``sender``, a name of this client's, to ``dest``."""
         if sender not in self._names_by_client.get(req.client, ()):
             raise RPCError("Invalid sender")
-        if dest not in self._clients_by_name:
-            raise RPCError("Unknown destination")
         message = {"type": "message", "sender": sender, "dest": dest, "body": body}
-        self.send_message_to(self._clients_by_name[dest], message)
+        client = self._clients_by_name.get(dest)
+        if client is not None:
+            self.send_message_to(client, message)
+            return None
+        processes = self._registry.elsewhere.get(dest)
+        if not processes:
+            raise RPCError("Unknown destination")
+        return self.broker.publish(self._inbox(next(iter(processes))), Envelope(self.name, message))
 
     def client_disconnected(self, client: Peer) -> None:
         self._joining.forget(client)
         for name in self._names_by_client.pop(client, ()):
             self._remove(name)
 
-    def _register(self, client: Peer, name: str) -> None:
-        if name in self._clients_by_name:  # somebody was quicker
+    def _is_taken(self, name: str) -> bool:
+        return name in self._clients_by_name or name in self._registry.elsewhere
+
+    def _claim_of(self, name: str) -> str:
+        return f"{self.name}!name/{name}"
+
+    def _inbox(self, process: str) -> str:
+        return f"{self.name}!inbox/{process}"
+
+    def _deliver(self, envelope: Envelope) -> None:
+        """What was sent in another process."""
+        client = self._clients_by_name.get(envelope["message"]["dest"])
+        if client is not None:
+            client.send(envelope)
+
+    def _register(self, client: Peer, name: str) -> Awaitable[None] | None:
+        if self._is_taken(name):  # somebody was quicker
             raise RPCError("Name already registered")
         names = self._names_by_client.get(client, set())
         if len(names) >= self.limits.max_names:
@@ -104,13 +159,95 @@ class MessagingService(RPCService):
         names.add(name)
         self._names_by_client[client] = names
         self._clients_by_name[name] = client
-        self._listed = None
-        self._listed_bytes += len(encode(name)) + 1
+        self._names_changed(name, 1)
+        return None if self.processes.broker is None else self._claim(client, name)
+
+    async def _claim(self, client: Peer, name: str) -> None:
+        """Let no other process register the name before it knows that it is taken."""
+        claimed = False
+        try:
+            claimed = await _done(self.broker.claim(self._claim_of(name), CLAIM_SECONDS))
+        finally:
+            still_there = self._clients_by_name.get(name) is client
+            if claimed and still_there:
+                self._claimed.add(name)
+                self._registry.set(name, True)
+            elif claimed:  # it has unregistered meanwhile
+                forget(self.broker.delete(self._claim_of(name)))
+            elif still_there:
+                self._forget_name(client, name)
+        if not claimed:
+            raise RPCError("Name already registered")
+
+    def _forget_name(self, client: Peer, name: str) -> None:
+        names = self._names_by_client[client]
+        names.remove(name)
+        if not names:
+            del self._names_by_client[client]
+        self._remove(name)
 
     def _remove(self, name: str) -> None:
         del self._clients_by_name[name]
+        self._names_changed(name, -1)
+        if name in self._claimed:
+            self._claimed.remove(name)
+            self._registry.set(name, None)
+            forget(self.broker.delete(self._claim_of(name)))
+
+    def _names_changed(self, name: str, by: int) -> None:
         self._listed = None
-        self._listed_bytes -= len(encode(name)) + 1
+        self._listed_bytes += by * (len(encode(name)) + 1)
+
+
+class _Names(SharedTopic):
+    """The names of all processes."""
+
+    def __init__(self, name: str, rosters: Rosters, changed: Callable[[str, int], None]) -> None:
+        super().__init__(name)
+        self.deliver = self._receive
+        self.elsewhere: dict[str, dict[str, None]] = {}
+        """By name, the other processes that have it: one, as a rule."""
+        self._rosters = rosters
+        self._tell = changed
+        self._roster: Roster | None = None
+
+    def learn(self) -> Awaitable[None] | None:
+        self._roster = self._rosters.open(self.name, self._changed)
+        return self._rosters.learn(self._roster)
+
+    def end(self, broker: Broker) -> Awaitable[None] | None:
+        if self._roster is not None:
+            self._rosters.close(self._roster)
+            self._roster = None
+        for name in tuple(self.elsewhere):
+            del self.elsewhere[name]
+            self._tell(name, -1)
+        return super().end(broker)
+
+    def set(self, name: str, value: bool | None) -> None:
+        if self._roster is not None:
+            self._rosters.set(self._roster, name, value)
+
+    def _receive(self, envelope: Envelope) -> None:
+        if self._roster is not None:
+            self._rosters.receive(self._roster, envelope["message"])
+
+    def _changed(self, process: str, name: str, before: Any, after: Any) -> None:
+        if process == self._rosters.processes.id:
+            return
+        if after:
+            self.elsewhere.setdefault(name, {})[process] = None
+            self._tell(name, 1)
+        else:
+            processes = self.elsewhere[name]
+            del processes[process]
+            if not processes:
+                del self.elsewhere[name]
+            self._tell(name, -1)
+
+
+async def _done(result: Any) -> Any:
+    return await result if inspect.isawaitable(result) else result
 
 
 def _is_visible(name: str) -> bool:

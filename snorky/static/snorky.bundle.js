@@ -3004,6 +3004,8 @@
     _setUp() {
       RPCService.prototype._setUp.call(this);
       this.messagePublished = new primitives.Signal();
+      this.messagesMissed = new primitives.Signal();
+      this.presenceReceived = new primitives.Signal();
       this._subscriptions = /* @__PURE__ */ new Map();
       this._turns = createTurns();
       this.notificationReceived.add(receive7, this);
@@ -3033,9 +3035,22 @@
       }
     }
   });
-  PubSub.addRPCMethods(["publish"]);
+  PubSub.addRPCMethods(["publish", "presence"]);
   function receive7(notification) {
-    if (notification?.type !== "message") return;
+    const { type, channel, position } = notification ?? {};
+    if (position && channel !== void 0) {
+      const subscription = this._subscriptions.get(canonical(channel));
+      if (subscription) subscription.params.since = position;
+    }
+    if (type === "mark") {
+      for (const { params, state } of this._subscriptions.values()) {
+        if (params.since && state === "there") params.since = position;
+      }
+    }
+    if (type === "unsubscribed") this._subscriptions.delete(canonical(channel));
+    if (type === "missed") this.messagesMissed.dispatch(notification);
+    if (type === "presence") this.presenceReceived.dispatch(notification);
+    if (type !== "message") return;
     this.messagePublished.dispatch(notification);
     this.onMessagePublished?.(notification);
   }
@@ -3048,11 +3063,26 @@
       return answer;
     }
     if (!subscription || subscription.state === "lost" || subscription.state === "unknown") {
-      subscription = { params: { ...params }, state: "asked", restoring: null };
+      const { since } = subscription?.params ?? {};
+      subscription = { params: { since, ...params }, state: "asked", restoring: null };
       service._subscriptions.set(key, subscription);
     }
     const own2 = subscription;
-    return service._turns._take(key, true, () => service.rpcCall(command, params)).then(
+    return service._turns._take(
+      key,
+      true,
+      () => new primitives.Promise(
+        (resolve, reject) => service._call(
+          command,
+          own2.params,
+          (answer) => {
+            resolve(answer);
+            if (answer) recover(service, own2.params, answer);
+          },
+          reject
+        )
+      )
+    ).then(
       (value) => {
         own2.state = "there";
         return value;
@@ -3062,6 +3092,13 @@
         throw error;
       }
     );
+  }
+  function recover(service, params, answer) {
+    params.since = answer.position;
+    for (const each of answer.messages ?? []) receive7.call(service, each);
+    if (answer.recovered === false) {
+      receive7.call(service, { type: "missed", channel: params.channel, reason: answer.reason });
+    }
   }
   function unsubscribe(service, command, params) {
     const key = canonical(params?.channel);

@@ -19,7 +19,7 @@ from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.services.datasync import BroadcastDealer, DataSyncBackend, DataSyncService
 from snorky.services.identity import IdentityBackend, IdentityService
-from snorky.services.pubsub import PubSubBackend, PubSubService
+from snorky.services.pubsub import ChannelOptions, History, PubSubBackend, PubSubService
 from tests.identity.tokens import AUDIENCE, SECRET
 from tests.patience import patient
 
@@ -57,6 +57,11 @@ class Works(RPCService):
 
 
 class Channels(PubSubService):
+    """Everybody may do everything, but with "secret"; "tiny" keeps next to nothing."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, channels={"tiny": ChannelOptions(history=History(bytes=50))})
+
     def can_subscribe(self, client: Any, channel: Any) -> bool:
         return bool(channel != "secret")
 

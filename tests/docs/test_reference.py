@@ -30,7 +30,7 @@ from snorky.request_handlers.socketio import SnorkySocketIOHandler
 from snorky.request_handlers.sockjs import SnorkySockJSHandler
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler
 from snorky.services.base import RPCService
-from snorky.services.chat import ChatService
+from snorky.services.chat import ChatBackend, ChatService
 from snorky.services.cursors import CursorsService
 from snorky.services.datasync import DataSyncBackend, DataSyncService
 from snorky.services.events import EventsBackend, EventsService
@@ -61,6 +61,7 @@ SERVICES: dict[str, type[RPCService]] = {
     "Cursors": CursorsService,
     "Events": EventsService,
     "PubSubBackend": PubSubBackend,
+    "ChatBackend": ChatBackend,
     "DataSyncBackend": DataSyncBackend,
     "EventsBackend": EventsBackend,
     "IdentityBackend": IdentityBackend,

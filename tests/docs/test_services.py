@@ -70,8 +70,15 @@ async def test_errors_of_pubsub(open_live: OpenLive) -> None:
             errors, error = await refusals(connection, first, last)
             assert errors == errors_on_the_page("PubSub", "subscribe")
             assert {error} == errors_on_the_page("PubSub", "unsubscribe")
-            publishing = connection.call("pubsub", "publish", channel="secret", message=1)
-            assert {await elicited(publishing)} == errors_on_the_page("PubSub", "publish")
+            refused = connection.call("pubsub", "publish", channel="secret", message=1)
+            large = connection.call("pubsub", "publish", channel="tiny", message="x" * 100)
+            errors = {await elicited(refused), await elicited(large)}
+            assert errors == errors_on_the_page("PubSub", "publish")
+            errors = {
+                await elicited(connection.call("pubsub", "presence", channel=channel))
+                for channel in ("b", "tiny")
+            }
+            assert errors == errors_on_the_page("PubSub", "presence")
 
 
 async def test_errors_of_datasync(open_live: OpenLive) -> None:

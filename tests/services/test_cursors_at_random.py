@@ -145,7 +145,8 @@ class Editing(RuleBasedStateMachine):
     def nothing_more_is_kept(self) -> None:
         joined = [page.views for page in self.pages if page.views]
         assert len(self.cursors._sessions) == len(joined)
-        assert set(self.cursors._documents) == {f'"{each}"' for views in joined for each in views}
+        documents = {document.value for document in self.cursors._documents}
+        assert documents == {each for views in joined for each in views}
 
 
 Editing.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

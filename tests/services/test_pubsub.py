@@ -379,7 +379,7 @@ def test_the_backend_publishes_without_being_asked_for_permission(bob: FakeClien
 
 def test_the_backend_knows_its_frontend(pubsub: PubSubService, backend: PubSubBackend) -> None:
     assert (backend.name, backend.frontend) == ("pubsub_backend", pubsub)
-    assert set(backend.rpc_commands) == {"publish"}
+    assert set(backend.rpc_commands) == {"channels", "history", "members", "publish"}
 
 
 def test_two_services_do_not_hear_each_other(alice: FakeClient) -> None:

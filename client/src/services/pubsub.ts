@@ -15,27 +15,74 @@ export interface ChannelParams {
   channel: unknown;
 }
 
+export interface SubscribeParams extends ChannelParams {
+  /**
+   * A position of the channel's past: what was published after it comes by `messagePublished`, or
+   * `messagesMissed` says that it cannot. "" asks for all that is kept.
+   */
+  since?: string;
+}
+
 export interface PublishedMessage {
   type: "message";
   channel: any;
   message: any;
+  /** Where the channel has a past. */
+  position?: string;
+}
+
+/** The answer for a channel that has a past, or presence; null for any other. */
+export interface Subscribed {
+  position?: string;
+  /** Where `since` was asked for; false: `messagesMissed` has been dispatched. */
+  recovered?: boolean;
+  reason?: string;
+  /** What was missed. It has been dispatched by `messagePublished` already. */
+  messages?: PublishedMessage[];
+  /** Identities; none where the channel only counts. */
+  members?: any[];
+  count?: number;
+}
+
+/** Messages were lost, and cannot be had any more. */
+export interface MissedMessages {
+  type: "missed";
+  channel: any;
+  /** "trimmed": away for too long. "epoch": the server has lost its past. */
+  reason: "trimmed" | "epoch" | "no history" | "unknown position";
+}
+
+/** Somebody came or went, or: who is there, or how many. */
+export interface ChannelPresence {
+  type: "presence";
+  channel: any;
+  from?: any;
+  status?: "joined" | "left";
+  members?: any[];
+  count?: number;
 }
 
 export interface PubSub extends RPCService {
   messagePublished: Signal<[message: PublishedMessage]>;
+  /** A page that needs all messages should ask for their outcome anew. */
+  messagesMissed: Signal<[missed: MissedMessages]>;
+  presenceReceived: Signal<[presence: ChannelPresence]>;
   /** Called beside `messagePublished`. */
   onMessagePublished?: ((message: PublishedMessage) => void) | null;
   publish(params: ChannelParams & { message: unknown }): Promise<null>;
   /**
    * Lasts until `unsubscribe`, also over reconnections. Also where the connection ended before
-   * the answer: then this is rejected, but the next connection makes the subscription.
+   * the answer: then this is rejected, but the next connection makes the subscription. Where the
+   * channel has a past, the next connection brings what was published meanwhile.
    */
-  subscribe(params: ChannelParams): Promise<null>;
+  subscribe(params: SubscribeParams): Promise<Subscribed | null>;
   unsubscribe(params: ChannelParams): Promise<null>;
   /** The same as `subscribe`. */
-  join(params: ChannelParams): Promise<null>;
+  join(params: SubscribeParams): Promise<Subscribed | null>;
   /** The same as `unsubscribe`. */
   leave(params: ChannelParams): Promise<null>;
+  /** Who is in a channel that tells, or how many. */
+  presence(params: ChannelParams): Promise<Subscribed>;
   /** @internal Those that the page wants, by channel. */
   _subscriptions: Map<string | undefined, Subscription>;
   /** @internal By channel. */
@@ -43,20 +90,23 @@ export interface PubSub extends RPCService {
 }
 
 interface Subscription {
-  params: ChannelParams;
+  /** `since` is the position of what came last. */
+  params: SubscribeParams;
   /**
    * `asked`: the page's own call is under way. `there`: the server has said yes. `lost`: it ended
    * with the connection and has not been made again yet. `unknown`: there was no answer.
    */
   state: "asked" | "there" | "lost" | "unknown";
   /** The answer to making it again, until the page asks for the same and gets it. */
-  restoring: Promise<null> | null;
+  restoring: Promise<Subscribed | null> | null;
 }
 
 export const PubSub = Class<RPCServiceClass<PubSub>>(RPCService, {
   _setUp() {
     RPCService.prototype._setUp.call(this);
     this.messagePublished = new primitives.Signal();
+    this.messagesMissed = new primitives.Signal();
+    this.presenceReceived = new primitives.Signal();
     this._subscriptions = new Map();
     this._turns = createTurns();
     this.notificationReceived.add(receive, this);
@@ -91,15 +141,32 @@ export const PubSub = Class<RPCServiceClass<PubSub>>(RPCService, {
   },
 });
 
-PubSub.addRPCMethods(["publish"]);
+PubSub.addRPCMethods(["publish", "presence"]);
 
 function receive(this: PubSub, notification: any): void {
-  if (notification?.type !== "message") return;
+  const { type, channel, position } = notification ?? {};
+  if (position && channel !== undefined) {
+    const subscription = this._subscriptions.get(canonical(channel));
+    if (subscription) subscription.params.since = position;
+  }
+  if (type === "mark") {
+    for (const { params, state } of this._subscriptions.values()) {
+      if (params.since && state === "there") params.since = position;
+    }
+  }
+  if (type === "unsubscribed") this._subscriptions.delete(canonical(channel));
+  if (type === "missed") this.messagesMissed.dispatch(notification);
+  if (type === "presence") this.presenceReceived.dispatch(notification);
+  if (type !== "message") return;
   this.messagePublished.dispatch(notification);
   this.onMessagePublished?.(notification);
 }
 
-function subscribe(service: PubSub, command: string, params?: ChannelParams): Promise<null> {
+function subscribe(
+  service: PubSub,
+  command: string,
+  params?: SubscribeParams,
+): Promise<Subscribed | null> {
   const key = canonical(params?.channel);
   let subscription = service._subscriptions.get(key);
   if (subscription?.restoring) {
@@ -109,12 +176,28 @@ function subscribe(service: PubSub, command: string, params?: ChannelParams): Pr
     return answer;
   }
   if (!subscription || subscription.state === "lost" || subscription.state === "unknown") {
-    subscription = { params: { ...params! }, state: "asked", restoring: null };
+    const { since } = subscription?.params ?? {};
+    subscription = { params: { since, ...params! }, state: "asked", restoring: null };
     service._subscriptions.set(key, subscription);
   }
   const own = subscription;
   return service._turns
-    ._take(key, true, () => service.rpcCall<null>(command, params))
+    ._take(
+      key,
+      true,
+      () =>
+        new primitives.Promise<Subscribed | null>((resolve, reject) =>
+          service._call(
+            command,
+            own.params,
+            (answer) => {
+              resolve(answer);
+              if (answer) recover(service, own.params, answer);
+            },
+            reject,
+          ),
+        ),
+    )
     .then(
       (value) => {
         own.state = "there";
@@ -125,6 +208,15 @@ function subscribe(service: PubSub, command: string, params?: ChannelParams): Pr
         throw error;
       },
     );
+}
+
+/** What was missed comes before what is published from now on. */
+function recover(service: PubSub, params: SubscribeParams, answer: Subscribed): void {
+  params.since = answer.position;
+  for (const each of answer.messages ?? []) receive.call(service, each);
+  if (answer.recovered === false) {
+    receive.call(service, { type: "missed", channel: params.channel, reason: answer.reason });
+  }
 }
 
 function unsubscribe(service: PubSub, command: string, params?: ChannelParams): Promise<null> {

@@ -74,7 +74,7 @@ describe("after a reconnection", () => {
     await pubsub.subscribe({ channel: "c" });
 
     // From `connected`, as pages do that were written before subscriptions came back.
-    const again: Promise<null>[] = [];
+    const again: Promise<unknown>[] = [];
     snorky.connected.add(() => {
       again.push(pubsub.subscribe({ channel: "a" }));
     });

@@ -15,8 +15,12 @@ from snorky.backend.outbox.table import (
 
 def create_outbox(apps: Any, editor: Any) -> None:
     """For a migration. Does nothing where a database cannot have an outbox."""
-    if can_have_outbox(editor.connection):
-        make_outbox(editor.connection)
+    connection = editor.connection
+    if can_have_outbox(connection):
+        postgresql = connection.vendor == "postgresql"
+        _execute(
+            connection, create_postgresql(_schema(connection)) if postgresql else create_sqlite()
+        )
 
 
 def drop_outbox(apps: Any, editor: Any) -> None:
@@ -24,12 +28,6 @@ def drop_outbox(apps: Any, editor: Any) -> None:
     if can_have_outbox(connection):
         postgresql = connection.vendor == "postgresql"
         _execute(connection, drop_postgresql(_schema(connection)) if postgresql else drop_sqlite())
-
-
-def make_outbox(connection: BaseDatabaseWrapper) -> None:
-    """Make the outbox; what is there already is kept."""
-    postgresql = connection.vendor == "postgresql"
-    _execute(connection, create_postgresql(_schema(connection)) if postgresql else create_sqlite())
 
 
 def can_have_outbox(connection: BaseDatabaseWrapper) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from snorky.brokers import BrokerUnavailable
 from snorky.brokers.log import Position
 from snorky.services.datasync.log import ChangeLog
-from snorky.services.datasync.pages import NO_SOURCES, Opened, Pages
+from snorky.services.datasync.pages import Opened, Pages
 
 Relay = bool | Mapping[str, Iterable[str]] | None
 
@@ -46,12 +46,11 @@ class Passes:
 
     def of(self, models: Collection[str]) -> frozenset[str]:
         """The sources that rows of these models come from."""
-        sources = [
+        return frozenset(
             source
             for source, own in self.sources.items()
             if own is None or not own.isdisjoint(models)
-        ]
-        return frozenset(sources) if sources else NO_SOURCES
+        )
 
     def ended(self, source: str) -> int:
         """How many had asked when the last pass of a source began that has ended."""
@@ -75,7 +74,7 @@ class Passes:
             sources = self.of(each.models)
             late = self._behind or any(source not in self._running for source in sources)
             if each in was_live and not late:
-                sources = NO_SOURCES
+                sources = frozenset()
             each.waits = sources
             each.live = not sources and not self._behind
             for source in sources:
@@ -141,7 +140,7 @@ class Passes:
         self, source: str, reached: list[Opened], position: Position | None = None
     ) -> Iterator[None]:
         for each in reached:
-            each.waits = each.waits - {source} or NO_SOURCES
+            each.waits -= {source}
         if not self._behind:
             live = [each for each in reached if not each.waits and not each.live]
             yield from self._tell_live(live, position)

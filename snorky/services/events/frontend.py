@@ -19,6 +19,7 @@ from snorky.client import Peer
 from snorky.envelope import Envelope
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
+from snorky.processes import Processes
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.services.events.paths import (
     CONNECT,
@@ -57,12 +58,14 @@ class EventsService(RPCService):
     A path is a text such as ``/jobs/7``; a client never gives one to us, but to the web
     application. Updates of one path arrive in order. Who is connected to a path and to patterns
     that match it gets an update once for each, with the ``pattern``.
+
+    Processes that share ``broker`` share the paths, and each knows the pages of all.
     """
 
     def __init__(self, name: str, broker: Broker | None = None) -> None:
         super().__init__(name)
         self.has_own_broker = broker is not None
-        self.use_broker(broker or MemoryBroker())
+        self._use(broker or MemoryBroker(), Processes(name, broker))
         self._pages: dict[Peer, _Page] = {}
         self._pages_by_id: dict[str, _Page] = {}
         self._waiting: deque[tuple[_Listeners, Envelope]] = deque()
@@ -70,7 +73,13 @@ class EventsService(RPCService):
 
     def use_broker(self, broker: Broker) -> None:
         """Use another broker, before anything is connected."""
+        self._use(broker, Processes(self.name, broker))
+
+    def _use(self, broker: Broker, processes: Processes) -> None:
         self.broker = broker
+        self.processes = processes
+        processes.answers["connect"] = lambda asked: self.connect_client(*asked)
+        processes.answers["disconnect"] = lambda asked: self.disconnect_client(*asked)
         self._listeners = Topics(broker, lambda name: _Listeners(name, self._deliver))
         self._joining = Joining(self._listeners)
 
@@ -79,6 +88,12 @@ class EventsService(RPCService):
         """The service is a part as well: it can be connected to another one."""
         return self.name
 
+    async def start(self) -> None:
+        await self.processes.start()
+
+    async def stop(self) -> None:
+        await self.processes.stop()
+
     # For pages
 
     @rpc_command
@@ -86,7 +101,8 @@ class EventsService(RPCService):
         """The id of this connection. It ends with it, and nobody can guess it."""
         page = self._pages.get(req.client)
         if page is None:
-            page = self._pages[req.client] = _Page(req.client)
+            token = self.processes.mark(secrets.token_hex(16))
+            page = self._pages[req.client] = _Page(req.client, token)
             self._pages_by_id[page.id] = page
         return page.id
 
@@ -155,7 +171,10 @@ class EventsService(RPCService):
 
     def connect_client(self, client_id: str, path: Any) -> Awaitable[None] | None:
         """Connect a page to a path or a list of paths: to all, or to none where one is bad."""
-        page, paths = self._page(client_id), paths_in(path)
+        page = self._pages_by_id.get(client_id)
+        if page is None:
+            return self._ask_elsewhere("connect", client_id, path)
+        paths = paths_in(path)
         for each in paths:
             if each.startswith("::"):
                 raise BadPath("Paths that begin with :: are not for clients")
@@ -177,14 +196,23 @@ class EventsService(RPCService):
 
     def disconnect_client(self, client_id: str, path: Any) -> Awaitable[None] | None:
         """Disconnect a page from a path or a list of paths."""
-        page, paths = self._page(client_id), paths_in(path)
-        return self._disconnect_page(page, paths)
-
-    def _page(self, client_id: str) -> _Page:
         page = self._pages_by_id.get(client_id)
         if page is None:
+            return self._ask_elsewhere("disconnect", client_id, path)
+        return self._disconnect_page(page, paths_in(path))
+
+    def _ask_elsewhere(self, what: str, client_id: str, path: Any) -> Awaitable[None]:
+        """Let the process do it that has the client. Raises RPCError."""
+        process = self.processes.marked_by(client_id)
+        if process is None:
             raise RPCError("Unknown client id")
-        return page
+        return self._ask(process, what, client_id, path)
+
+    async def _ask(self, process: str, what: str, client_id: str, path: Any) -> None:
+        try:
+            await self.processes.ask(process, what, [client_id, path])
+        except (LookupError, TimeoutError) as error:
+            raise RPCError("Unknown client id") from error
 
     def _disconnect_page(self, page: _Page, paths: list[str]) -> Awaitable[None] | None:
         done = []
@@ -294,8 +322,8 @@ class _Page:
 
     __slots__ = ("client", "id", "paths")
 
-    def __init__(self, client: Peer) -> None:
-        self.id = secrets.token_hex(16)
+    def __init__(self, client: Peer, page_id: str) -> None:
+        self.id = page_id
         self.client = client
         self.paths: dict[str, _Listeners] = {}
 

@@ -7,29 +7,33 @@ its way loses nothing.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 from snorky.limits import Limits
-from snorky.services.base import Request
 from snorky.wire import decode, encode
 
 MAX_TAP_BYTES = 1024 * 1024
 """Past it the oldest updates go."""
 
 
+class Waiting(Protocol):
+    """Who waits for updates: a Request, or another process."""
+
+    def reply(self, data: Any) -> None: ...
+
+
 class Tap:
     """Keeps updates, up to a size, until a program asks for them."""
 
-    def __init__(self, patterns: list[str]) -> None:
-        self.id = "tap-" + secrets.token_hex(16)
+    def __init__(self, tap_id: str, patterns: list[str]) -> None:
+        self.id = tap_id
         self.patterns = patterns
         self.end: asyncio.TimerHandle | None = None
         self._kept: deque[bytes] = deque()
         self._kept_bytes = 0
         self._count = 0  # of all updates so far; the last of them is the last that is kept
-        self._request: Request | None = None
+        self._request: Waiting | None = None
         self._after = 0
         self._answering: asyncio.Handle | None = None
 
@@ -44,7 +48,7 @@ class Tap:
             # When the turn ends: what comes together leaves together.
             asyncio.get_running_loop().call_soon(self.answer)
 
-    def ask(self, request: Request, after: int, limits: Limits) -> None:
+    def ask(self, request: Waiting, after: int, limits: Limits) -> None:
         """Answer with what comes after number ``after``, or in a while with nothing."""
         self.answer()
         while self._kept and self._count - len(self._kept) < after:
