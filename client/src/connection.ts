@@ -129,7 +129,8 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
   /** @internal Send an envelope, or queue it. Throws ConnectionError where there is no room. */
   _send(envelope: { service: string; message: unknown }): Outgoing {
     const text = JSON.stringify(envelope);
-    if (!this.isConnected) return this._outbox.add(text);
+    // A socket that is closing says nothing of what it does not send any more.
+    if (!this.isConnected || this.socket!.readyState! > 1) return this._outbox.add(text);
 
     const unsent = this.socket!.bufferedAmount ?? 0;
     if (unsent > this.options.maxQueuedBytes) {
@@ -226,7 +227,7 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
     this.isConnecting = false;
     this.isConnected = true;
     this._openedAt = now();
-    const { heartbeatInterval } = this.options;
+    const { heartbeatInterval, identityService, token: give } = this.options;
     if (socket!.protocol === SUBPROTOCOL && heartbeatInterval > 0) {
       this._heartbeat = new Heartbeat(
         heartbeatInterval * 1000,
@@ -235,8 +236,7 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
       );
     }
 
-    const { identityService } = this.options;
-    if (identityService && typeof this.options.token === "function") {
+    if (identityService && typeof give === "function") {
       this._renewal._start(token, (next) => {
         if (socket!._token) socket!._token = next;
         const message = { command: "refresh", params: { token: next }, callId: RENEWAL };
@@ -251,15 +251,14 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
     for (const service of this._allServices()) {
       if (this.socket === socket) guard(() => service._connectionOpened?.());
     }
-    while (this.socket === socket) {
-      const outgoing = this._outbox.first;
-      if (!outgoing) break;
-      try {
-        this._transmit(outgoing);
-      } catch {
-        return; // it stays in the queue for the next connection
+    const { _outbox: outbox } = this;
+    try {
+      while (this.socket === socket && outbox.first) {
+        this._transmit(outbox.first);
+        outbox.removeFirst();
       }
-      this._outbox.removeFirst();
+    } catch {
+      // It stays in the queue for the next connection.
     }
   }
 

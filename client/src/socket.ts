@@ -8,6 +8,8 @@ export interface SocketLike {
   close(): void;
   readonly protocol?: string;
   readonly bufferedAmount?: number;
+  /** Above 1: it is closing, or closed. */
+  readonly readyState?: number;
   /** @internal Of those that send it with each request: a new one may take its place. */
   _token?: string;
 }

@@ -430,3 +430,11 @@ test("a transport that nobody has imported is refused at once", () => {
     );
   }
 });
+
+test("what is said to a socket that is closing waits for the next one", async () => {
+  const snorky = connect(server.url, { calculator: Calculator });
+  await next(snorky.connected);
+  (snorky as any).socket.close();
+  expect(snorky.isConnected).toBe(true);
+  expect(await snorky.services.calculator.sum({ number1: 1, number2: 2 })).toBe(3);
+});

@@ -586,7 +586,7 @@
     /** @internal Send an envelope, or queue it. Throws ConnectionError where there is no room. */
     _send(envelope) {
       const text2 = JSON.stringify(envelope);
-      if (!this.isConnected) return this._outbox.add(text2);
+      if (!this.isConnected || this.socket.readyState > 1) return this._outbox.add(text2);
       const unsent = this.socket.bufferedAmount ?? 0;
       if (unsent > this.options.maxQueuedBytes) {
         throw new ConnectionError(
@@ -670,7 +670,7 @@
       this.isConnecting = false;
       this.isConnected = true;
       this._openedAt = now();
-      const { heartbeatInterval } = this.options;
+      const { heartbeatInterval, identityService, token: give } = this.options;
       if (socket.protocol === SUBPROTOCOL && heartbeatInterval > 0) {
         this._heartbeat = new Heartbeat(
           heartbeatInterval * 1e3,
@@ -678,8 +678,7 @@
           () => this._dropped(1006, "no answer to heartbeats")
         );
       }
-      const { identityService } = this.options;
-      if (identityService && typeof this.options.token === "function") {
+      if (identityService && typeof give === "function") {
         this._renewal._start(token, (next) => {
           if (socket._token) socket._token = next;
           const message = { command: "refresh", params: { token: next }, callId: RENEWAL };
@@ -692,15 +691,13 @@
       for (const service of this._allServices()) {
         if (this.socket === socket) guard(() => service._connectionOpened?.());
       }
-      while (this.socket === socket) {
-        const outgoing = this._outbox.first;
-        if (!outgoing) break;
-        try {
-          this._transmit(outgoing);
-        } catch {
-          return;
+      const { _outbox: outbox } = this;
+      try {
+        while (this.socket === socket && outbox.first) {
+          this._transmit(outbox.first);
+          outbox.removeFirst();
         }
-        this._outbox.removeFirst();
+      } catch {
       }
     }
     /** Throws ConnectionError where the socket refuses, and gives that socket up. */
@@ -2065,9 +2062,8 @@
       _refresh: asking._dueIn,
       _wake: asking._wake,
       _connected() {
-        for (const subscription of [shown, candidate]) {
-          if (subscription) page3._open(subscription);
-        }
+        page3._open(shown);
+        page3._open(candidate);
       },
       _dropped() {
         if (candidate) {
@@ -2323,7 +2319,7 @@
       },
       /** Open it as soon as there is a connection: each list says so again when there is one. */
       _open(subscription) {
-        queue.push(subscription);
+        if (subscription) queue.push(subscription);
       },
       _close(subscription) {
         if (!subscription || subscription._ended) return;

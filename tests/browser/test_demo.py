@@ -51,7 +51,7 @@ def test_the_picture_tells_how_the_list_came_and_what_a_change_does(windows: Win
     expect(page.locator("#steps")).to_contain_text("from now on, every change")
     came = "\n".join(page.locator("#steps .mine").all_inner_texts())
     order = ["GET /api/items", "authorizeSubscription", "a token", "SELECT", "200 OK"]
-    order += ["acquireSubscription", "from now on, every change"]
+    order += ["openSubscriptions", "from now on, every change"]
     positions = [came.index(step) for step in order]
     assert positions == sorted(positions)
 
@@ -63,7 +63,7 @@ def test_the_picture_tells_how_the_list_came_and_what_a_change_does(windows: Win
     picture = steps(page)
     assert picture[0] == "This window adds an item"
     assert "publishDeltas" in picture
-    assert "delta" in picture
+    assert "changes" in picture
     page.get_by_role("button", name="publishDeltas").click()
     expect(page.locator("#steps pre")).to_contain_text('"title": "Milk"')
 

@@ -102,19 +102,19 @@ def test_each_page_says_that_a_server_is_away_and_gets_over_it(
         expect(titles(page)).to_have_text(["Buy tea"] * 3)
 
 
-def received_deltas(page: Page) -> list[Any]:
+def received_changes(page: Page) -> list[Any]:
     """Load the page again; from then on the list grows by what its socket receives."""
-    deltas: list[Any] = []
+    changes: list[Any] = []
 
     def receive(text: str | bytes) -> None:
         message = json.loads(text or "{}").get("message", {})
-        if message.get("type") == "delta":
-            deltas.append(message["delta"])
+        if message.get("type") == "changes":
+            changes.extend(message["changes"])
 
     page.on("websocket", lambda socket: socket.on("framereceived", receive))
     page.reload()
     expect_live(page)
-    return deltas
+    return changes
 
 
 def test_however_fast_windows_write_all_end_equal_to_the_database(
@@ -122,7 +122,7 @@ def test_however_fast_windows_write_all_end_equal_to_the_database(
 ) -> None:
     for windows in opened:
         windows.expect("404 (Not Found)")  # another was first to delete it
-    deltas = received_deltas(pages[0])
+    changes = received_changes(pages[0])
     demo.shell("for n in range(20): Todo(title=f'{n}').save()")
     for page in pages:
         expect(titles(page)).to_have_count(20)
@@ -147,12 +147,9 @@ def test_however_fast_windows_write_all_end_equal_to_the_database(
     assert len(rows) == 13
     for page in pages:
         expect(titles(page)).to_have_text([todo["title"] for todo in rows])
-    latest: dict[int, Any] = {}
-    for delta in deltas:
-        if delta["type"] == "update":
-            old, new = delta["oldData"], delta["newData"]
-            assert latest.get(new["id"], old) == old, "a change overtook the one before"
-            latest[new["id"]] = new
+    latest = {change["key"]: change["data"] for change in changes}
+    assert len(latest) == 23, "a change was not told"
+    assert [row for row in latest.values() if row] == rows, "a change overtook the one before"
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ class Live:
         datasync = DataSyncService("datasync", [AllItems])
         self.wire = Wire("wire")
         self.publishing = asyncio.Lock()
-        """Who publishes: one at a time, in the order in which they asked."""
+        """Who writes: held from before the commit until it is published."""
         self.frontend = ServiceRegistry([datasync, self.wire])
         self.backend = ServiceRegistry([DataSyncBackend("datasync_backend", datasync)])
 

@@ -101,10 +101,9 @@ class _APIHandler(RequestHandler):
         self.store.traced = lambda statement: self.step("app", "database", statement)
 
     async def publish(self, delta: dict[str, Any]) -> None:
-        """After the commit, and in the order of the commits: what others see then is true."""
-        async with self.live.publishing:
-            self.step("app", "snorky", "publishDeltas", [delta])
-            await self.snorky.call("datasync_backend", "publishDeltas", deltas=[delta])
+        """After the commit, with the lock from before it: in the order of the commits."""
+        self.step("app", "snorky", "publishDeltas", [delta])
+        await self.snorky.call("datasync_backend", "publishDeltas", deltas=[delta])
 
     def answer(self, status: int, body: Any = None) -> None:
         self.set_status(status)
@@ -140,41 +139,47 @@ class ListHandler(_APIHandler):
             self.step("snorky", "app", "a token")
             self.set_header("X-Subscription-Token", token)
         self.trace_database()
-        self.answer(200, self.store.all())
+        items = self.store.all()
+        async with self.live.publishing:
+            pass  # what the query has seen is published now: no window takes it back for a moment
+        self.answer(200, items)
 
     async def post(self) -> None:
         """``{"title": str}`` is added."""
-        self.trace_database()
-        try:
-            item = self.store.add(self.field("title"))
-        except Refused as refused:
-            self.refuse(400, str(refused))
-            return
-        await self.publish({"type": "insert", "model": "Item", "data": item})
+        async with self.live.publishing:
+            self.trace_database()
+            try:
+                item = self.store.add(self.field("title"))
+            except Refused as refused:
+                self.refuse(400, str(refused))
+                return
+            await self.publish({"type": "insert", "model": "Item", "data": item})
         self.answer(201, item)
 
 
 class ItemHandler(_APIHandler):
     async def patch(self, number: str) -> None:
         """``{"done": bool}`` is set."""
-        self.trace_database()
-        try:
-            changed = self.store.set_done(int(number), self.field("done"))
-        except Refused as refused:
-            self.refuse(400, str(refused))
-            return
-        if changed is None:
-            self.refuse(404, "That item is gone.")
-            return
-        old, new = changed
-        await self.publish({"type": "update", "model": "Item", "newData": new, "oldData": old})
+        async with self.live.publishing:
+            self.trace_database()
+            try:
+                changed = self.store.set_done(int(number), self.field("done"))
+            except Refused as refused:
+                self.refuse(400, str(refused))
+                return
+            if changed is None:
+                self.refuse(404, "That item is gone.")
+                return
+            old, new = changed
+            await self.publish({"type": "update", "model": "Item", "newData": new, "oldData": old})
         self.answer(200, new)
 
     async def delete(self, number: str) -> None:
-        self.trace_database()
-        old = self.store.delete(int(number))
-        if old is None:
-            self.refuse(404, "That item is gone.")
-            return
-        await self.publish({"type": "delete", "model": "Item", "data": old})
+        async with self.live.publishing:
+            self.trace_database()
+            old = self.store.delete(int(number))
+            if old is None:
+                self.refuse(404, "That item is gone.")
+                return
+            await self.publish({"type": "delete", "model": "Item", "data": old})
         self.answer(204)

@@ -200,9 +200,8 @@ export function openList<Row>(page: Page, options: LiveOptions<Row>): LiveList<R
     _wake: asking._wake,
 
     _connected() {
-      for (const subscription of [shown, candidate]) {
-        if (subscription) page._open(subscription);
-      }
+      page._open(shown);
+      page._open(candidate);
     },
 
     _dropped() {

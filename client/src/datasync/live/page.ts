@@ -224,8 +224,8 @@ export function createPage(service: RPCService) {
     },
 
     /** Open it as soon as there is a connection: each list says so again when there is one. */
-    _open(subscription: Subscription) {
-      queue.push(subscription);
+    _open(subscription: Subscription | null) {
+      if (subscription) queue.push(subscription);
     },
 
     _close(subscription: Subscription | null | undefined) {

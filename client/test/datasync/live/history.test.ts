@@ -9,7 +9,8 @@ import { byNewest, type Row, VIEWS, World } from "./model.js";
 
 const SEEDS = Number(process.env.SNORKY_SEEDS ?? 60);
 const STEPS = 300;
-const WINDOW = 3;
+/** Of a view that is shown as a window: how many rows, and how many more with each `more()`. */
+type Windows = Record<string, number>;
 
 beforeEach(() => {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", "Date", "performance"] });
@@ -32,34 +33,45 @@ function randomFrom(seed: number) {
   return (below: number) => Math.floor(real() * below);
 }
 
-/** What a view may show after `commit` commits, as text. */
-function expected(world: World, name: string, commit: number): string {
-  const rows = [...world.states[commit].values()].filter(VIEWS[name]).sort(byNewest);
-  return JSON.stringify(name === "newest" ? rows.slice(0, WINDOW) : rows);
-}
-
 /** Watches one list. */
 class Watched {
   /** The earliest commit that it may have been at when it was last seen. */
   commit = 0;
   /** Writes that may be laid over its rows. */
   writes = 0;
+  /** How many rows a window shows. */
+  private size: number;
 
   constructor(
     private readonly world: World,
     readonly name: string,
     readonly list: LiveList<Row>,
-  ) {}
+    readonly window: number | undefined,
+  ) {
+    this.size = window ?? Infinity;
+  }
+
+  more(): void {
+    this.size += this.window!;
+    this.list.more();
+  }
+
+  /** What it may show after `commit` commits, as text. */
+  expected(commit: number): string {
+    const rows = [...this.world.states[commit].values()].filter(VIEWS[this.name]).sort(byNewest);
+    return JSON.stringify(rows.slice(0, this.size));
+  }
 
   /** The commits, not before those it was at, after which the query gave what it shows. */
   possible(): number[] {
-    const { world, name, list } = this;
-    const shown = JSON.stringify([...list.items].sort(byNewest));
+    const { world, list } = this;
+    // A window is in order; others are as the web application sent them.
+    const shown = JSON.stringify(this.window ? list.items : [...list.items].sort(byNewest));
     const found = [];
     for (let commit = this.commit; commit < world.states.length; commit++) {
-      const right = expected(world, name, commit);
+      const right = this.expected(commit);
       // A window may have run out of rows: then it shows the first ones, and asks for the others.
-      const isRight = name === "newest" ? right.startsWith(shown.slice(0, -1)) : right === shown;
+      const isRight = this.window ? right.startsWith(shown.slice(0, -1)) : right === shown;
       if (isRight) found.push(commit);
     }
     return found;
@@ -76,7 +88,7 @@ class Watched {
   }
 }
 
-function begin(seed: number) {
+function begin(seed: number, names: string[], windows: Windows) {
   const random = randomFrom(seed);
   const run = { isFaulty: true };
   const world = new World(random, () => run.isFaulty);
@@ -88,12 +100,12 @@ function begin(seed: number) {
     { datasync: DataSync },
     { minReconnectDelay: 0.002, maxReconnectDelay: 0.02, heartbeatInterval: 0 },
   );
-  const watched = Object.keys(VIEWS).map((name) => {
+  const watched = names.map((name) => {
     const list = snorky.services.datasync.live<Row>({
       fetch: (request) => world.fetch(name, request),
-      ...(name === "newest" && { order: "-n", window: WINDOW }),
+      ...(windows[name] && { order: "-n", window: windows[name] }),
     });
-    return new Watched(world, name, list);
+    return new Watched(world, name, list, windows[name]);
   });
   return { random, run, world, snorky, watched };
 }
@@ -103,8 +115,8 @@ type Run = ReturnType<typeof begin>;
 /** All lists that say they are live, and follow frames, are at one and the same commit. */
 function checkTogether({ watched }: Run): void {
   const live = watched.filter(
-    ({ list, name, writes }) =>
-      list.status === "live" && !writes && name !== "asked" && name !== "newest",
+    ({ list, name, writes, window }) =>
+      list.status === "live" && !writes && name !== "asked" && !window,
   );
   const common = live
     .map((each) => each.possible())
@@ -132,6 +144,7 @@ function happen({ random, world, watched }: Run, withWrites: boolean): void {
   else if (dice < 985) list.refetch();
   else if (dice < 987) world.restart();
   else if (withWrites) write(world, each, random);
+  else if (each.window && dice < 993) each.more();
 }
 
 /** The page writes, as a web application answers it. Once it is settled the list contains it. */
@@ -163,9 +176,10 @@ function write(world: World, watched: Watched, random: (below: number) => number
 async function comeToRest({ run, world, watched }: Run): Promise<void> {
   run.isFaulty = false;
   const last = () => world.states.length - 1;
-  const isRight = ({ list, name }: Watched) =>
+  const isRight = ({ list, ...each }: Watched, index: number) =>
     list.status === "live" &&
-    JSON.stringify([...list.items].sort(byNewest)) === expected(world, name, last());
+    JSON.stringify(each.window ? list.items : [...list.items].sort(byNewest)) ===
+      watched[index].expected(last());
   for (let round = 0; round < 2000; round++) {
     world.relay();
     world.tellStale();
@@ -175,12 +189,17 @@ async function comeToRest({ run, world, watched }: Run): Promise<void> {
     if (world.logged === last() && !world.requests.length && watched.every(isRight)) return;
   }
   expect(watched.map((each) => [each.name, each.list.status, ...each.list.items])).toEqual(
-    watched.map(({ name }) => [name, "live", ...JSON.parse(expected(world, name, last()))]),
+    watched.map((each) => [each.name, "live", ...JSON.parse(each.expected(last()))]),
   );
 }
 
-async function play(seed: number, withWrites: boolean): Promise<void> {
-  const all = begin(seed);
+async function play(
+  seed: number,
+  withWrites: boolean,
+  names = Object.keys(VIEWS),
+  windows: Windows = { newest: 3 },
+): Promise<void> {
+  const all = begin(seed, names, windows);
   const { random, snorky, watched } = all;
   for (const each of watched) {
     each.list.changed.add(() => {
@@ -209,3 +228,13 @@ describe.each(Array.from({ length: SEEDS }, (_, index) => index + 1))("history %
 describe.each(Array.from({ length: SEEDS / 2 }, (_, index) => index + 1))("writes %i", (seed) => {
   test("are settled, and the list ends right", () => play(seed + 1000, true));
 });
+
+const WINDOW_SEEDS = Number(process.env.SNORKY_SEEDS ?? 100);
+
+describe.each(Array.from({ length: WINDOW_SEEDS }, (_, index) => index + 1))(
+  "windows %i",
+  (seed) => {
+    test("have no holes and no ghosts, whatever leaves them and however far they are opened", () =>
+      play(seed + 2000, false, ["newest", "one", "low"], { newest: 3, one: 1, low: 2 }));
+  },
+);

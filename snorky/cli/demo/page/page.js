@@ -6,62 +6,81 @@ const me = Math.random().toString(36).slice(2, 12);
 
 // The list: it follows the database.
 
-const items = [];
+/** Draws what is said to Snorky about the list, and what Snorky says. */
+class DataSync extends Snorky.DataSync {
+  init() {
+    this.packetReceived.add((message) => {
+      if (message.type === "changes") drawChanges(message);
+      if (message.type === "response" && Array.isArray(message.data)) {
+        drawLater({ from: "snorky", to: "me", text: "from now on, every change", detail: message.data });
+      }
+    });
+  }
+
+  sendMessage(message) {
+    drawLater({ from: "me", to: "snorky", text: message.command, detail: message.params });
+    return super.sendMessage(message);
+  }
+}
+
 const socketAddress = new URL("ws", location.href);
 socketAddress.protocol = location.protocol.replace("http", "ws");
 socketAddress.search = "";
 const snorky = new Snorky(
   WebSocket,
   socketAddress.href,
-  { datasync: Snorky.DataSync, wire: Snorky.PubSub },
+  { datasync: DataSync, wire: Snorky.PubSub },
   { transports: ["websocket", "sse", "polling"] },
 );
 const { datasync, wire } = snorky.services;
-const processor = new Snorky.DataSync.CollectionDeltaProcessor({
-  Item: new Snorky.DataSync.ArrayCollection(items),
-});
+let list;
 
-async function ask(method, address, body) {
-  const headers = { "X-Window": me, "X-Snorky": "Subscribe" };
-  const answer = await fetch(address, { method, headers, body: body && JSON.stringify(body) });
-  const text = await answer.text();
-  if (!answer.ok) throw new Error(text ? JSON.parse(text).error : answer.statusText);
-  return { value: text && JSON.parse(text), token: answer.headers.get("X-Subscription-Token") };
-}
-
-let answerDrawn = () => {};
-
-async function load() {
-  // The picture comes by another way than the answer, and may be later.
-  const drawn = new Promise((resolve) => (answerDrawn = resolve));
-  const { value, token } = await ask("GET", "api/items");
-  items.splice(0, items.length, ...value);
-  show();
-  const acquired = datasync.acquireSubscription({ token });
-  drawn.then(() => draw({ from: "me", to: "snorky", text: "acquireSubscription" }));
-  await acquired;
-  drawn.then(() => draw({ from: "snorky", to: "me", text: "from now on, every change" }));
-}
-
-datasync.deltaReceived.add((delta) => {
-  draw({ from: "snorky", to: "me", text: "delta", detail: delta });
-  if (windows > 1) draw({ from: "snorky", to: "others", text: "delta", detail: delta });
-  processor.processDelta(delta);
-  show();
-});
-
-function change(method, address, body) {
-  element("notice").textContent = "";
-  return ask(method, address, body).catch((error) => {
-    element("notice").textContent = error.message;
-    throw error;
+function open() {
+  list = datasync.live({
+    fetch: (request) => {
+      answerDrawn = new Promise((resolve) => (answerIsDrawn = resolve));
+      return fetch("api/items", { ...request, headers: { ...request.headers, "X-Window": me } });
+    },
+    order: "id",
   });
+  list.changed.add(() => {
+    show();
+    showStatus();
+  });
+}
+
+// The picture comes by another way than the answer of the web application, and may be later.
+let answerIsDrawn = () => {};
+let answerDrawn = Promise.resolve();
+
+function drawLater(step) {
+  answerDrawn.then(() => draw(step));
+}
+
+function drawChanges({ changes }) {
+  const step = { from: "snorky", text: "changes", detail: changes };
+  draw({ ...step, to: "me" });
+  if (windows > 1) draw({ ...step, to: "others" });
+}
+
+async function change(method, address, body) {
+  element("notice").textContent = "";
+  const answer = await fetch(address, {
+    method,
+    headers: { "X-Window": me },
+    body: body && JSON.stringify(body),
+  });
+  if (answer.ok) return;
+  const { error } = await answer.json().catch(() => ({ error: answer.statusText }));
+  element("notice").textContent = error;
+  throw new Error(error);
 }
 
 const rows = new Map();
 
 function show() {
-  const list = element("items");
+  const { items } = list;
+  const place = element("items");
   for (const [id, row] of rows) {
     if (!items.some((item) => item.id === id)) {
       row.remove();
@@ -74,7 +93,7 @@ function show() {
     row.querySelector("label").classList.toggle("done", item.done);
     rows.set(item.id, row);
     // What is in its place stays there: a row that is put in again is shown as new.
-    if (list.children[position] !== row) list.insertBefore(row, list.children[position] ?? null);
+    if (place.children[position] !== row) place.insertBefore(row, place.children[position] ?? null);
   });
   element("empty").hidden = items.length > 0;
 }
@@ -119,7 +138,7 @@ wire.messagePublished.add(({ channel, message }) => {
   if (message.from === "window") caption(message, mine);
   const step = { ...message, from: lane(message.from), to: lane(message.to), mine };
   draw(message.to === "database" ? { ...step, text: inShort(message.text), detail: message.text } : step);
-  if (step.to === "me") answerDrawn();
+  if (step.to === "me") answerIsDrawn();
 });
 
 /** The part of an SQL statement that has room in the picture. */
@@ -176,21 +195,22 @@ element("clear").onclick = () => element("steps").replaceChildren();
 
 let cut = false;
 
-function showStatus(text, kind) {
-  element("status").textContent = text;
-  element("status").className = kind;
-  document.body.classList.toggle("away", kind !== "live");
+const STATUS_TEXTS = {
+  loading: "Connecting…",
+  "catching-up": "Catching up…",
+  live: "Live",
+  reconnecting: "Connecting again…",
+};
+
+function showStatus() {
+  const { status } = list;
+  element("status").textContent = cut ? "Cut off" : STATUS_TEXTS[status];
+  element("status").className = status === "live" ? "live" : "cut";
+  document.body.classList.toggle("away", status !== "live");
 }
 
-snorky.connected.add(() => {
-  showStatus("Live", "live");
-  say("Connected to Snorky");
-});
-snorky.disconnected.add(() => {
-  showStatus(cut ? "Cut off" : "Connecting again…", "cut");
-  say("The connection is gone: nothing is seen");
-});
-datasync.resyncNeeded.add(() => load().catch(() => {}));
+snorky.connected.add(() => say("Connected to Snorky"));
+snorky.disconnected.add(() => say("The connection is gone: nothing is seen"));
 element("cut").onclick = () => {
   cut = !cut;
   element("cut").textContent = cut ? "Connect again" : "Cut the connection";
@@ -200,7 +220,7 @@ element("cut").onclick = () => {
 
 // The picture first, so that it shows how the list comes.
 Promise.all([wire.subscribe({ channel: "steps" }), wire.subscribe({ channel: "windows" })])
-  .then(load)
+  .then(open)
   .catch((error) => {
     element("notice").textContent = error.message;
   });

@@ -7,11 +7,8 @@ const TIMEOUT_MS = 10_000;
 /** The web application did not answer: it is down, or the network is. */
 export class NoAnswer extends Error {}
 
-/** The todos as rows, and the token for a subscription to them: null while Snorky is away. */
-export async function fetchTodos() {
-  const response = await request("GET", "", undefined, { "X-Snorky": "Subscribe" });
-  return { rows: await response.json(), token: response.headers.get("X-Subscription-Token") };
-}
+/** All of them, as `live()` asks for them: with headers that ask for a subscription, too. */
+export const fetchTodos = (options) => request("GET", "", undefined, options);
 
 export const addTodo = (title) => request("POST", "", { title });
 export const changeTodo = (id, changes) => request("PATCH", `${id}/`, changes);
@@ -19,7 +16,7 @@ export const deleteTodo = (id) => request("DELETE", `${id}/`);
 export const changeAll = (completed) => request("PATCH", "all/", { completed });
 export const deleteCompleted = () => request("DELETE", "completed/");
 
-async function request(method, path, data, headers = {}) {
+async function request(method, path, data, { headers, ...options } = {}) {
   let response;
   try {
     response = await fetch(`/api/todos/${path}`, {
@@ -27,6 +24,7 @@ async function request(method, path, data, headers = {}) {
       headers: { "Content-Type": "application/json", ...headers },
       body: data && JSON.stringify(data),
       signal: AbortSignal.timeout(TIMEOUT_MS),
+      ...options,
     });
   } catch (error) {
     throw new NoAnswer("The web application does not answer.", { cause: error });

@@ -1,106 +1,83 @@
 /**
- * Keeps an array equal to the web application's list. Knows nothing of the page.
- *
- * 1. Fetch the list; with it comes a token for a subscription.
- * 2. Take the token to Snorky. From now on it sends every change that the fetched list lacks.
- * 3. Apply the changes to the array.
- * 4. After an interruption begin again. The array keeps what it has until the new list is there.
+ * A list by `live()`, and what a page says of it while it is not live. Knows nothing of todos.
  */
 
 import { NoAnswer } from "./api.js";
 
-const FIRST_DELAY_MS = 500;
-const LONGEST_DELAY_MS = 10_000;
-
 export class LiveList {
-  /** The rows as the server sent them, in any order. Changed in place. */
-  items = [];
-  isLoaded = false;
-  /** Snorky has taken our token and the connection is up: changes arrive. */
-  isLive = false;
-  /** Why the last attempt to get there failed; null after one that succeeded. */
-  problem = null;
-  /** Dispatched when any of the above may have changed. */
+  /** Dispatched when something else is to be shown. */
   changed = new Snorky.Signal();
 
   #snorky;
-  #fetchList;
+  #list;
   #wasLive = false;
-  #isSubscribing = false;
-  #hurry = () => {};
+  /** Snorky was called, and did not answer. */
+  #isAway = false;
+  #problem = null;
 
   /**
-   * `snorky` has a service `datasync`; `model` is what the rows are called there; `fetchList`
-   * returns a promise of the rows and the token.
+   * `snorky` has a service `datasync`; `fetchRows` takes what the browser's `fetch` takes, and returns
+   * a promise of the response.
    */
-  constructor(snorky, model, fetchList) {
+  constructor(snorky, fetchRows, options) {
     this.#snorky = snorky;
-    this.#fetchList = fetchList;
-    const { ArrayCollection, CollectionDeltaProcessor } = Snorky.DataSync;
-    const processor = new CollectionDeltaProcessor({ [model]: new ArrayCollection(this.items) });
-    const { datasync } = snorky.services;
+    this.#list = snorky.services.datasync.live({
+      ...options,
+      fetch: (request) => this.#watch(request, fetchRows(request)),
+    });
+    this.#list.changed.add(({ status }) => {
+      this.#wasLive ||= status === "live";
+      this.changed.dispatch();
+    });
+    snorky.connected.add(() => this.#setAway(false));
+    snorky.disconnected.add(() => this.#setAway(true));
+  }
 
-    datasync.deltaReceived.add((delta) => {
-      processor.processDelta(delta);
-      this.changed.dispatch();
-    });
-    snorky.disconnected.add(() => {
-      this.isLive = false;
-      this.changed.dispatch();
-    });
-    // The connection is back, the subscription is not: it ended with the old connection.
-    datasync.resyncNeeded.add(() => this.refresh());
-    // Whatever we were waiting for, now is the time to try.
-    snorky.connected.add(() => this.#hurry());
+  /** The rows in their order: a new array whenever something is different. */
+  get items() {
+    return this.#list.items;
+  }
+
+  get isLoaded() {
+    return this.#list.status !== "loading";
   }
 
   /** "connecting", "live", "reconnecting", or "offline": neither server answers. */
   get status() {
-    if (this.isLive) return "live";
-    if (this.problem instanceof NoAnswer && !this.#snorky.isConnected) return "offline";
+    if (this.#list.status === "live") return "live";
+    if (this.#problem instanceof NoAnswer && !this.#snorky.isConnected) return "offline";
     return this.#wasLive ? "reconnecting" : "connecting";
   }
 
-  /** Fetch the list now, unless it is live: then it is up to date. */
+  /** Why it is not live, as an Error; null where it is, or will be in a moment. */
+  get problem() {
+    if (this.#list.status === "live") return null;
+    if (this.#problem || !this.#isAway || !this.isLoaded) return this.#problem;
+    return new Error("Snorky does not answer: this list may be out of date.");
+  }
+
+  /** Ask the web application now, unless the list is live: then it is up to date. */
   refresh() {
-    this.#hurry();
-    if (!this.isLive && !this.#isSubscribing) this.#subscribe();
+    if (this.#list.status !== "live") this.#list.refetch();
   }
 
-  async #subscribe() {
-    this.#isSubscribing = true;
-    for (let attempt = 0; !this.isLive; attempt++) {
-      const hurried = new Promise((resolve) => {
-        this.#hurry = resolve;
-      });
-      try {
-        await this.#trySubscribe();
-        this.problem = null;
-      } catch (error) {
-        this.problem = error;
-      }
-      this.changed.dispatch();
-      if (!this.isLive) await Promise.race([hurried, delay(attempt)]);
+  /** Show these changes at once, and until the list has them or `answer` is rejected. */
+  show(changes, answer, options) {
+    for (const change of changes) this.#list.mutate(change, answer, options);
+  }
+
+  async #watch({ signal }, response) {
+    try {
+      await response;
+      this.#problem = null;
+    } catch (error) {
+      if (!signal.aborted) this.#problem = error;
     }
-    this.#isSubscribing = false;
+    return response;
   }
 
-  async #trySubscribe() {
-    const { rows, token } = await this.#fetchList();
-    this.items.splice(0, this.items.length, ...rows);
-    this.isLoaded = true;
+  #setAway(isAway) {
+    this.#isAway = isAway;
     this.changed.dispatch();
-    if (!token) throw new Error("Snorky does not answer: this list may be out of date.");
-
-    // What has changed since the fetch arrives before the answer. If the token has died, since
-    // Snorky was restarted after it gave it out, this throws.
-    await this.#snorky.services.datasync.acquireSubscription({ token });
-    this.isLive = this.#wasLive = true;
   }
-}
-
-/** Resolves later after each failure, and not at the same time in all pages. */
-function delay(attempt) {
-  const longest = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** attempt);
-  return new Promise((resolve) => setTimeout(resolve, longest * (0.5 + Math.random() / 2)));
 }

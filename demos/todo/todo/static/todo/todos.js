@@ -2,8 +2,7 @@
  * What the pages have in common beside their looks: the list, live, and what is done with it. Knows
  * nothing of how it is drawn.
  *
- * Nothing changes here before it has changed on the server: an action is answered by its change
- * arriving, in this window as in all others.
+ * What the user does is shown at once, and taken back where the server refuses it.
  */
 
 import * as api from "./api.js";
@@ -38,7 +37,7 @@ export function view(todos, hash) {
   const open = todos.filter((todo) => !todo.completed).length;
   return {
     filter,
-    rows: todos.filter(filter.accepts).sort((a, b) => a.id - b.id),
+    rows: todos.filter(filter.accepts),
     left: `${open} ${open === 1 ? "todo" : "todos"} left`,
     isEmpty: todos.length === 0,
     areSomeCompleted: open < todos.length,
@@ -53,11 +52,20 @@ class TodoList extends LiveList {
   #previous = Promise.resolve();
 
   // Each resolves with whether it succeeded.
-  add = (title) => this.#attempt(() => api.addTodo(title));
-  change = (id, changes) => this.#attempt(() => api.changeTodo(id, changes));
-  delete = (id) => this.#attempt(() => api.deleteTodo(id));
-  changeAll = (completed) => this.#attempt(() => api.changeAll(completed));
-  deleteCompleted = () => this.#attempt(api.deleteCompleted);
+  add = (title) => this.#attempt([{ title, completed: false }], () => api.addTodo(title));
+  change = (id, fields) => this.#attempt([{ id, ...fields }], () => api.changeTodo(id, fields));
+  delete = (id) => this.#attempt([{ id }], () => api.deleteTodo(id), { remove: true });
+  changeAll = (completed) =>
+    this.#attempt(
+      this.items.map(({ id }) => ({ id, completed })),
+      () => api.changeAll(completed),
+    );
+  deleteCompleted = () =>
+    this.#attempt(
+      this.items.filter(({ completed }) => completed),
+      api.deleteCompleted,
+      { remove: true },
+    );
 
   setError(text) {
     this.error = text;
@@ -65,19 +73,20 @@ class TodoList extends LiveList {
   }
 
   /** Calls go one after the other, so that what was typed first is first in the list. */
-  #attempt(call) {
-    this.#previous = this.#previous.then(async () => {
-      try {
-        await call();
-      } catch (error) {
+  #attempt(changes, call, options) {
+    const answer = this.#previous.then(call);
+    this.show(changes, answer, options);
+    this.#previous = answer.then(
+      () => {
+        this.setError("");
+        return true;
+      },
+      (error) => {
         this.setError(`Not saved. ${error.message}`);
         if (error instanceof api.NoAnswer) this.refresh(); // which says whether it can be read from
         return false;
-      }
-      this.setError("");
-      this.refresh(); // without a connection to Snorky the change does not come by itself
-      return true;
-    });
+      },
+    );
     return this.#previous;
   }
 }
@@ -90,4 +99,4 @@ const snorky = new Snorky(
   { maxReconnectDelay: 5 },
 );
 
-export const list = new TodoList(snorky, "Todo", api.fetchTodos);
+export const list = new TodoList(snorky, api.fetchTodos, { order: "id" });

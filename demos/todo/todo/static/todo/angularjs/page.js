@@ -10,7 +10,7 @@ import { flashChanges, passFocusOn } from "../rows.js";
 import { FILTERS, list, STATUS_TEXTS, view } from "../todos.js";
 import { RowController } from "./row.js";
 
-function PageController(list, $q, $scope, $window) {
+function PageController(list, $q, $scope, $timeout, $window) {
   this.list = list;
   this.filters = FILTERS;
   this.statusTexts = STATUS_TEXTS;
@@ -32,11 +32,9 @@ function PageController(list, $q, $scope, $window) {
   };
 
   this.changeAll = ($event) => {
-    $event.preventDefault(); // checked is what the server has
-    list.changeAll(!this.view.areAllCompleted);
+    $event.preventDefault(); // checked is what the list says
+    $timeout(() => list.changeAll(!this.view.areAllCompleted)); // as in row.js
   };
-
-  list.refresh();
 }
 
 angular

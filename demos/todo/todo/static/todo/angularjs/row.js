@@ -2,7 +2,7 @@
  * One todo on the page: what the user does with it.
  */
 
-export function RowController(list, $element, $q, $scope) {
+export function RowController(list, $element, $q, $scope, $timeout) {
   const field = $element[0].querySelector("[name=title]");
   let isSaving = false;
 
@@ -11,9 +11,10 @@ export function RowController(list, $element, $q, $scope) {
   this.title = "";
 
   this.toggle = ($event) => {
-    $event.preventDefault(); // checked is what the server has
+    $event.preventDefault(); // checked is what the list says
     const { id, completed } = $scope.todo;
-    list.change(id, { completed: !completed });
+    // At its end the browser puts back what the click did, and what we did meanwhile.
+    $timeout(() => list.change(id, { completed: !completed }));
   };
 
   this.delete = () => list.delete($scope.todo.id);

@@ -73,7 +73,7 @@ element("add").addEventListener("submit", async (event) => {
   if (!added && !field.value) field.value = title;
 });
 element("all").addEventListener("click", (event) => {
-  event.preventDefault(); // checked is what the server has
+  event.preventDefault(); // checked is what the list says
   list.changeAll(!view(list.items, "").areAllCompleted);
 });
 element("clear").addEventListener("click", list.deleteCompleted);
@@ -92,4 +92,3 @@ list.changed.add(() => {
     render();
   });
 });
-list.refresh();

@@ -23,7 +23,7 @@ export class Row {
     this.show(todo);
 
     this.#checkbox.addEventListener("click", (event) => {
-      event.preventDefault(); // checked is what the server has
+      event.preventDefault(); // checked is what the list says
       const { id, completed } = this.todo;
       list.change(id, { completed: !completed });
     });

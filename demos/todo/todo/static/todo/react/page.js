@@ -20,7 +20,6 @@ function Page() {
   const { items, isLoaded, status, problem, error } = useLiveList(list);
   const hash = useSyncExternalStore(watchHash, () => location.hash);
   const shown = view(items, hash);
-  useEffect(() => list.refresh(), []);
   return html`
     <${Fragment}>
       <header>

@@ -1,5 +1,5 @@
 /**
- * The way from a LiveList, which changes in place, to React's state, which never does.
+ * The way from a LiveList to React's state: what it says of itself belongs together.
  */
 
 import { useEffect, useState } from "./react.js";
@@ -16,7 +16,7 @@ export function useLiveList(list) {
   return state;
 }
 
-/** A row that changes is another object: components of the others need not be drawn again. */
+/** `items` is another array only where something is different: these are getters, so take them out. */
 function stateOf({ items, isLoaded, status, problem, error }) {
-  return { items: [...items], isLoaded, status, problem, error };
+  return { items, isLoaded, status, problem, error };
 }
