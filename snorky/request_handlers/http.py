@@ -157,10 +157,12 @@ class ReadyHandler(RequestHandler):
     """
 
     def initialize(self, readiness: Readiness, *, tells: bool = True) -> None:
+        """What the route gives along."""
         self._readiness = readiness
         self._tells = tells
 
     async def get(self) -> None:
+        """Ask the engine, and answer."""
         fault = await self._readiness.fault()
         self.set_header("Cache-Control", "no-store")
         if fault is None:

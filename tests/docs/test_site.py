@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
+
 ROOT = Path(__file__).parent.parent.parent
+# Sphinx takes 20 seconds of one processor for all pages.
+pytestmark = pytest.mark.timeout(patient(300))
 
 
 @pytest.fixture(scope="module")
