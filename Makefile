@@ -12,7 +12,7 @@ PEERS  := $(PEERS:%=%/node_modules/.stamp)
 INSTALL := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-python test-client test-pure coverage check format client docs packages bench convergence fuzz chromium clean
+.PHONY: help demo quick test test-python test-client test-pure coverage check format client docs packages bench convergence convergence-database fuzz chromium clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,9 @@ packages: $(VENV)/dev.stamp client/node_modules/.stamp ## Build what is publishe
 
 convergence: $(VENV)/dev.stamp ## Judge live lists under faults (ARGS="--seeds 1-200 --mode hand --breakage 'rule 5'")
 	$(BIN)/python -m tests.convergence.run $(ARGS)
+
+convergence-database: $(VENV)/dev.stamp ## The same with triggers in SQLite and PostgreSQL (ARGS="--seeds 1-200 --mode sqlite")
+	$(BIN)/python -m tests.convergence.outbox $(ARGS)
 
 bench: $(VENV)/dev.stamp ## Measure everything beside the peers, 20 minutes (ARGS=--help): needs Node and a C compiler
 	$(BIN)/python benchmarks/bench.py $(ARGS)

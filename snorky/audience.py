@@ -12,7 +12,7 @@ to one of its clients alone. Between two audiences nothing is promised.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from snorky.client import Peer
 from snorky.envelope import Envelope
@@ -23,6 +23,32 @@ from snorky.turn import Line
 MAX_PENDING_BYTES = 256 * 1024
 """Frames of one audience that may wait; past it they are written at once. Who publishes more
 than that in one turn waits for its own fan-out, instead of filling the memory."""
+
+
+_EMPTY: dict[Any, Any] = {}
+_NO_FRAMES: list[bytes] = []
+"""Nothing is put into these."""
+
+
+Member = TypeVar("Member")
+Members = dict[Member, None] | tuple[()] | tuple[Member]
+"""Those in an audience, in the order in which they came."""
+
+
+def _with(members: Members[Member], member: Member) -> Members[Member]:
+    if not members:
+        return (member,)
+    if isinstance(members, tuple):
+        members = dict.fromkeys(members)
+    members[member] = None
+    return members
+
+
+def _without(members: Members[Member], member: Member) -> Members[Member]:
+    if isinstance(members, tuple):
+        return () if member in members else members
+    members.pop(member, None)
+    return members
 
 
 class _Batch:
@@ -87,13 +113,14 @@ class Audience:
     __slots__ = ("__weakref__", "_batch", "_connections", "_others", "_pending", "_seen", "_size")
 
     def __init__(self) -> None:
-        self._connections: dict[Line, Any] = {}
-        self._others: dict[Any, None] = {}
-        self._pending: list[bytes] = []
+        # There may be as many of these as clients: whoever is alone is in no table.
+        self._connections: Members[Line] = ()
+        self._others: Members[Any] = ()
+        self._pending: list[bytes] = _NO_FRAMES
         self._size = 0
         # How many of the pending frames a client must not get (again): it joined after them,
         # or they were written to it before a message of its own. Absent means 0.
-        self._seen: dict[Line, int] = {}
+        self._seen: dict[Line, int] = _EMPTY
         self._batch: _Batch | None = None
 
     def __len__(self) -> int:
@@ -111,26 +138,26 @@ class Audience:
         """Let ``client`` receive what is sent from now on. Once, however often it is added."""
         connection = getattr(client, "connection", None)
         if connection is None:
-            if getattr(client, "connected", True):
-                self._others[client] = None
+            if client not in self._others and getattr(client, "connected", True):
+                self._others = _with(self._others, client)
         elif connection not in self._connections:
-            self._connections[connection] = client
+            self._connections = _with(self._connections, connection)
             connection.audiences.add(self)
             if self._pending:
-                self._seen[connection] = len(self._pending)
+                self._has_seen_all(connection)
 
     def remove(self, client: Peer) -> None:
         """Let ``client`` receive nothing more; what was sent before, it still gets."""
         connection = getattr(client, "connection", None)
         if connection is None:
-            self._others.pop(client, None)
+            self._others = _without(self._others, client)
         else:
             self.remove_connection(connection)
 
     def remove_connection(self, connection: Line) -> None:
         if connection in self._connections:
             connection.send_share(self.take_share(connection))
-            del self._connections[connection]
+            self._connections = _without(self._connections, connection)
             self._seen.pop(connection, None)
             connection.audiences.discard(self)
 
@@ -140,7 +167,10 @@ class Audience:
             frame = envelope.frame
             if not self.is_dirty:
                 next(iter(self._connections)).turn.mark_dirty(self)
-            self._pending.append(frame)
+            if self._pending:
+                self._pending.append(frame)
+            else:
+                self._pending = [frame]
             self._size += len(frame)
             if self._size > MAX_PENDING_BYTES:
                 self._write_now()
@@ -156,8 +186,8 @@ class Audience:
         """Write what waits, to at most ``budget`` clients; return what is left of the budget."""
         batch = self._batch
         if batch is None:
-            frames, self._pending = self._pending, []
-            seen, self._seen = self._seen, {}
+            frames, self._pending = self._pending, _NO_FRAMES
+            seen, self._seen = self._seen, _EMPTY
             self._size = 0
             receivers = len(self._connections)
             if not seen and receivers <= budget:
@@ -179,9 +209,14 @@ class Audience:
             share += batch.take_share(connection)
         if self._pending:
             share += self._pending[self._seen.get(connection, 0) :]
-            self._seen[connection] = len(self._pending)
+            self._has_seen_all(connection)
         metrics.messages_sent += len(share)
         return b"".join(share)
+
+    def _has_seen_all(self, connection: Line) -> None:
+        if self._seen is _EMPTY:
+            self._seen = {}
+        self._seen[connection] = len(self._pending)
 
     def _write_now(self) -> None:
         turn = next(iter(self._connections)).turn

@@ -17,6 +17,7 @@ snorky.backend SnorkyBackend SnorkyError SnorkyHTTPTransport
 snorky.backend.django authorize_subscription publish_deltas subscribable
 snorky.brokers Broker BrokerUnavailable Entry Log Position PositionLost Retention
 snorky.brokers.memory MemoryBroker
+snorky.brokers.postgres PostgresBroker
 snorky.brokers.redis RedisBroker
 snorky.client Client
 snorky.identity Authenticated Handshake Refused origin_allowed

@@ -12,6 +12,7 @@ from snorky.asgi.backend import answer_backend
 from snorky.asgi.comet import ASGICometClient, CometEdge
 from snorky.asgi.scopes import ASGIApp, ASGIHandshake, Message, Receive, Scope, Send, path_in
 from snorky.asgi.websocket import refuse_websocket, serve_websocket
+from snorky.asgi.workers import warn_of_others
 from snorky.edges.backend import is_a_key
 from snorky.edges.comet.sessions import CometOptions, Endpoint
 from snorky.identity import Refused, origin_allowed
@@ -102,6 +103,7 @@ class SnorkyASGI:
 
         The lifespan does it. Where that is another application's, the first client does.
         """
+        warn_of_others(self._registries)
         for registry in self._registries:
             await registry.start()
 

@@ -366,3 +366,65 @@ async def test_a_process_that_was_killed_leaves_nothing_behind(
     await until(lambda: execute(sessions) == [(2,)])
     locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
     await until(lambda: execute(locks) == [(1,)])  # of the one that sleeps
+
+
+# One process
+
+
+async def test_a_statement_that_the_database_refuses_fails_alone(
+    start_broker: StartBroker, execute: Execute, expect_log: ExpectLog
+) -> None:
+    broker = await start_broker()
+    execute("ALTER TABLE snorky.kept ADD CONSTRAINT picky CHECK (key <> 'bad')")
+    try:
+        work = [broker.put(key, 1, 60) for key in ("good", "bad", "better")]
+        done = await asyncio.gather(*work, return_exceptions=True)
+    finally:
+        execute("ALTER TABLE snorky.kept DROP CONSTRAINT picky")
+
+    assert (done[0], done[2]) == (None, None)
+    assert isinstance(done[1], BrokerUnavailable)
+    assert await broker.get("better") == 1
+    expect_log("PostgreSQL refused to write for the broker")
+
+
+async def test_more_than_can_be_written_is_refused(
+    start_broker: StartBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "MAX_WAITING", 100)
+    broker = await start_broker()
+    work = [broker.publish("news", Envelope("pubsub", number)) for number in range(150)]
+    done = await asyncio.gather(*work, return_exceptions=True)
+
+    assert [type(each) for each in done] == [type(None)] * 100 + [BrokerUnavailable] * 50
+    assert "more is published than" in str(done[-1])
+    await broker.publish("news", Envelope("pubsub", "again"))
+
+
+async def test_a_process_that_only_small_things_wake_still_looks_at_everything(
+    start_broker: StartBroker, execute: Execute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "LOOK_EVERY", 0.2)
+    here, there = await start_broker(), await start_broker()
+    inbox = Inbox()
+    await there.subscribe("news", inbox.deliver)
+    log = await opened(there)
+    looked = there._reader._looked
+    async with asyncio.timeout(patient(10)):
+        while there._reader._looked == looked:
+            await here.publish("news", Envelope("pubsub", 1))
+    assert log.lag == 0
+
+
+async def test_who_starts_again_begins_with_what_is_published_then(
+    start_broker: StartBroker,
+) -> None:
+    here, there = await start_broker(), await start_broker()
+    inbox = Inbox()
+    await there.subscribe("news", inbox.deliver)
+    await there.stop()
+    await here.publish("news", Envelope("pubsub", "while it was stopped"))
+    await there.start()
+    await here.publish("news", Envelope("pubsub", "after"))
+
+    assert await inbox.messages(1) == ["after"]

@@ -38,6 +38,10 @@ class Backend:
             raise Refused(answer["message"])
         return answer["data"]
 
+    async def newest(self) -> str:
+        """A position that is no older than the answer to the last command."""
+        return str(await self.call("head"))
+
     async def close(self) -> None:
         await self._http.aclose()
 
@@ -246,7 +250,7 @@ class Application:
         """Nothing appended after the answer reaches who is revoked; returns where that was."""
         self.allowed[subject] = False
         await self._until_done(lambda: self.backend.call("revokeSubscriptions", subject=subject))
-        return str(await self._until_done(lambda: self.backend.call("head")))
+        return str(await self._until_done(self.backend.newest))
 
     async def refresh(self) -> None:
         model = self.chance.choice(["Task", "Note"])

@@ -125,9 +125,11 @@ class Page:
         for each in self.lists:
             self.look_after(each)
 
-    async def _open(self, wanted: Wanted) -> None:
-        for start in range(0, len(wanted), MOST_IN_A_CALL):
-            some = wanted[start : start + MOST_IN_A_CALL]
+    async def _open(self, wanted: Wanted) -> bool:
+        """Whether all was answered."""
+        most = MOST_IN_A_CALL if not self.one_since_for_all else 8
+        for start in range(0, len(wanted), most):
+            some = wanted[start : start + most]
             subscriptions = []
             for _, opened in some:
                 subscription: dict[str, Any] = {"token": opened.token}
@@ -140,7 +142,8 @@ class Page:
             try:
                 await self._call("openSubscriptions", some, subscriptions=subscriptions)
             except ConnectionError:
-                return
+                return False
+        return True
 
     # What is heard
 
@@ -264,14 +267,15 @@ class Page:
         self.look_after(each)
 
     def look_after(self, each: ListView) -> None:
-        if each.wants_fetch and each.fetching is None and self.connection is not None:
+        if self._closing or self.connection is None:
+            return
+        if each.wants_fetch and each.fetching is None:
             each.fetching = asyncio.get_running_loop().create_task(self._fetch(each))
             each.fetching.add_done_callback(lambda _: self._fetched(each))
 
     def _fetched(self, each: ListView) -> None:
         each.fetching = None
-        if not self._closing:
-            self.look_after(each)
+        self.look_after(each)
 
     async def _fetch(self, each: ListView) -> None:
         each.wants_fetch = False
@@ -306,7 +310,9 @@ class Page:
         else:
             each.next = opened
         async with self._opening:
-            if opened in (each.current, each.next):
+            if opened is each.next and not await self._open([(each, opened)]):
+                each.wants_fetch = True
+            elif opened is each.current:
                 await self._open([(each, opened)])
 
     def _start(self, work: Any) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from tests.convergence.application import Backend, Refused
+from tests.convergence.history import place
 from tests.convergence.run import Outcome, Run, Server
 from tests.ports import free_port
 from tests.relay import Relay
@@ -112,6 +113,23 @@ class Cluster:
 class PatientBackend(Backend):
     """Takes a server whose engine is away for one that is away itself."""
 
+    def __init__(self, cluster: Cluster) -> None:
+        address = "http://127.0.0.1:{}/backend"
+        super().__init__(address.format(cluster.backend_port))
+        self._each = [Backend(address.format(each.backend_port)) for each in cluster.processes]
+
+    async def newest(self) -> str:
+        """Of all processes: some may not have read what another has answered."""
+        work = [each.call("head") for each in self._each]
+        heads = await asyncio.gather(*work, return_exceptions=True)
+        found = [head for head in heads if isinstance(head, str)]
+        if not found:
+            raise ConnectionError("no process answers")
+        return max(found, key=lambda head: place(head)[1])
+
+    async def close(self) -> None:
+        await asyncio.gather(super().close(), *(each.close() for each in self._each))
+
     async def call(self, command: str, **params: Any) -> Any:
         try:
             return await super().call(command, **params)
@@ -127,10 +145,10 @@ class ClusterRun(Run):
     def __init__(self, seed: int, mode: str, folder: str, engine: Engine, url: str) -> None:
         self._engine = engine
         self._url = url
+        self._engine_lock = asyncio.Lock()
         self._engine_chance = random.Random(f"{seed} faults")
         super().__init__(seed, mode, "", folder)
-        backend = PatientBackend(f"http://127.0.0.1:{self.server.backend_port}/backend")
-        self.application.backend = backend
+        self.application.backend = PatientBackend(self.server)
 
     def make_server(self, options: dict[str, Any], breakage: str) -> Any:
         return Cluster(options, self._url)
@@ -170,8 +188,18 @@ class ClusterRun(Run):
         network.go_on()
 
     async def _stop_engine(self) -> None:
-        await asyncio.to_thread(self._engine.stop)
-        await asyncio.to_thread(self._engine.start)
+        async with self._engine_lock:
+            accepted, before = self.application.accepted, await self._epoch()
+            await asyncio.to_thread(self._engine.stop)
+            await asyncio.to_thread(self._engine.start)
+            if self._url.startswith("redis"):  # it has forgotten everything
+                while (epoch := await self._epoch()) == before:
+                    await asyncio.sleep(0.02)
+                self.application.history.begun(epoch, accepted)
+
+    async def _epoch(self) -> str:
+        backend = self.application.backend
+        return place(await self.application._until_done(lambda: backend.call("head")))[0]
 
 
 def _server_of(url: str) -> int | str:

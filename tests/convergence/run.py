@@ -269,9 +269,12 @@ class Run:
         await asyncio.sleep(LEASE)
         ends = monotonic() + LEASE * 3
         while new.taken <= old.taken and monotonic() < ends:  # what both would append
-            await asyncio.sleep(0.02)
+            await self.application.write()
+            await asyncio.sleep(0.05)
         old.awake.set()
-        await asyncio.sleep(LEASE)
+        ends, taken = monotonic() + LEASE * 2, old.taken
+        while old.taken == taken and monotonic() < ends:
+            await asyncio.sleep(0.02)
         await old.kill()
         self.relays.remove(old)
 
@@ -281,7 +284,7 @@ class Run:
         """When writes pause, every view equals the query within seconds."""
         self.application.allowed.clear()
         for _ in range(4):
-            await self.application.write()
+            await self.application.write(statements=20)
             if await self._was_fetched():
                 break
         await self.application.write(statements=20)  # the last touch, right after another

@@ -34,6 +34,8 @@ EXCUSED = {
     "snorky.backend.draining.Turns": "the connectors' own",
     "snorky.cli.demo.can_show_a_browser": "the demos are programs of the house",
     "snorky.cli.server.close_clients": "the demos are programs of the house",
+    "snorky.testing.brokers.BrokerContract": "its tests are to be run, and told of on its page",
+    "snorky.testing.brokers.engine.EngineContract": "its tests are to be run",
 }
 """Public name -> why it has no place in the reference."""
 

@@ -19,6 +19,7 @@ import httpx2
 import pytest
 import websockets
 
+from snorky.cli.serve import serve as serve_command
 from snorky.limits import DEFAULT_LIMITS
 from tests.browser.conftest import listens, wait_for
 from tests.docs.debian_programs import program
@@ -235,7 +236,8 @@ async def test_the_command_of_the_unit_serves_and_stops_in_time(
 
 def test_the_times_and_the_sockets_of_the_unit_are_enough() -> None:
     unit = directives("snorky.service")
-    assert int(unit["TimeoutStopSec"]) >= 3 * DEFAULT_LIMITS.close_timeout
+    drain = next(each.default for each in serve_command.params if each.name == "drain")
+    assert int(unit["TimeoutStopSec"]) >= drain + 3 * DEFAULT_LIMITS.close_timeout
     assert int(unit["LimitNOFILE"]) > DEFAULT_LIMITS.max_connections
 
 

@@ -27,7 +27,7 @@ class InProcessTransport:
         Raises NoAnswerError where no answer came, RuntimeError where it is refused.
         """
         sender = _Sender()
-        text = message if isinstance(message, Encoded) else json.dumps(message)
+        text = str(message) if isinstance(message, Encoded) else json.dumps(message)
         self._registry.process_message_raw(sender, text)
         try:
             async with asyncio.timeout(self._timeout):

@@ -17,9 +17,11 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.http import HttpRequest, HttpResponse
 
+from snorky.backend.django import settings
 from snorky.backend.django.cors import add_to_header
 from snorky.backend.django.gathering import gathered_keys
 from snorky.backend.headers import writing_headers
+from snorky.backend.outbox import keys
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
@@ -37,13 +39,13 @@ class SnorkyKeysMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        keys: list[str] = []
-        before = gathered_keys.set(keys)
+        gathered: list[str] = []
+        before = gathered_keys.set(gathered)
         try:
             response = self._answer(request)
         finally:
             gathered_keys.reset(before)
-        for name, value in writing_headers(keys).items():
+        for name, value in writing_headers(gathered).items():
             response[name] = value
             if "Origin" in request.headers:
                 add_to_header(response, "Access-Control-Expose-Headers", [name])
@@ -82,4 +84,12 @@ class SnorkyKeysMiddleware:
                 failed = failed or getattr(response, "exception", False)
                 if failed or getattr(request, "_snorky_failed", False):
                     transaction.set_rollback(True, DEFAULT_DB_ALIAS)
+                elif settings.outbox() == "triggers" and settings.has_outbox(DEFAULT_DB_ALIAS):
+                    self._gather_key_of_triggers()
                 block.__exit__(None, None, None)
+
+    def _gather_key_of_triggers(self) -> None:
+        """Only the database knows whether anything was written: a key costs a row of the outbox."""
+        gathered = gathered_keys.get()
+        if gathered is not None:
+            gathered += keys(connections[DEFAULT_DB_ALIAS])

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, JSONField, Model
 
 from snorky.backend.django import settings
@@ -46,20 +47,27 @@ def _representation(name: str, model: type[Model]) -> Represent:
             raise NeedsQueries(
                 f"{name} has columns in the table of a parent, too: let its lists be refetched"
             )
-        known = {fields[column]: value for column, value in row.items() if column in fields}
-        values = [_python_value(field, value) for field, value in known.items()]
+        # In the order of the model's fields, which is how they are taken.
+        known = [(field, row[column]) for column, field in fields.items() if column in row]
+        values = [_python_value(field, value, connections[alias]) for field, value in known]
         with _queries_refused(name):
-            instance = model.from_db(alias, [field.attname for field in known], values)
+            instance = model.from_db(alias, [field.attname for field, _ in known], values)
             return name, json.loads(row_text(instance))
 
     return represent
 
 
-def _python_value(field: Field[Any, Any], value: Any) -> Any:
-    """The value of a column, given its JSON."""
-    if value is None or isinstance(field, JSONField):
+def _python_value(field: Field[Any, Any], value: Any, connection: BaseDatabaseWrapper) -> Any:
+    """The value of a column, given what a trigger wrote of it."""
+    if value is None:
+        return None
+    if connection.vendor == "sqlite":  # its own values: text, numbers
+        column: Any = field.get_col(field.model._meta.db_table)
+        converters: Any = connection.ops.get_db_converters(column)
+        for convert in [*converters, *column.get_db_converters(connection)]:
+            value = convert(value, column, connection)
         return value
-    return field.to_python(value)
+    return value if isinstance(field, JSONField) else field.to_python(value)
 
 
 @contextmanager

@@ -15,12 +15,8 @@ from snorky.backend.outbox.table import (
 
 def create_outbox(apps: Any, editor: Any) -> None:
     """For a migration. Does nothing where a database cannot have an outbox."""
-    connection = editor.connection
-    if can_have_outbox(connection):
-        postgresql = connection.vendor == "postgresql"
-        _execute(
-            connection, create_postgresql(_schema(connection)) if postgresql else create_sqlite()
-        )
+    if can_have_outbox(editor.connection):
+        make_outbox(editor.connection)
 
 
 def drop_outbox(apps: Any, editor: Any) -> None:
@@ -28,6 +24,12 @@ def drop_outbox(apps: Any, editor: Any) -> None:
     if can_have_outbox(connection):
         postgresql = connection.vendor == "postgresql"
         _execute(connection, drop_postgresql(_schema(connection)) if postgresql else drop_sqlite())
+
+
+def make_outbox(connection: BaseDatabaseWrapper) -> None:
+    """Make the outbox; what is there already is kept."""
+    postgresql = connection.vendor == "postgresql"
+    _execute(connection, create_postgresql(_schema(connection)) if postgresql else create_sqlite())
 
 
 def can_have_outbox(connection: BaseDatabaseWrapper) -> bool:

@@ -5,7 +5,20 @@ Snorky. What a row of it means is in `snorky.backend.outbox.table`; whoever drai
 by a relay takes a reader, as `snorky.backend.outbox.reading` describes.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from snorky.backend.outbox.keys import keys
-from snorky.backend.outbox.relay import Relay
+
+if TYPE_CHECKING:
+    from snorky.backend.outbox.relay import Relay
 
 __all__ = ["Relay", "keys"]
+
+
+def __getattr__(name: str) -> Any:
+    # Not before it is used: a web application that writes the outbox runs no relay.
+    if name != "Relay":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from snorky.backend.outbox.relay import Relay
+
+    return Relay

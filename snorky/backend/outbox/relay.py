@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from snorky.backend.entries import Change, entry_text, models_of
 from snorky.backend.exchange import NoAnswerError, SnorkyError, StatusError, snorky_log
 from snorky.backend.outbox.reading import Entry, Reader, Rendering, Represent, Step
-from snorky.backend.outbox.sources import Wake, source_of
+from snorky.backend.outbox.sources import LOOK_SECONDS, Wake, source_of
 from snorky.metrics import RelayFigures, metrics
 
 LEASE_SECONDS = 10.0
@@ -100,7 +100,16 @@ class Relay:
         return figures
 
     def run(self, snorky: Backend, ready: Callable[[], None] = lambda: None) -> None:
-        """Relay until `stop` is called, from another thread. ``ready``: called once it works."""
+        """Relay until `stop` is called, from another thread. ``ready``: called when it works.
+
+        To be called once.
+        """
+        try:
+            self._run(snorky, ready)
+        finally:
+            self._wake.close()
+
+    def _run(self, snorky: Backend, ready: Callable[[], None]) -> None:
         self._snorky = snorky
         self._ready = ready
         faults: tuple[type[Exception], ...] = (RuntimeError, SnorkyError, *self._source.errors)
@@ -116,13 +125,15 @@ class Relay:
                 snorky_log.warning("The relay begins anew: %s", error)
                 self._fence = None
                 continue
-            except faults as error:
+            except Exception as error:
+                # Whatever it is, the relay goes on; what it did not expect is told in full.
                 self.figures.failures += 1
                 if self.figures.ready:
                     pause = SHORTEST_PAUSE
-                text = f"{error}".strip().splitlines()[0] if f"{error}" else type(error).__name__
+                text = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 if text != said:
-                    snorky_log.warning("The relay tries again: %s", text)
+                    trace = None if isinstance(error, faults) else error
+                    snorky_log.warning("The relay tries again: %s", text, exc_info=trace)
                 said = text
                 self._stopping.wait(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -175,7 +186,7 @@ class Relay:
             if not self.figures.ready:
                 self.figures.ready = True
                 self._ready()
-            self._source.wait(self._wake, busy=told > 0)
+            self._source.wait(self._wake, min(LOOK_SECONDS, self.lease / 4), busy=told > 0)
 
     def _tell(self, reader: Reader, steps: Any) -> int:
         told = 0
@@ -258,6 +269,9 @@ class Relay:
                 problem = error
             except RuntimeError as error:
                 problem = error
+            except Exception:
+                self._fence = None  # nobody knows whether it was accepted: the log has the place
+                raise
             if not isinstance(problem, NoAnswerError) or pause == SHORTEST_PAUSE:
                 snorky_log.warning("The relay appends again: %s", problem)
             self.figures.ready = False

@@ -74,8 +74,8 @@ class Source(ABC):
     def reader(self, rendering: Rendering, place: Any) -> Reader: ...
 
     @abstractmethod
-    def wait(self, wake: Wake, *, busy: bool) -> None:
-        """Return when there may be something to read, or ``wake`` is set; after a second anyway.
+    def wait(self, wake: Wake, seconds: float, *, busy: bool) -> None:
+        """Return when there may be something to read, ``wake`` is set, or after so long.
 
         ``busy``: something has been read just now.
         """
@@ -106,8 +106,8 @@ class SqliteSource(Source):
         assert self._connection is not None
         return sqlite_reader.SqliteReader(self._connection, rendering, place)
 
-    def wait(self, wake: Wake, *, busy: bool) -> None:
-        ends = monotonic() + LOOK_SECONDS
+    def wait(self, wake: Wake, seconds: float, *, busy: bool) -> None:
+        ends = monotonic() + seconds
         while monotonic() < ends:
             if self._has_changed():
                 return
@@ -179,7 +179,7 @@ class PostgresqlSource(Source):
         self._sleep(asleep=False)
         return self._reader  # type: ignore[no-any-return]
 
-    def wait(self, wake: Wake, *, busy: bool) -> None:
+    def wait(self, wake: Wake, seconds: float, *, busy: bool) -> None:
         now = monotonic()
         if busy:
             self._busy_until = now + AWAKE_SECONDS
@@ -190,7 +190,7 @@ class PostgresqlSource(Source):
         elif not self._asleep:
             self._sleep(asleep=True)  # what came before the flag was seen is found by a last look
         elif not self._notified:
-            wake.wait(LOOK_SECONDS, self._connection)
+            wake.wait(seconds, self._connection)
             # What is read here is handed to ``_note``; an end of the connection is raised.
             self._connection.execute("SELECT 1")
         if self._notified:

@@ -15,12 +15,12 @@ from typing import Any
 import psycopg
 
 from snorky.brokers import Broker, BrokerUnavailable, Deliver, Retention
-from snorky.brokers.connecting import Pause, fail, first_fault, unavailable
+from snorky.brokers.connecting import Pause, fail, failed, unavailable
 from snorky.brokers.postgres.link import Link, address_of
 from snorky.brokers.postgres.log import KEYS, PostgresLog
 from snorky.brokers.postgres.reader import Reader
 from snorky.brokers.postgres.schema import check_name, prepare
-from snorky.brokers.postgres.writer import Writer
+from snorky.brokers.postgres.writer import MAX_WAITING, TOO_MUCH, Writer
 from snorky.envelope import Envelope
 from snorky.log import snorky_log
 from snorky.wire import decode, encode
@@ -64,6 +64,9 @@ class PostgresBroker(Broker):
         self._held: dict[bytes, list[tuple[bytes, asyncio.Future[None]]]] = {}
         self._task: asyncio.Task[None] | None = None
 
+    def __repr__(self) -> str:
+        return f"PostgresBroker({self.address!r})"
+
     # Publications
 
     def publish(self, topic: str, payload: Envelope) -> Awaitable[None]:
@@ -76,6 +79,8 @@ class PostgresBroker(Broker):
             # Who subscribed before it in this process receives it.
             held = self._held[name] = []
             joining.add_done_callback(lambda _: self._publish_held(name))
+        if len(held) >= MAX_WAITING:
+            return failed(unavailable(TOO_MUCH))
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         held.append((text, answer))
         return answer
@@ -94,7 +99,12 @@ class PostgresBroker(Broker):
         log = self._logs.get(name)
         if log is None:
             log = PostgresLog(
-                name, self._schema, self._writer, self._reader, retention or Retention()
+                name,
+                self._schema,
+                self._writer,
+                self._reader,
+                retention or Retention(),
+                lambda: self._logs.pop(name, None),
             )
             self._logs[name] = log
         return log
@@ -152,6 +162,7 @@ class PostgresBroker(Broker):
     async def start(self) -> None:
         """Raises BrokerUnavailable where the server cannot be reached, or is not as it must be."""
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reader.begin_anew()
         self._task = asyncio.create_task(self._run(connected))
         try:
             await connected
@@ -170,7 +181,7 @@ class PostgresBroker(Broker):
         self._task.cancel()
         await asyncio.wait([self._task])
         self._task = None
-        for log in self._logs.values():
+        for log in tuple(self._logs.values()):
             await log.stop()
 
     async def check(self) -> None:
@@ -239,13 +250,30 @@ class PostgresBroker(Broker):
         return reading, writing
 
     async def _use(self, links: tuple[Link, Link]) -> Exception:
+        """Returns why they have ended."""
         reading, writing = links
-        works = self._reader.run(reading), self._writer.run(writing), self._tidy_up()
+        reader = asyncio.create_task(self._reader.run(reading))
+        writer = asyncio.create_task(self._writer.run(writing))
+        tidying = asyncio.create_task(self._tidy_up())
+        tasks = [reader, writer, tidying]
         try:
-            return await first_fault(works, LOST)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            reading.cut()
+            writing.cut()
+            tidying.cancel()
+            if not writing.is_busy:
+                writer.cancel()
+            # Whoever is in a statement ends by the cut. Cancelling it would ask the server.
+            await asyncio.wait(tasks, timeout=self._timeout)
+            await asyncio.gather(*map(_cancelled, tasks))
             await reading.close()
             await writing.close()
+        fault = next(iter(done)).exception()
+        assert isinstance(fault, Exception)
+        if not isinstance(fault, LOST):
+            snorky_log.error("Unhandled exception in a broker", exc_info=fault)
+        return fault
 
     async def _tidy_up(self) -> None:
         swept = monotonic()
@@ -255,11 +283,11 @@ class PostgresBroker(Broker):
                 await self._trim(log)
             if monotonic() - swept >= SWEEP_EVERY:
                 swept = monotonic()
-                await self._keep(
-                    "DELETE FROM {schema}.kept WHERE %b = '' AND ends < clock_timestamp()",
-                    "",
-                    (),
+                await self._writer.submit(
+                    f"SELECT {self._schema}.sweep(%b::int[])",
+                    ([log.id for log in self._reader.logs],),
                     lambda rows: None,
+                    order=(KEYS, b"\xff"),
                 )
 
     async def _trim(self, log: PostgresLog) -> None:
@@ -276,6 +304,11 @@ class PostgresBroker(Broker):
             )
             if log.trimmed == above:  # else it began anew meanwhile
                 log.trimmed = below - 1
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def _check_that_sessions_last(reading: Link, writing: Link) -> None:

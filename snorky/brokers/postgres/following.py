@@ -45,7 +45,9 @@ class Following:
 
     async def _find(self, link: Link, log: PostgresLog) -> tuple[int, str]:
         name = log.name.encode("utf-8", "surrogatepass")
-        rows = await link.execute(f"SELECT * FROM {self._schema}.open_log(%b)", (name,))
+        rows = await link.execute(
+            f"SELECT * FROM {self._schema}.open_log(%b, %b)", (name, float(log.retention.seconds))
+        )
         return rows[0][0], rows[0][1]
 
     async def _read_all(self, link: Link, log_id: int, epoch: str) -> list[Row]:
@@ -93,7 +95,7 @@ class Following:
         ``promised``: of each, the newest position that was answered here before it was read.
         """
         epochs: dict[int, str] = {}
-        found: dict[int, list[Row]] = {log.id: [] for log in logs}
+        found: defaultdict[int, list[Row]] = defaultdict(list)
         for log_id, epoch, *row in rows:
             epochs[log_id] = epoch
             if row[0] is not None:

@@ -31,6 +31,9 @@ SETTINGS = """
 SET search_path = pg_catalog, pg_temp;
 SET statement_timeout = '60s';
 SET tcp_user_timeout = '30s';
+SET tcp_keepalives_idle = 5;
+SET tcp_keepalives_interval = 2;
+SET tcp_keepalives_count = 3;
 SET max_parallel_workers_per_gather = 0;
 SET idle_in_transaction_session_timeout = '60s';
 SET enable_seqscan = off;
@@ -63,6 +66,8 @@ class Link:
         connection.add_notify_handler(lambda notification: self._heard.add(notification.payload))
         self.late = False
         """Whether it was cut because something took too long."""
+        self.is_busy = False
+        """Whether a statement is under way."""
 
     @classmethod
     async def open(cls, url: str, timeout: float) -> Link:  # noqa: ASYNC109
@@ -76,6 +81,9 @@ class Link:
         link = cls(connection, timeout, address_of(url))
         try:
             await link.run_script(SETTINGS)
+            if connection.info.server_version >= 170000:
+                # A process that is suspended within a group must not hold others up.
+                await link.run_script("SET transaction_timeout = '15s'")
         except BaseException:
             await link.close()
             raise
@@ -157,6 +165,7 @@ class Link:
     @contextmanager
     def _in_time(self) -> Iterator[None]:
         timer = asyncio.get_running_loop().call_later(self._timeout, self._cut_late)
+        self.is_busy = True
         try:
             yield
         except psycopg.Error as error:
@@ -164,4 +173,5 @@ class Link:
                 raise BrokerUnavailable(f"no answer within {self._timeout:g} seconds") from error
             raise
         finally:
+            self.is_busy = False
             timer.cancel()

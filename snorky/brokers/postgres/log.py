@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from snorky.brokers import BrokerUnavailable
@@ -57,7 +57,13 @@ class PostgresLog(Window):
     """``id`` is its row's, while it is followed; ``schema`` where it is."""
 
     def __init__(
-        self, name: str, schema: str, writer: Writer, reader: Reader, retention: Retention
+        self,
+        name: str,
+        schema: str,
+        writer: Writer,
+        reader: Reader,
+        retention: Retention,
+        stopped: Callable[[], Any],
     ) -> None:
         super().__init__(Position("", 0, ""), retention)
         self.name = name
@@ -69,6 +75,7 @@ class PostgresLog(Window):
         self._schema = schema
         self._writer = writer
         self._reader = reader
+        self._stopped = stopped
 
     @property
     def lag(self) -> float:
@@ -80,6 +87,7 @@ class PostgresLog(Window):
 
     async def stop(self) -> None:
         self._reader.leave(self)
+        self._stopped()
 
     def newest(self) -> Awaitable[Position]:
         return self._submit(

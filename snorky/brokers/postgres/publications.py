@@ -23,15 +23,12 @@ class Publications:
     def __init__(self, schema: str) -> None:
         self._schema = schema
         self._delivers: dict[bytes, list[Deliver]] = {}
-        self._joining: dict[asyncio.Future[None], tuple[bytes, Deliver]] = {}
+        self._joining: dict[bytes, dict[asyncio.Future[None], Deliver]] = {}
         self._written: deque[tuple[int, list[asyncio.Future[None]]]] = deque()
-        self._life: str | None = None
-        self._last = 0  # that was delivered
-
-    @property
-    def has_begun(self) -> bool:
+        self.has_begun = False
         """Whether it is known where to go on."""
-        return self._life is not None
+        self._life = ""
+        self._last = 0  # that was delivered
 
     @property
     def is_wanted(self) -> bool:
@@ -41,26 +38,29 @@ class Publications:
 
     def add(self, answer: asyncio.Future[None], topic: bytes, deliver: Deliver) -> None:
         """Subscribe when all that was published before has been read: at ``join``."""
-        self._joining[answer] = (topic, deliver)
+        self._joining.setdefault(topic, {})[answer] = deliver
 
     @property
-    def joining(self) -> tuple[asyncio.Future[None], ...]:
-        return tuple(self._joining)
-
-    def join(self, answer: asyncio.Future[None]) -> None:
-        joining = self._joining.pop(answer, None)
-        if joining is not None and not answer.done():
-            topic, deliver = joining
-            self._delivers.setdefault(topic, []).append(deliver)
-            answer.set_result(None)
+    def joining(self) -> list[tuple[bytes, asyncio.Future[None]]]:
+        return [(topic, answer) for topic, answers in self._joining.items() for answer in answers]
 
     def joining_to(self, topic: bytes) -> asyncio.Future[None] | None:
         """The newest subscription to a topic that is under way, if any."""
-        newest = None
-        for answer, joining in self._joining.items():
-            if joining[0] == topic:
-                newest = answer
-        return newest
+        answers = self._joining.get(topic)
+        return next(reversed(answers)) if answers else None
+
+    def join(self, topic: bytes, answer: asyncio.Future[None]) -> None:
+        deliver = self._leave(topic, answer)
+        if deliver is not None and not answer.done():
+            self._delivers.setdefault(topic, []).append(deliver)
+            answer.set_result(None)
+
+    def _leave(self, topic: bytes, answer: asyncio.Future[None]) -> Deliver | None:
+        answers = self._joining.get(topic, {})
+        deliver = answers.pop(answer, None)
+        if not answers:
+            self._joining.pop(topic, None)
+        return deliver
 
     def remove(self, topic: bytes, deliver: Deliver) -> None:
         """Raises KeyError."""
@@ -70,9 +70,9 @@ class Publications:
             if not delivers:
                 del self._delivers[topic]
             return
-        for answer, joining in self._joining.items():
-            if joining == (topic, deliver):
-                del self._joining[answer]
+        for answer, joining in self._joining.get(topic, {}).items():
+            if joining == deliver:
+                self._leave(topic, answer)
                 answer.set_result(None)
                 return
         raise KeyError(topic)
@@ -100,7 +100,8 @@ class Publications:
 
     def give_up(self) -> list[asyncio.Future[None]]:
         """The connection has ended: returns who waits in vain. Subscriptions stay."""
-        waiting = [*self._joining, *(each for _, answers in self._written for each in answers)]
+        waiting = [answer for _, answer in self.joining]
+        waiting += [answer for _, answers in self._written for answer in answers]
         self._joining.clear()
         self._written.clear()
         return waiting
@@ -126,13 +127,15 @@ class Publications:
         """Deliver what was read, the last row apart. Returns whether there is more."""
         if not rows or rows[-1][3] is None:
             # Emptied by a crash, or nothing was ever published.
-            self._life, self._last = "", 0
+            self.has_begun, self._life, self._last = True, "", 0
             return False
         newest, _, _, life, dropped = rows.pop()
+        if not self.has_begun:
+            self.has_begun, self._life, self._last = True, life, newest
+            return False
         if life != self._life:
-            is_first = self._life is None
-            self._life, self._last = life, newest if is_first else 0
-            return not is_first
+            self._life, self._last = life, 0
+            return True
         if self._last < dropped and self._delivers:
             snorky_log.warning(
                 "Publications %d to %d were lost: this process did not read them in time",

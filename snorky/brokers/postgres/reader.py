@@ -29,6 +29,10 @@ MUCH = 20
 """Rows of one look after which it is not worth going to sleep."""
 
 
+FEW = 20
+"""Logs. Who follows more always sleeps: looking at all is dear, and who wakes it says at which."""
+
+
 class Reader:
     def __init__(self, schema: str) -> None:
         self._schema = schema
@@ -109,6 +113,10 @@ class Reader:
             self._publications.take(await link.execute(*self._publications.statement()))
         self.is_open = True
 
+    def begin_anew(self) -> None:
+        """What was published before the next connection is nobody's."""
+        self._publications.has_begun = False
+
     async def run(self, link: Link) -> None:
         """Read until the connection ends; raises why."""
         try:
@@ -127,26 +135,32 @@ class Reader:
             self._wake.clear()
             joining = self._publications.joining
             rows = await self._look_at(link, None if joining else woken)
-            for answer in joining:
-                self._publications.join(answer)
-            while self._opening:
-                log, answer = self._opening[0]
-                await self._following.open(link, log)
-                if not answer.done():
-                    answer.set_result(None)
-                del self._opening[0]
-            if asleep and rows > MUCH:
+            for topic, answer in joining:
+                self._publications.join(topic, answer)
+            await self._open_some(link)
+            if asleep and rows > MUCH and len(self._following.logs) <= FEW:
                 await self._sleepers(link, "unlock")
                 asleep = False
             if asleep:
                 woken = await link.wait(self._wake, LOOK_EVERY)
                 continue
             woken = None
-            if rows:
+            if rows and len(self._following.logs) <= FEW:
                 await asyncio.sleep(PAUSE)
             else:  # what comes before it sleeps is looked at once more
                 await self._sleepers(link, "lock")
                 asleep = True
+
+    async def _open_some(self, link: Link) -> None:
+        """Others need not wait until many logs have been opened."""
+        for _ in range(min(FEW, len(self._opening))):
+            log, answer = self._opening[0]
+            await self._following.open(link, log)
+            if not answer.done():
+                answer.set_result(None)
+            del self._opening[0]
+        if self._opening:
+            self._wake.set()
 
     async def _sleepers(self, link: Link, action: str) -> None:
         await link.execute(
@@ -156,7 +170,7 @@ class Reader:
 
     async def _look_at(self, link: Link, woken: set[str] | None) -> int:
         """Look at what notifications told of; None: at everything."""
-        if woken:
+        if woken and monotonic() - self._looked < LOOK_EVERY:
             return await self._look(
                 link,
                 "p" in woken and self._publications.is_wanted,

@@ -34,7 +34,9 @@ CREATE VIEW SCHEMA.publications AS
 CREATE TABLE SCHEMA.logs (
     id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name bytea NOT NULL UNIQUE,
-    epoch text NOT NULL
+    epoch text NOT NULL,
+    seconds double precision NOT NULL,  -- that its entries are kept
+    used timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE TABLE SCHEMA.entries (
     log int NOT NULL,
@@ -113,7 +115,7 @@ BEGIN
         SELECT * INTO state FROM SCHEMA.publishing FOR NO KEY UPDATE;
     END IF;
     IF state.since < clock_timestamp() - make_interval(secs => slice_seconds) THEN
-        state := SCHEMA.next_slice(state);
+        state := SCHEMA.next_slice(state, slice_seconds);
     END IF;
     newest := greatest(
         state.dropped,
@@ -136,7 +138,8 @@ BEGIN
 END $$;
 
 -- Empty the oldest slice and go on in it. Where somebody reads there, as pg_dump does, not now.
-CREATE FUNCTION SCHEMA.next_slice(state SCHEMA.publishing) RETURNS SCHEMA.publishing LANGUAGE plpgsql AS $$
+CREATE FUNCTION SCHEMA.next_slice(state SCHEMA.publishing, slice_seconds double precision)
+RETURNS SCHEMA.publishing LANGUAGE plpgsql AS $$
 DECLARE
     next int := (state.slice + 1) % 3;
     gone bigint;
@@ -151,19 +154,41 @@ BEGIN
         state.dropped := greatest(state.dropped, gone);
         state.since := clock_timestamp();
     EXCEPTION WHEN lock_not_available THEN
-        state.since := state.since + interval '1 second';
+        state.since := state.since + make_interval(secs => slice_seconds / 10);
     END;
     UPDATE SCHEMA.publishing SET slice = state.slice, dropped = state.dropped, since = state.since;
     RETURN state;
 END $$;
 
-CREATE FUNCTION SCHEMA.open_log(wanted bytea, OUT id int, OUT epoch text) LANGUAGE plpgsql AS $$
-#variable_conflict use_column
+CREATE FUNCTION SCHEMA.open_log(wanted bytea, keep_seconds double precision, OUT id int, OUT epoch text)
+LANGUAGE sql AS $$
+    INSERT INTO SCHEMA.logs (name, epoch, seconds)
+    VALUES (wanted, left(replace(gen_random_uuid()::text, '-', ''), 16), keep_seconds)
+    ON CONFLICT (name) DO UPDATE SET seconds = excluded.seconds, used = clock_timestamp()
+    RETURNING logs.id, logs.epoch
+$$;
+
+-- Called now and then: ``followed`` are in use. Those that nobody has followed for so long that all
+-- they kept is too old are removed; where sources were, or may still come back, after a month.
+CREATE FUNCTION SCHEMA.sweep(followed int[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    gone int;
 BEGIN
-    INSERT INTO SCHEMA.logs (name, epoch)
-    SELECT wanted, left(replace(gen_random_uuid()::text, '-', ''), 16)
-    WHERE NOT EXISTS (SELECT FROM SCHEMA.logs WHERE name = wanted) ON CONFLICT DO NOTHING;
-    SELECT logs.id, logs.epoch INTO open_log.id, open_log.epoch FROM SCHEMA.logs WHERE name = wanted;
+    UPDATE SCHEMA.logs SET used = clock_timestamp() WHERE id = ANY(followed);
+    FOR gone IN
+        DELETE FROM SCHEMA.logs WHERE used < clock_timestamp() - make_interval(secs => seconds)
+            - CASE WHEN EXISTS (SELECT FROM SCHEMA.sources WHERE log = id) THEN interval '30 days'
+                ELSE interval '10 minutes' END
+            AND NOT EXISTS (SELECT FROM SCHEMA.beside WHERE log = id AND ends > clock_timestamp())
+        RETURNING id
+    LOOP
+        DELETE FROM SCHEMA.entries WHERE log = gone;
+        DELETE FROM SCHEMA.beside WHERE log = gone;
+        DELETE FROM SCHEMA.keys WHERE log = gone;
+        DELETE FROM SCHEMA.sources WHERE log = gone;
+    END LOOP;
+    DELETE FROM SCHEMA.beside WHERE ends < clock_timestamp();
+    DELETE FROM SCHEMA.kept WHERE ends < clock_timestamp();
 END $$;
 
 -- Another life of a log: it is empty, and knows nothing of before.

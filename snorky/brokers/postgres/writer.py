@@ -31,6 +31,7 @@ SLICE_SECONDS = 10.0
 """How long publications are written to one of three tables, before the oldest is emptied."""
 
 AWAY = "the broker is away"
+TOO_MUCH = "more is published than the broker can write"
 
 
 Written = Callable[[int, list[bytes], list[asyncio.Future[None]]], None]
@@ -94,7 +95,7 @@ class Writer:
         if not self.is_open:
             fail(answer, BrokerUnavailable(AWAY))
         elif waiting >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
-            fail(answer, BrokerUnavailable("more is published than the broker can write"))
+            fail(answer, BrokerUnavailable(TOO_MUCH))
         else:
             self._bytes += size
             self._wake.set()
@@ -140,7 +141,9 @@ class Writer:
             rows = await link.execute(self._publish, (topics, texts, SLICE_SECONDS))
         except BaseException as error:
             _refuse(answers, error)
-            _go_on_after(error, link)
+            if not isinstance(error, psycopg.Error) or not link.is_open:
+                raise
+            snorky_log.error("PostgreSQL refused publications: %s", error)
         else:
             self._written(rows[0][0], topics, answers)
 
@@ -155,12 +158,26 @@ class Writer:
             return
         self._bytes -= size
         group.sort(key=_order)
+        await self._write_group(link, group)
+
+    async def _write_group(self, link: Link, group: list[Work]) -> None:
         try:
             results = await link.execute_all([(each.statement, each.parameters) for each in group])
+        except psycopg.Error as error:
+            if not link.is_open:
+                _refuse([each.answer for each in group], error)
+                raise
+            # It is as if nothing had happened. Who is to blame must not fail the others.
+            if len(group) > 1:
+                for work in group:
+                    await self._write_group(link, [work])
+            else:
+                _refuse([group[0].answer], error)
+                snorky_log.error("PostgreSQL refused to write for the broker: %s", error)
+            return
         except BaseException as error:
             _refuse([each.answer for each in group], error)
-            _go_on_after(error, link)
-            return
+            raise
         for work, rows in zip(group, results, strict=True):
             if work.answer.done():
                 continue
@@ -189,10 +206,3 @@ def _refuse(answers: Any, error: BaseException) -> None:
         refusal = BrokerUnavailable(f"the broker did not take it: {error}")
         refusal.__cause__ = error
         fail(answer, refusal)
-
-
-def _go_on_after(error: BaseException, link: Link) -> None:
-    """Raises it where the connection has ended, or we are told to."""
-    if not isinstance(error, psycopg.Error) or not link.is_open:
-        raise error
-    snorky_log.error("PostgreSQL refused to write for the broker: %s", error)

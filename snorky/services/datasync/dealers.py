@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, cast
 
@@ -163,7 +162,7 @@ class SharingDealer(Dealer):
 
     def add_subscription_item(self, item: SubscriptionItem) -> None:
         query = self.share(item.query)
-        query.items[item] = None
+        query.add(item)
         self._query_by_item[item] = query
 
     def remove_subscription_item(self, item: SubscriptionItem) -> None:
@@ -245,6 +244,22 @@ class SimpleDealer(SharingDealer):
         return lambda row: self._get_key(self.get_key_for_model(row)) == key
 
 
+class FilterQuery(SharedQuery):
+    """A filter, tested by the index that holds it.
+
+    Not by a function of its own: with a million filters that would be most of the memory.
+    """
+
+    __slots__ = ("_index",)
+
+    def __init__(self, key: str, index: FilterIndex[SharedQuery]) -> None:
+        super().__init__(key, _matches_every_row)
+        self._index = index
+
+    def matches(self, row: Any) -> bool:
+        return self._index.matches(self.handle, row)
+
+
 class FilterDealer(SharingDealer):
     """A subscription's query is a filter, e.g. ``["==", "color", "blue"]``."""
 
@@ -261,13 +276,11 @@ class FilterDealer(SharingDealer):
         return self.index.match(row)
 
     def _make(self, key: str, query: Any) -> SharedQuery:
-        shared = SharedQuery(key, _matches_every_row)
+        shared = FilterQuery(key, self.index)
         parsed = self._parsed  # the last one: mostly that whose key was asked for
         shared.handle = self.index.add(
             query if parsed is None or parsed.text != key else parsed, shared
         )
-        # Not a function of its own: with a million filters that is most of the memory.
-        shared.matches = partial(self.index.matches, shared.handle)
         return shared
 
     def _drop(self, shared: SharedQuery) -> None:

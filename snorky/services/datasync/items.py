@@ -8,7 +8,7 @@ connections that hold the same items a ``Crowd``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,23 +24,40 @@ NOTE_BYTES = 120
 """What a note costs beside its row, about."""
 
 
+_NONE: dict[Any, None] = {}
+"""In place of tables that most never fill; nothing is put into it."""
+
+
 class SharedQuery:
     """One query of one dealer, for everybody who asks for it: evaluated once per row."""
 
-    __slots__ = ("handle", "item", "item_sets", "items", "key", "matches", "shares")
+    __slots__ = ("handle", "item", "item_sets", "items", "key", "shares", "test")
 
-    def __init__(self, key: str, matches: Callable[[Any], bool]) -> None:
+    def __init__(self, key: str, test: Callable[[Any], bool]) -> None:
         self.key = key
-        self.matches = matches
+        self.test = test
         self.shares = 0
         """How often it is held; its dealer forgets it at none."""
-        self.items: dict[SubscriptionItem, None] = {}
-        self.item_sets: dict[ItemSet, None] = {}
+        self.items: dict[SubscriptionItem, None] = _NONE
+        self.item_sets: dict[ItemSet, None] = _NONE
         """The sets of classic subscriptions that hold an item with this query."""
         self.handle: Any = None
         """Its place in the index of its dealer, where that has one."""
         self.item: Item | None = None
         """The same query as pages of the new wire hold it, while they do."""
+
+    def matches(self, row: Any) -> bool:
+        return self.test(row)
+
+    def add(self, item: SubscriptionItem) -> None:
+        if self.items is _NONE:
+            self.items = {}
+        self.items[item] = None
+
+    def join(self, item_set: ItemSet) -> None:
+        if self.item_sets is _NONE:
+            self.item_sets = {}
+        self.item_sets[item_set] = None
 
 
 class KeptRow:
@@ -228,14 +245,43 @@ class Item:
         return list(newest.values())
 
 
-class Crowd:
+class Items:
+    """The items of a service, by dealer and key of the query."""
+
+    def __init__(self) -> None:
+        self._by_dealer: dict[str, dict[str, Item]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Item]:
+        for items in self._by_dealer.values():
+            yield from items.values()
+
+    def get(self, dealer_name: str, key: str) -> Item | None:
+        return self._by_dealer.get(dealer_name, {}).get(key)
+
+    def add(self, item: Item) -> None:
+        self._by_dealer.setdefault(item.dealer_name, {})[item.key] = item
+        self._count += 1
+
+    def remove(self, item: Item) -> None:
+        items = self._by_dealer[item.dealer_name]
+        del items[item.key]
+        self._count -= 1
+        if not items:
+            del self._by_dealer[item.dealer_name]
+
+
+class Crowd(Audience):
     """Connections that hold the same whole set of items, and so hear the same."""
 
-    __slots__ = ("audience", "items", "last_seq")
+    __slots__ = ("items", "last_seq")
 
-    def __init__(self, items: frozenset[Item], last_seq: int) -> None:
+    def __init__(self, items: ItemsOfPage, last_seq: int) -> None:
+        super().__init__()
         self.items = items
-        self.audience = Audience()
         self.last_seq = last_seq
         """The entry of the newest frame that all of it got, or a later one."""
         for item in items:
@@ -244,6 +290,10 @@ class Crowd:
     def close(self) -> None:
         for item in self.items:
             item.leave(self)
+
+
+ItemsOfPage = frozenset[Item] | tuple[Item, ...]
+"""Those that a page holds: a set, or of one alone what all share who hold it alone."""
 
 
 class ItemSet:
@@ -282,7 +332,7 @@ class ItemSet:
         self._audience_of: dict[Subscription, Audience] = {}
         self._waiting: dict[Subscription, None] = {}
         for query in queries:
-            query.item_sets[self] = None
+            query.join(self)
 
     def add(self, subscription: Subscription) -> None:
         """Let a subscription that nobody has acquired yet hear what is sent from now on."""

@@ -31,7 +31,7 @@ from snorky.metrics import metrics
 from snorky.services.datasync.delivery import Matching, Publication, Touches
 from snorky.services.datasync.directory import Directory
 from snorky.services.datasync.folding import Folded, fold
-from snorky.services.datasync.items import Crowd, Item, Note
+from snorky.services.datasync.items import Crowd, Item, Items, Note
 from snorky.services.datasync.line import Line
 
 MAX_ENTRY_BYTES = 1024 * 1024
@@ -84,7 +84,7 @@ class ChangeLog:
         self.publication: Publication | None = None
         """The delta whose classic matches are being collected, if any."""
         self.classic_subscriptions = 0
-        self.items: dict[tuple[str, str], Item] = {}
+        self.items = Items()
         self.resets = Resets()
         self.keys = Keys()
         self._directory = directory
@@ -283,7 +283,7 @@ class ChangeLog:
         yield folded
 
     def _log_keyless(self, folded: Folded) -> None:
-        shown = {model for item in self.items.values() for model in item.models}
+        shown = {model for item in self.items for model in item.models}
         for model in folded.keyless & shown:
             snorky_log.warning(
                 'A row of model "%s" came without its key %s in service "%s": its lists are '
@@ -392,7 +392,7 @@ def _has_reset(deltas: Iterable[Delta]) -> bool:
 
 def send(crowd: Crowd, frame: Envelope, seq: int) -> None:
     crowd.last_seq = seq
-    crowd.audience.send(frame)
+    crowd.send(frame)
 
 
 class UnderWay:

@@ -469,6 +469,8 @@ class Openings:
             raise Refused("too-many")
         self._classic.give_up(token.origin)
         opened = self._pages.open(page, token, wanted.items)
+        if all(item.subscriptions > 1 for item in wanted.items):
+            self._tokens.remember(token.items)
         answer: dict[str, Any] = {
             "recovered": True,
             "subscription": opened.id,

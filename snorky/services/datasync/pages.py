@@ -17,7 +17,7 @@ from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.services.datasync.dealers import Dealer
 from snorky.services.datasync.directory import Directory, fields_shown, refetches
-from snorky.services.datasync.items import Crowd, Item
+from snorky.services.datasync.items import Crowd, Item, ItemsOfPage
 from snorky.services.datasync.log import ChangeLog
 from snorky.services.datasync.selection import Described, subject_text
 from snorky.services.datasync.tokens import Token
@@ -36,6 +36,10 @@ def spread_ms(pages: int) -> int:
     if pages <= FEW_PAGES:
         return 0
     return random.randrange(min(pages * MS_PER_PAGE, MAX_SPREAD_MS))  # noqa: S311  # no secret
+
+
+NO_SOURCES = frozenset[str]()
+"""No sources: one object for all who wait for none."""
 
 
 class Opened:
@@ -70,7 +74,7 @@ class Opened:
         self.recheck = token.recheck
         self.subject = token.subject
         self.live = False
-        self.waits: frozenset[str] = frozenset()
+        self.waits = NO_SOURCES
         """The sources whose pass it waits for before it is live (again)."""
         self.stale_due: float | None = None
         self.stale_sent = 0.0
@@ -105,8 +109,9 @@ class Page:
         """Mostly few, so no table: each has to be small."""
         self.crowd: Crowd | None = None
 
-    def items(self) -> frozenset[Item]:
-        return frozenset([item for each in self.opened for item in each.items])
+    def items(self) -> ItemsOfPage:
+        items = frozenset([item for each in self.opened for item in each.items])
+        return items if len(items) != 1 else next(iter(items)).alone
 
 
 class Pages:
@@ -118,7 +123,7 @@ class Pages:
         self._service = service
         self._ids = count(1)
         self._item_ids = count(1)
-        self._crowds: dict[frozenset[Item], Crowd] = {}
+        self._crowds: dict[ItemsOfPage, Crowd] = {}
         self._idle: OrderedDict[Item, float] = OrderedDict()
         self.by_client: dict[Any, Page] = {}
         self.by_origin: dict[str, Opened] = {}
@@ -140,7 +145,7 @@ class Pages:
         ``key`` and ``models`` are those of the query. Raises BadQuery, and what a user's dealer
         raises.
         """
-        item = self._changes.items.get((dealer.name, key))
+        item = self._changes.items.get(dealer.name, key)
         if item is None:
             item = Item(
                 next(self._item_ids),
@@ -155,7 +160,7 @@ class Pages:
             )
             self._changes.matching.enter(dealer, item, query, self._service)
             item.alone = (item,)
-            self._changes.items[dealer.name, key] = item
+            self._changes.items.add(item)
             self._idle[item] = monotonic()
         return item
 
@@ -172,7 +177,7 @@ class Pages:
         """Forget an item that nobody holds."""
         del self._idle[item]
         item.alone = ()
-        del self._changes.items[item.dealer_name, item.key]
+        self._changes.items.remove(item)
         self._changes.matching.leave(item.dealer, item)
 
     # Opening and ending
@@ -222,7 +227,7 @@ class Pages:
         if crowd is not None:
             if crowd.items == items:
                 return
-            crowd.audience.remove(page.client)
+            crowd.remove(page.client)
             self._close_if_empty(crowd)
             page.crowd = None
         if not page.opened:
@@ -231,11 +236,11 @@ class Pages:
         crowd = self._crowds.get(items)
         if crowd is None:
             crowd = self._crowds[items] = Crowd(items, self._changes.processed.seq)
-        crowd.audience.add(page.client)
+        crowd.add(page.client)
         page.crowd = crowd
 
     def _close_if_empty(self, crowd: Crowd) -> None:
-        if not crowd.audience:
+        if not len(crowd):
             crowd.close()
             self._crowds.pop(crowd.items, None)
 

@@ -18,7 +18,7 @@ from typing import Any
 from snorky.brokers import BrokerUnavailable
 from snorky.brokers.log import Position
 from snorky.services.datasync.log import ChangeLog
-from snorky.services.datasync.pages import Opened, Pages
+from snorky.services.datasync.pages import NO_SOURCES, Opened, Pages
 
 Relay = bool | Mapping[str, Iterable[str]] | None
 
@@ -46,11 +46,12 @@ class Passes:
 
     def of(self, models: Collection[str]) -> frozenset[str]:
         """The sources that rows of these models come from."""
-        return frozenset(
+        sources = [
             source
             for source, own in self.sources.items()
             if own is None or not own.isdisjoint(models)
-        )
+        ]
+        return frozenset(sources) if sources else NO_SOURCES
 
     def ended(self, source: str) -> int:
         """How many had asked when the last pass of a source began that has ended."""
@@ -74,7 +75,7 @@ class Passes:
             sources = self.of(each.models)
             late = self._behind or any(source not in self._running for source in sources)
             if each in was_live and not late:
-                sources = frozenset()
+                sources = NO_SOURCES
             each.waits = sources
             each.live = not sources and not self._behind
             for source in sources:
@@ -140,7 +141,7 @@ class Passes:
         self, source: str, reached: list[Opened], position: Position | None = None
     ) -> Iterator[None]:
         for each in reached:
-            each.waits -= {source}
+            each.waits = each.waits - {source} or NO_SOURCES
         if not self._behind:
             live = [each for each in reached if not each.waits and not each.live]
             yield from self._tell_live(live, position)

@@ -30,7 +30,7 @@ SIGNATURE_BYTES = 18
 
 FIRST, RESUME = "f", "r"
 
-ITEMS_KNOWN = 4096
+ITEMS_KNOWN = 4000
 """Different items of tokens that are remembered by their text, to be read once."""
 
 
@@ -117,8 +117,6 @@ class Tokens:
         ours = [self._signature(key, payload) for key in self.keys]
         if True not in [hmac.compare_digest(each, signature) for each in ours]:
             raise BadToken(token.start.epoch)
-        if token.items is not None:
-            self._remember(token.items)  # only now: strangers must not fill this
         return token
 
     def fetch(self, token: Token) -> Token | Awaitable[Token]:
@@ -146,7 +144,8 @@ class Tokens:
             known = TokenItems(((name, hashable(query)) for name, query in decode(text)), text)
         return known
 
-    def _remember(self, items: TokenItems) -> None:
+    def remember(self, items: TokenItems) -> None:
+        """Others hold the same: theirs need not be read again."""
         if items.text not in self._known:
             if len(self._known) >= ITEMS_KNOWN:
                 self._known.clear()

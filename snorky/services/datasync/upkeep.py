@@ -148,7 +148,7 @@ class Upkeep:
     def _end_everything(self) -> Iterator[None]:
         yield from self._pages.end_all(self._pages.opened, "lost")
         yield from self._classic.end_where(lambda described: True, "lost")
-        for item in tuple(self._changes.items.values()):
+        for item in self._changes.items:
             item.forget_all(self._changes.processed.seq)
 
     # The clock

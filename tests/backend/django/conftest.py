@@ -20,7 +20,7 @@ from django.db.transaction import atomic
 from django.test.utils import override_settings
 
 from snorky.backend.draining.sqlite import SUFFIX
-from snorky.backend.outbox.table import OUTBOX
+from snorky.backend.outbox.table import OUTBOX, create_sqlite, drop_sqlite
 
 FOLDER = Path(tempfile.mkdtemp(prefix="snorky-tests-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
@@ -103,13 +103,19 @@ def postgres(postgres_server: None) -> str:
 
 def _empty(alias: str) -> None:
     connection = connections[alias]
-    if connection.vendor == "sqlite":
-        name = str(connection.settings_dict["NAME"])
-        Path(name + SUFFIX).unlink(missing_ok=True)  # its outbox counts anew
     with connection.constraint_checks_disabled(), atomic(alias), connection.cursor() as cursor:
-        tables = connection.introspection.django_table_names(only_existing=True)
-        for table in [*tables, OUTBOX]:
+        for table in connection.introspection.django_table_names(only_existing=True):
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
+        cursor.execute(f"SELECT id FROM {OUTBOX} LIMIT 1")
+        if cursor.fetchone() is None:
+            return
+        if connection.vendor != "sqlite":
+            cursor.execute(f"DELETE FROM {OUTBOX}")
+            return
+        # Its numbers never begin again, unless it is another one.
+        for statement in [*drop_sqlite(), *create_sqlite()]:
+            cursor.execute(statement)
+    Path(f"{connection.settings_dict['NAME']}{SUFFIX}").unlink(missing_ok=True)
 
 
 @dataclass

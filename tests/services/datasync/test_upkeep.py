@@ -121,7 +121,7 @@ def test_what_is_noted_counts_and_is_let_go_of_with_the_log() -> None:
     site = Site(log_bytes=3000)
     page = site.page()
     (item_id,) = page.open_one(site.token())["items"]
-    (item,) = site.service.changes.items.values()
+    (item,) = site.service.changes.items
     assert item.id == item_id
     for number in range(50):
         site.publish(insert(task(number)))

@@ -1,0 +1,33 @@
+"""The promise where a database tells its changes itself: every fault on, nothing lost or told twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.convergence import outbox
+from tests.convergence.broken_relay import BREAKAGES
+from tests.convergence.outbox import MODES, run_seed
+from tests.patience import patient
+from tests.servers import Postgres
+
+SEEDS_TO_NOTICE = 8
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_views_converge_and_never_lie(mode: str, postgres_server: Postgres) -> None:
+    outcome = await run_seed(1, mode, postgres_server)
+    assert outcome.problems == [], outcome
+    assert outcome.counts["transactions"] > 5
+
+
+@pytest.mark.timeout(patient(300))
+@pytest.mark.parametrize("breakage", BREAKAGES)
+async def test_a_broken_relay_is_noticed(
+    breakage: str, postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "SECONDS_OF_WRITES", 2.5)
+    monkeypatch.setattr(outbox, "SECONDS_TO_SETTLE", 0.5)
+    for seed in range(1, SEEDS_TO_NOTICE + 1):
+        if (await run_seed(seed, "postgresql", postgres_server, breakage)).problems:
+            return
+    raise AssertionError(f"{breakage} was not noticed in {SEEDS_TO_NOTICE} seeds")
