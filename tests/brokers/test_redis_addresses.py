@@ -143,21 +143,21 @@ async def test_the_master_that_sentinels_name_is_followed_through_a_failover(
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[int]]:
     """The ports of two nodes that have half of the slots each."""
-    ports = free_ports(2)
+    ports, buses = free_ports(2), free_ports(2)
     folders = [tmp_path_factory.mktemp("node") for _ in ports]
     commands = [
         [
             *("--port", port, "--cluster-enabled", "yes", "--save", "", "--dir", folder),
-            *("--bind", "127.0.0.1", "--cluster-port", port + 20_000),
+            *("--bind", "127.0.0.1", "--cluster-port", bus),
         ]
-        for port, folder in zip(ports, folders, strict=True)
+        for port, bus, folder in zip(ports, buses, folders, strict=True)
     ]
     with servers(folders[0], *commands):
         for port in ports:
             wait_for(lambda port=port: ask(port, "PING"))
         ask(ports[0], "CLUSTER", "ADDSLOTSRANGE", 0, 8191)
         ask(ports[1], "CLUSTER", "ADDSLOTSRANGE", 8192, 16383)
-        ask(ports[0], "CLUSTER", "MEET", "127.0.0.1", ports[1], ports[1] + 20_000)
+        ask(ports[0], "CLUSTER", "MEET", "127.0.0.1", ports[1], buses[1])
         for port in ports:
             wait_for(lambda port=port: b"cluster_state:ok" in _text(ask(port, "CLUSTER", "INFO")))
         yield ports
