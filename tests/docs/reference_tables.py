@@ -8,11 +8,15 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
+import click
+
 from snorky import limits
+from snorky.cli import main as cli
 from snorky.metrics import GAUGES, HELP, LABELLED, LOG_HELP, Metrics
 
 REFERENCE = Path(__file__).parent.parent.parent / "docs" / "reference"
@@ -55,8 +59,47 @@ def metrics_table() -> Iterator[str]:
         yield f"| `snorky_log_{name}` | gauge | {text} |"
 
 
-TABLES = {"limits": limits_table, "metrics": metrics_table}
-PAGES = ["limits", "metrics"]
+def commands_of(group: click.Group, name: str = "snorky") -> Iterator[tuple[str, click.Command]]:
+    for each, command in sorted(group.commands.items()):
+        if isinstance(command, click.Group):
+            yield from commands_of(command, f"{name} {each}")
+        else:
+            yield f"{name} {each}", command
+
+
+def options_table(command: click.Command) -> Iterator[str]:
+    for each in command.params:
+        if not isinstance(each, click.Option):
+            continue
+        name = f"`{', '.join(each.opts)}{'' if each.is_flag else f' {_metavar(each)}'}`"
+        text = " ".join((each.help or "").split()).replace("|", "\\|")
+        if each.envvar:
+            text += f" From the environment: `{each.envvar}`."
+        default = each.default if each.show_default and not each.is_flag else None
+        yield f"| {name} | {'' if default is None else f'`{default}`'} | {text} |"
+
+
+def _metavar(option: click.Option) -> str:
+    if option.metavar:
+        return option.metavar
+    if isinstance(option.type, click.Choice):
+        return "\\|".join(option.type.choices)
+    return {"path": "PATH", "integer range": "N", "float range": "SECONDS"}.get(
+        option.type.name, option.type.name.upper()
+    )
+
+
+COMMANDS = dict(commands_of(cli))
+
+TABLES: dict[str, Callable[[], Iterator[str]]] = {
+    "limits": limits_table,
+    "metrics": metrics_table,
+    **{
+        name.removeprefix("snorky ").replace(" ", "_"): partial(options_table, command)
+        for name, command in COMMANDS.items()
+    },
+}
+PAGES = ["command-line", "limits", "metrics"]
 
 
 def rewritten(page: str) -> str:

@@ -37,7 +37,7 @@ from snorky.services.events import EventsBackend, EventsService
 from snorky.services.identity import IdentityBackend, IdentityService
 from snorky.services.messaging import MessagingService
 from snorky.services.pubsub import PubSubBackend, PubSubService
-from tests.docs.reference_tables import PAGES, REFERENCE, page_of, rewritten, shown
+from tests.docs.reference_tables import COMMANDS, PAGES, REFERENCE, page_of, rewritten, shown
 from tests.patience import patient
 
 TAKES_OPTIONS: dict[str, Callable[..., Any]] = {
@@ -88,6 +88,10 @@ def test_tables_made_from_the_code_are_those_of_today(page: str) -> None:
     assert page_of(page).read_text() == rewritten(page), (
         f"{page}.md is out of date: python -m tests.docs.captures"
     )
+
+
+def test_every_command_is_on_the_page_of_commands() -> None:
+    assert set(chapters(REFERENCE / "command-line.md")) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", TAKES_OPTIONS)
