@@ -127,7 +127,8 @@ class Audience:
         return len(self._connections) + len(self._others)
 
     def __iter__(self) -> Iterator[Any]:
-        yield from self._connections.values()
+        for connection in self._connections:
+            yield connection.client
         yield from self._others
 
     def __contains__(self, client: Peer) -> bool:

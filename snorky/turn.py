@@ -19,6 +19,8 @@ class Line(Protocol):
     """A connection, as an audience sees it."""
 
     turn: Turn
+    client: Any
+    """Who is at the other end, as services know him."""
 
     @property
     def audiences(self) -> set[Any]:
