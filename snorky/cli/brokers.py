@@ -70,15 +70,16 @@ def give(broker: Broker, registries: list[Any]) -> None:
             service.use_broker(broker)
 
 
-def is_joined(registries: list[Any]) -> bool:
-    """Whether some engine joins this process to others."""
-    services = list(services_with_brokers(registries))
-    return bool(services) and not any(isinstance(each.broker, MemoryBroker) for each in services)
+def is_joined(registries: list[Any], broker: Broker | None) -> bool:
+    """Whether some engine joins this process to others; ``broker`` is what was named for all."""
+    brokers = [each.broker for each in services_with_brokers(registries)]
+    brokers += [] if broker is None else [broker]
+    return bool(brokers) and not any(isinstance(each, MemoryBroker) for each in brokers)
 
 
-def check_joined(registries: list[Any], workers: int) -> None:
+def check_joined(registries: list[Any], broker: Broker | None, workers: int) -> None:
     """Raises click.ClickException where several processes would not be one Snorky."""
-    if is_joined(registries):
+    if is_joined(registries, broker):
         return
     services = services_with_brokers(registries)
     alone = [f'"{each.name}"' for each in services if isinstance(each.broker, MemoryBroker)]

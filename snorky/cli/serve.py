@@ -175,7 +175,7 @@ def serve(
         return
     served = load(file, allowed_origins, allowed_hosts, broker_url)
     if workers is not None and workers > 1:
-        check_joined(registries_of(served), workers)
+        check_joined(registries_of(served), served.broker, workers)
     served = replace(served, trusted_proxies=trusted_proxies, pages=pages)
     if worker is not None:
         listening, backend_listening = worker.frontend, worker.backend

@@ -178,7 +178,7 @@ async def run(
     if worker is None:
         announce(listening, backend_listening, served.pages, with_backend=with_backend)
     else:
-        joined = is_joined(registries_of(served))
+        joined = is_joined(registries_of(served), served.broker)
         worker.is_ready(joined=joined, with_backend=with_backend, parent_gone=stopping.begin)
     relays = [HostedRelay(relay, served.backend) for relay in served.relays]
     for relay in relays:
@@ -215,7 +215,7 @@ def announce(
         "Snorky %s serves clients at %s%s",
         version,
         address_of(listening, "/ws", scheme="ws"),
-        f" with {workers} workers" if workers else "",
+        f" with {workers} worker{'' if workers == 1 else 's'}" if workers else "",
     )
     if pages is not None:
         # By the name that the page is likely to call us by: else it is of another host.

@@ -177,7 +177,7 @@ class Supervisor:
         return code
 
     async def _replace(self) -> None:
-        snorky_log.info("Replacing %d workers", len(self._places))
+        snorky_log.info("Replacing every worker")
         for place in self._places:
             former = place.process
             if former is not None and not place.joined:
@@ -197,7 +197,7 @@ class Supervisor:
                 return
             if former is not None:
                 _send(former, signal.SIGTERM)
-        snorky_log.info("Replaced %d workers", len(self._places))
+        snorky_log.info("Every worker has been replaced")
 
     async def _stop(self, number: int, code: int) -> int:
         self._stopping = True

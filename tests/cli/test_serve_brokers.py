@@ -229,6 +229,16 @@ def test_workers_without_an_engine_are_refused_with_the_reason(app: App, serve: 
     assert server.end() == 1
 
 
+async def test_services_that_need_no_broker_may_have_workers_where_one_is_named(
+    app: App, serve: Serve, valkey: Valkey
+) -> None:
+    text = PUBSUB.replace("[pubsub, Who(", "[Who(").replace("backend =", "nobody =")
+    server = serve(app(text), "--workers", "2", "--broker", valkey.url)
+    server.wait_for("with 2 workers")
+    async with page_of(server) as page:
+        assert await page.pid
+
+
 async def test_workers_share_the_ports_and_are_one_snorky(
     app: App, serve: Serve, valkey: Valkey
 ) -> None:
@@ -287,7 +297,7 @@ async def test_sighup_replaces_workers_and_refuses_nobody(
                         pids.add(await other.pid)
         await page.socket.wait_closed()
         assert page.socket.close_code == 1001
-    server.wait_for("Replaced 1 workers")
+    server.wait_for("Every worker has been replaced")
     async with page_of(server) as page:
         assert await page.pid != former
 
