@@ -1,4 +1,4 @@
-"""The promise where a database tells its changes itself: every fault on, nothing lost or told twice."""
+"""Where a database tells its changes itself: every fault on, nothing is lost, or told twice."""
 
 from __future__ import annotations
 
