@@ -1,4 +1,4 @@
-"""Where a database tells its changes itself: every fault on, nothing is lost or told twice."""
+"""Where a database tells its changes itself: every fault on, nothing is lost, or told twice."""
 
 from __future__ import annotations
 

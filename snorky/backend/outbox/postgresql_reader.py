@@ -303,5 +303,13 @@ class PostgresqlReader(Reader):
 
 
 def _bounds(pieces: Iterable[Piece]) -> tuple[list[int], list[int]]:
-    listed = list(pieces)
-    return [piece.low for piece in listed], [piece.high for piece in listed]
+    """First and last numbers of pieces; neighbours, as they mostly are, are one range."""
+    lows: list[int] = []
+    highs: list[int] = []
+    for low, high in sorted((piece.low, piece.high) for piece in pieces):
+        if highs and low == highs[-1] + 1:
+            highs[-1] = high
+        else:
+            lows.append(low)
+            highs.append(high)
+    return lows, highs

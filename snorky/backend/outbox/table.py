@@ -106,10 +106,6 @@ CREATE TABLE IF NOT EXISTS {schema}.snorky_outbox_state (name text PRIMARY KEY, 
 INSERT INTO {schema}.snorky_outbox_state VALUES ('born', gen_random_uuid()::text)
 ON CONFLICT (name) DO NOTHING
 """,
-    """
-INSERT INTO {schema}.snorky_outbox_state VALUES ('max_bytes', '{max_bytes}')
-ON CONFLICT (name) DO UPDATE SET value = excluded.value
-""",
     # What the outbox holds, estimated from every so many-th row.
     """
 CREATE TABLE IF NOT EXISTS {schema}.snorky_outbox_sizes (id bigint, bytes bigint NOT NULL)

@@ -1,0 +1,4 @@
+BEGIN;
+UPDATE tickets SET closed = true WHERE team = 'red';
+SELECT snorky_key();
+COMMIT;
