@@ -17,23 +17,17 @@ import asyncio
 import json
 import os
 import random
-import socket
 import sys
-import urllib.request
-from contextlib import AbstractContextManager
 
 from harness import (
-    HERE,
     BenchmarkError,
     Figures,
     RunningServer,
-    Server,
     circumstances,
     raise_descriptor_limit,
-    running,
     two_cores,
 )
-from pages import Page, TokenMaker, cpu_seconds
+from pages import Page, TokenMaker, cpu_seconds, serving
 
 SHARED_LISTS = 1_000
 CONNECTING_AT_ONCE = 200
@@ -63,23 +57,9 @@ def main() -> None:
         print(f"{mode}: " + ", ".join(f"{key} {value:,.1f}" for key, value in figures.items()))
 
 
-def serving(lists: int, writes: int, core: int) -> AbstractContextManager[RunningServer]:
-    environment = {
-        "SERVICES": str(HERE / "servers" / "snorky_lists.py"),
-        "LISTS": str(lists),
-        "WRITES": str(writes),
-        "BACKEND_PORT": str(free_port()),
-        "SNORKY_API_KEY": "benchmark",
-    }
-    os.environ.update(environment)
-    return running(
-        Server("Snorky", [sys.executable, str(HERE / "servers" / "snorky_serve.py")]), core
-    )
-
-
 async def come_back(server: RunningServer, lists: int, options: argparse.Namespace) -> Figures:
     pids = server.pids()
-    maker = TokenMaker(head_of_log())
+    maker = TokenMaker()
     pages = [
         Page([(number * 3 + each) % lists for each in range(3)], maker)
         for number in range(options.clients)
@@ -120,24 +100,6 @@ async def come_back(server: RunningServer, lists: int, options: argparse.Namespa
         "CPU % of the writes alone": writing * 100,
         "memory MiB": server.memory_bytes() / 1024**2,
     }
-
-
-def head_of_log() -> str:
-    command = {"command": "head", "params": {}, "callId": 1}
-    message = {"service": "datasync_backend", "message": command}
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{os.environ['BACKEND_PORT']}/backend",
-        data=json.dumps(message).encode(),
-        headers={"X-Backend-Key": os.environ["SNORKY_API_KEY"]},
-    )
-    with urllib.request.urlopen(request) as response:
-        return str(json.load(response)["message"]["data"])
-
-
-def free_port() -> int:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return int(unused.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -5,12 +5,18 @@ They hold no rows: what they hear is counted, and the newest position is found w
 
 import asyncio
 import json
+import os
 import re
+import socket
+import sys
 import time
+import urllib.request
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
+
+from harness import HERE, RunningServer, Server, running
 
 from snorky.brokers.log import Position
 from snorky.brokers.memory import MemoryBroker
@@ -31,12 +37,42 @@ POSITION = re.compile(rb'"position":"([^"]+)"')
 SECONDS_TO_OPEN = 60.0
 
 
+def serving(
+    lists: int, writes: int, core: int, **options: Any
+) -> AbstractContextManager[RunningServer]:
+    """`snorky serve` with live lists; ``options`` are those of its DataSyncService."""
+    servers = HERE / "servers"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        backend_port = unused.getsockname()[1]
+    os.environ |= {
+        "SERVICES": str(servers / "snorky_lists.py"),
+        "LISTS": str(lists),
+        "WRITES": str(writes),
+        "OPTIONS": json.dumps(options),
+        "BACKEND_PORT": str(backend_port),
+        "SNORKY_API_KEY": "benchmark",
+    }
+    return running(Server("Snorky", [sys.executable, str(servers / "snorky_serve.py")]), core)
+
+
+def head_of_log() -> str:
+    command = {"command": "head", "params": {}, "callId": 1}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{os.environ['BACKEND_PORT']}/backend",
+        data=json.dumps({"service": "datasync_backend", "message": command}).encode(),
+        headers={"X-Backend-Key": os.environ["SNORKY_API_KEY"]},
+    )
+    with urllib.request.urlopen(request) as response:
+        return str(json.load(response)["message"]["data"])
+
+
 class TokenMaker:
     """Makes tokens as the server would: asking it 30,000 times is not what is measured."""
 
-    def __init__(self, head: str) -> None:
+    def __init__(self) -> None:
         self._tokens = Tokens("datasync", MemoryBroker(), signing_keys(["benchmark"]))
-        self._head = Position.parse(head)
+        self._head = Position.parse(head_of_log())
 
     def token(self, of_list: int) -> str:
         expires = int(time.time()) + 3000
@@ -76,6 +112,15 @@ class Page(asyncio.Protocol):
         if found is not None:
             for each in self.subscriptions:
                 each |= {"since": found[1].decode(), "live": True}
+
+    async def stall(self, seconds: float) -> None:
+        """Read nothing for a while, as a page whose tab sleeps."""
+        transport = self.transport
+        if transport is not None:
+            transport.pause_reading()
+            await asyncio.sleep(seconds)
+            if transport is self.transport:
+                transport.resume_reading()
 
     # asyncio.Protocol
 

@@ -1,9 +1,11 @@
 """Live lists for `snorky serve`: rows of many lists, written all the time by the program itself.
 
-LISTS lists are written to in turn, WRITES times a second, one transaction each.
+LISTS lists are written to in turn, WRITES times a second, one transaction each. OPTIONS are those
+of the service, as JSON.
 """
 
 import asyncio
+import json
 import os
 import time
 
@@ -20,7 +22,8 @@ class Rows(FilterDealer):
     model = "Row"
 
 
-datasync = DataSyncService("datasync", [Rows], token_key="benchmark")
+options = json.loads(os.environ.get("OPTIONS", "{}"))
+datasync = DataSyncService("datasync", [Rows], token_key="benchmark", **options)
 limits = Limits(max_connections=100_000)
 frontend = ServiceRegistry([datasync], limits=limits)
 backend = ServiceRegistry([DataSyncBackend("datasync_backend", datasync)])
