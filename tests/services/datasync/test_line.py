@@ -143,3 +143,25 @@ async def test_what_the_log_lets_go_of_while_many_open_is_trimmed(monkeypatch: A
             await asyncio.sleep(0)
     answers = page.received[0]["message"]["data"]
     assert {answer.get("reason") for answer in answers} == {"trimmed"}
+
+
+async def test_an_item_that_is_being_opened_is_not_forgotten(monkeypatch: Any) -> None:
+    """Nobody held it for long enough, just when somebody comes."""
+    site = Site(item_ttl=0)
+    tokens = [site.token(["<", "id", number]) for number in (5, 6)]
+    page = site.page()
+    monkeypatch.setattr(line_module, "SECONDS_PER_SLICE", 0.0)
+    opening = {"subscriptions": [{"token": token} for token in tokens]}
+    site.service.process_message_from(
+        page, {"command": "openSubscriptions", "params": opening, "callId": 1}
+    )
+    assert not page.received
+    site.look()
+    async with asyncio.timeout(patient(10)):
+        while not page.received:
+            await asyncio.sleep(0)
+    items = [answer["items"][0] for answer in page.received[0]["message"]["data"]]
+    page.received.clear()
+    await site.async_call("publishDeltas", deltas=[insert(task(1))])
+    (change,) = page.changes
+    assert change["in"] == items
