@@ -1,5 +1,7 @@
 """What `snorky serve` runs: the command itself, with the services that lie beside.
 
+SERVICES may name another file of services.
+
 Logs warnings only: a line for each of 10,000 connections would be what is measured.
 """
 
@@ -35,4 +37,5 @@ if __name__ == "__main__":
     port = int(os.environ.get("PORT", 0)) or free_port()
     threading.Thread(target=announce_when_listening, args=(port,), daemon=True).start()
     ports = ["--port", str(port), "--backend-port", os.environ.get("BACKEND_PORT", "0")]
-    snorky(["serve", snorky_services.__file__, *ports, "--log-level", "warning"])
+    services = os.environ.get("SERVICES") or snorky_services.__file__
+    snorky(["serve", services, *ports, "--log-level", "warning"])

@@ -114,12 +114,14 @@ class Application:
     # Writing
 
     async def write(self, statements: int | None = None) -> None:
-        """One transaction of several statements; sometimes another one that takes it back."""
+        """One transaction of so many statements; else of some, and sometimes another one that
+        takes it back."""
         if self.outbox is not None:
             before = self.read()
             rows, deltas = self._changes(statements)
             self.outbox.append(self._commit(rows, deltas))
-            if self.chance.random() < (0.4 if self.breakage != "rows between swallowed" else 0.9):
+            often = 0.4 if self.breakage != "rows between swallowed" else 0.9
+            if statements is None and self.chance.random() < often:
                 await self._pause(0.1)
                 self.outbox.append(self._commit(*self._back(before, rows)))
             return

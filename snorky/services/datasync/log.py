@@ -21,6 +21,7 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
+from operator import itemgetter
 from typing import Any, Protocol
 
 from snorky.brokers.log import Append, Entry, Log, Position
@@ -315,7 +316,9 @@ class ChangeLog:
         """Note for items that are new here what the entries after ``since`` did to them."""
         models = frozenset[str]().union(*(item.models for item in items))
         found: dict[Item, list[Note]] = {item: [] for item in items}
-        entries = list(self.log.read(since, limit=self.processed.seq - since.seq))
+        # It may have let go of some since they were asked for: those who need them are refused.
+        since = max(since, self.log.first, key=itemgetter(1))
+        entries = list(self.log.read(since, limit=max(0, self.processed.seq - since.seq)))
         for entry in entries:
             yield
             data = entry.data

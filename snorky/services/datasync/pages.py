@@ -164,14 +164,18 @@ class Pages:
             self._idle[item] = monotonic()
         return item
 
-    def forget_idle(self, seconds: float) -> None:
-        """Match no longer what nobody has held for so long."""
+    def forget_idle(self, seconds: float) -> Iterator[None]:
+        """Match no longer what nobody has held for so long.
+
+        On the line: what an opening has found must be there when it is its turn.
+        """
         before = monotonic() - seconds
         while self._idle:
             item, since = next(iter(self._idle.items()))
             if since > before:
                 return
             self.drop_item(item)
+            yield
 
     def drop_item(self, item: Item) -> None:
         """Forget an item that nobody holds."""

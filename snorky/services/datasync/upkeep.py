@@ -172,7 +172,7 @@ class Upkeep:
     def _look(self) -> None:
         self._timer = None
         self._changes.log.trim()
-        self._pages.forget_idle(self._item_ttl)
+        self._changes.line.do(self._pages.forget_idle(self._item_ttl))
         now = monotonic()
         while self._revoked and self._revoked[0][0] <= now:
             self._openings.revocations.forget(self._revoked.popleft()[1])

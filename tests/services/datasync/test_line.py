@@ -122,3 +122,46 @@ async def test_a_page_that_leaves_while_it_is_told_takes_nothing_with_it(monkeyp
     told = [[frame["type"] for frame in page.frames] for page in pages]
     del told[150]  # told or not: it left while they were
     assert told == [["changes"]] * 199
+
+
+async def test_what_the_log_lets_go_of_while_many_open_is_trimmed(monkeypatch: Any) -> None:
+    site = Site(log_bytes=600)
+    tokens = [site.token(["<", "id", number]) for number in range(5)]
+    site.publish(insert(task(1)))
+    page = site.page()
+    monkeypatch.setattr(line_module, "SECONDS_PER_SLICE", 0.0)
+    opening = {"subscriptions": [{"token": token} for token in tokens]}
+    site.service.process_message_from(
+        page, {"command": "openSubscriptions", "params": opening, "callId": 1}
+    )
+    for _ in tokens[1:]:
+        site.service.changes.line.advance()  # all are looked at, and nothing is read yet
+    message = {"command": "publishDeltas", "params": {"deltas": [insert(task(2, x="x" * 600))]}}
+    site.backend.process_message_from(site.client, message | {"callId": 2})
+    async with asyncio.timeout(patient(10)):
+        while not page.received:
+            await asyncio.sleep(0)
+    answers = page.received[0]["message"]["data"]
+    assert {answer.get("reason") for answer in answers} == {"trimmed"}
+
+
+async def test_an_item_that_is_being_opened_is_not_forgotten(monkeypatch: Any) -> None:
+    """Nobody held it for long enough, just when somebody comes."""
+    site = Site(item_ttl=0)
+    tokens = [site.token(["<", "id", number]) for number in (5, 6)]
+    page = site.page()
+    monkeypatch.setattr(line_module, "SECONDS_PER_SLICE", 0.0)
+    opening = {"subscriptions": [{"token": token} for token in tokens]}
+    site.service.process_message_from(
+        page, {"command": "openSubscriptions", "params": opening, "callId": 1}
+    )
+    assert not page.received
+    site.look()
+    async with asyncio.timeout(patient(10)):
+        while not page.received:
+            await asyncio.sleep(0)
+    items = [answer["items"][0] for answer in page.received[0]["message"]["data"]]
+    page.received.clear()
+    await site.async_call("publishDeltas", deltas=[insert(task(1))])
+    (change,) = page.changes
+    assert change["in"] == items
