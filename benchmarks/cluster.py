@@ -168,7 +168,7 @@ def deliver(publisher: socket.socket, crowd: Crowd, case: str, options: argparse
     crowd.read(0.2)
     if crowd.received != wanted:
         raise harness.BenchmarkError(f"expected {wanted} bytes, got {crowd.received}")
-    return count * len(crowd.connections)
+    return int(count * len(crowd.connections))
 
 
 # Measuring

@@ -53,6 +53,9 @@ class Relay:
         return await asyncio.open_unix_connection(self._server)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._listening.is_serving():  # it was accepted before the end, and comes after it
+            writer.close()
+            return
         relaying = asyncio.create_task(self._relay(reader, writer))
         self._relaying[relaying] = writer
         relaying.add_done_callback(self._relaying.pop)
@@ -61,8 +64,11 @@ class Relay:
         try:
             server = await self.connect()
         except OSError:
-            writer.transport.abort()
+            writer.close()
             return
+        except asyncio.CancelledError:
+            writer.close()
+            raise
         ways = {
             asyncio.create_task(self._pass_on(reader, server[1])),
             asyncio.create_task(self._pass_on(server[0], writer)),
@@ -73,8 +79,9 @@ class Relay:
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            server[1].transport.abort()
-            writer.transport.abort()
+            for each in (server[1], writer):
+                each.transport.abort()
+                each.close()
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError):

@@ -319,6 +319,27 @@ async def test_a_process_that_is_too_far_behind_is_told_so(
     assert expect_log.all("is away")
 
 
+async def test_a_database_without_its_data_is_taken_into_use_again(
+    start_broker: StartBroker, execute: Execute, expect_log: ExpectLog
+) -> None:
+    broker = await start_broker()
+    followed = Followed(await opened(broker))
+    inbox = Inbox()
+    await broker.subscribe("news", inbox.deliver)
+    before = await followed.log.append("before", "a")
+    await until(lambda: followed.seen == ["before"])
+    execute("DROP SCHEMA snorky CASCADE")
+    await until(lambda: followed.lost == 1)
+    await back(broker)
+    after = await followed.log.append("after", "a")
+
+    assert after.epoch != before.epoch
+    await until(lambda: followed.seen == ["before", "after"])
+    await broker.publish("news", Envelope("pubsub", "after"))
+    assert await inbox.messages(1) == ["after"]
+    assert expect_log.all("is away")
+
+
 # Processes
 
 LISTENER = """

@@ -189,13 +189,13 @@ class ClusterRun(Run):
 
     async def _stop_engine(self) -> None:
         async with self._engine_lock:
-            accepted, before = self.application.accepted, await self._epoch()
+            accepted, history = self.application.accepted, self.application.history
             await asyncio.to_thread(self._engine.stop)
             await asyncio.to_thread(self._engine.start)
             if self._url.startswith("redis"):  # it has forgotten everything
-                while (epoch := await self._epoch()) == before:
+                while history.knows(epoch := await self._epoch()):
                     await asyncio.sleep(0.02)
-                self.application.history.begun(epoch, accepted)
+                history.begun(epoch, accepted)
 
     async def _epoch(self) -> str:
         backend = self.application.backend

@@ -74,6 +74,9 @@ class History:
         """A log begins. Up to that transaction, or later ones, none of it will be told there."""
         self._begun.setdefault(epoch, transaction)
 
+    def knows(self, epoch: str) -> bool:
+        return epoch in self._begun
+
     def accepted(self, position: str, first: int, last: int) -> None:
         """The entry at a position tells these transactions; none where ``first`` is past them."""
         epoch, sequence = place(position)
