@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import webbrowser
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from snorky.cli.demo import can_show_a_browser
@@ -167,10 +167,13 @@ async def run(address: str, servers: list[Server], *, browser: bool) -> None:
 
 
 def demo(
-    here: Path, options: argparse.Namespace, data_variable: str, workers: Sequence[str]
+    here: Path,
+    options: argparse.Namespace,
+    data_variable: str,
+    workers: Sequence[str],
+    more_settings: dict[str, str],
 ) -> None:
     """Set everything up and run it. Raises Failed, or what Ctrl-C raises."""
-    refuse_second_run(options.data / "run.json")
     port = free_port(options.port, "the page")
     snorky_port = free_port(options.snorky_port, "Snorky")
     backend_port = free_port(options.backend_port, "Snorky's back end")
@@ -179,6 +182,7 @@ def demo(
         "SNORKY_PORT": str(snorky_port),
         "SNORKY_BACKEND_PORT": str(backend_port),
         "SNORKY_API_KEY": secrets.token_urlsafe(32),
+        **more_settings,
     }
     os.environ |= settings | {
         data_variable: str(options.data),
@@ -201,7 +205,7 @@ def demo(
         asyncio.run(run(address, [snorky, django, *others], browser=browser))
 
 
-def parse_options(here: Path, description: str) -> argparse.Namespace:
+def options_parser(here: Path, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description,
         epilog="Where a port is taken, another is used and said. 0 is any port.",
@@ -214,17 +218,38 @@ def parse_options(here: Path, description: str) -> argparse.Namespace:
     parser.add_argument(
         "--no-browser", dest="browser", action="store_false", help="do not open a browser"
     )
-    return parser.parse_args()
+    return parser
 
 
-def main(here: Path, description: str, data_variable: str, workers: Sequence[str] = ()) -> int:
+@contextlib.contextmanager
+def no_more_settings(options: argparse.Namespace) -> Iterator[dict[str, str]]:
+    """Of a demo that needs nothing else to run."""
+    yield {}
+
+
+def main(
+    here: Path,
+    description: str | argparse.ArgumentParser,
+    data_variable: str,
+    workers: Sequence[str] = (),
+    prepared: Callable[
+        [argparse.Namespace], contextlib.AbstractContextManager[dict[str, str]]
+    ] = no_more_settings,
+) -> int:
     """Run the demo in the folder ``here``: its ``manage.py`` and its ``live.py``.
 
     ``data_variable`` tells its settings the folder of the database, in the environment. ``workers``
-    are commands of ``manage.py`` that run beside the two servers.
+    are commands of ``manage.py`` that run beside the two servers. In the place of a description
+    there may be the `options_parser`, with more options. ``prepared`` is around all of it,
+    and gives what else its settings find in the environment.
     """
+    if isinstance(description, str):
+        description = options_parser(here, description)
+    options = description.parse_args()
     try:
-        demo(here, parse_options(here, description), data_variable, workers)
+        refuse_second_run(options.data / "run.json")
+        with prepared(options) as settings:
+            demo(here, options, data_variable, workers, settings)
     except (asyncio.CancelledError, KeyboardInterrupt):
         say("The demo has stopped.")
     except Failed as failure:

@@ -4,42 +4,36 @@
 `/api/summary/` follow from more than the row that changed, so pages are told to ask again.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.db.models import Avg, Count, Q, QuerySet
+from django.db import DatabaseError, connection
+from django.db.models import Avg, Count, QuerySet
 from django.http import Http404
 from django.utils import timezone
 from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.pagination import PageNumberPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import IntegerField, ModelSerializer, Serializer
+from rest_framework.serializers import CharField, IntegerField, ModelSerializer, Serializer
+from rest_framework.views import APIView
 from rest_framework.viewsets import ModelViewSet
 
-from snorky.backend.django import publish_deltas
+from snorky.backend.django.filters import to_q
 from snorky.backend.django.rest_framework import (
     ListSubscribeAPIView,
     ListSubscribeModelMixin,
     SubscribeModelMixin,
     subscription_in_response,
 )
+from snorky.filters import field
 from tickets.models import NEXT, URGENT, Ticket
 
-
-class Condition(NamedTuple):
-    """Which tickets are in a list, said twice: to the database, and to Snorky."""
-
-    rows: Q
-    filter: list[Any]
-
-
-LISTS = {
-    "urgent": Condition(
-        Q(priority=URGENT) & ~Q(status="done"),
-        ["and", ["==", "priority", URGENT], ["!=", "status", "done"]],
-    ),
-    **{status: Condition(Q(status=status), ["==", "status", status]) for status in NEXT},
+# Which tickets are in a list, for the database and for Snorky alike.
+LISTS: dict[str, Any] = {
+    "urgent": (field("priority") == URGENT) & (field("status") != "done"),
+    **{status: field("status") == status for status in NEXT},
 }
 
 
@@ -57,24 +51,24 @@ class CountSerializer(Serializer[Any]):
     count = IntegerField(min_value=1, max_value=1000)
 
 
+class StatementSerializer(Serializer[Any]):
+    sql = CharField(max_length=2000)
+
+
 class FilteredList(ListSubscribeAPIView):
     """The newest tickets of a list: so many as the page shows, and some more."""
 
     model = Ticket  # rendered as its changes are
     dealer = "Tickets"  # the class in live.py
 
-    def condition(self) -> Condition:
+    # The order that the page says, too: it decides which rows are the newest.
+    queryset = Ticket.objects.order_by("-changed", "-id")
+
+    def get_row_filter(self) -> Any:
         try:
             return LISTS[self.kwargs["name"]]
         except KeyError as error:
             raise Http404 from error
-
-    def get_queryset(self) -> QuerySet[Ticket]:
-        # The order that the page says, too: it decides which rows are the newest.
-        return Ticket.objects.filter(self.condition().rows).order_by("-changed", "-id")
-
-    def get_dealer_query(self) -> Any:
-        return self.condition().filter
 
     def filter_queryset(self, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:
         limit = self.request.query_params.get("limit", "")
@@ -98,16 +92,10 @@ class TicketViewSet(ListSubscribeModelMixin, ModelViewSet[Ticket]):
         wish = CountSerializer(data=request.data)
         wish.is_valid(raise_exception=True)
         tickets = list(Ticket.objects.order_by("?")[: wish.validated_data["count"]])
-        old = [ticket.jsonify() for ticket in tickets]
         for ticket in tickets:
             ticket.status = NEXT[ticket.status]
             ticket.changed = timezone.now()
-        # One statement in the place of a thousand; Django does not say which rows it changed.
-        Ticket.objects.bulk_update(tickets, ["status", "changed"])
-        publish_deltas(
-            {"type": "update", "model": "Ticket", "oldData": before, "newData": ticket.jsonify()}
-            for before, ticket in zip(old, tickets, strict=True)
-        )
+        Ticket.objects.bulk_update(tickets, ["status", "changed"])  # one statement
         return Response(status=204)
 
 
@@ -121,8 +109,9 @@ class Summary(SubscribeModelMixin, GenericAPIView[Ticket]):
     @subscription_in_response
     def get(self, request: Request) -> Response:
         # One query, so that the numbers agree with each other.
-        counts = {f"{name}_count": Count("pk", filter=each.rows) for name, each in LISTS.items()}
-        hours = {f"{name}_hours": Avg("hours", filter=each.rows) for name, each in LISTS.items()}
+        rows = {name: to_q(each, Ticket) for name, each in LISTS.items()}
+        counts = {f"{name}_count": Count("pk", filter=each) for name, each in rows.items()}
+        hours = {f"{name}_hours": Avg("hours", filter=each) for name, each in rows.items()}
         numbers = self.get_queryset().aggregate(**counts, **hours)
         return Response(
             [
@@ -130,3 +119,17 @@ class Summary(SubscribeModelMixin, GenericAPIView[Ticket]):
                 for name in LISTS
             ]
         )
+
+
+class RawSQL(APIView):
+    """What a person types, as any other program might do it. The request is one transaction."""
+
+    def post(self, request: Request) -> Response:
+        wish = StatementSerializer(data=request.data)
+        wish.is_valid(raise_exception=True)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(wish.validated_data["sql"])
+                return Response({"rows": max(cursor.rowcount, 0)})
+        except DatabaseError as error:
+            raise ValidationError({"sql": [str(error).partition("\n")[0]]}) from error

@@ -1,4 +1,4 @@
-"""One table. Whatever saves or deletes a row, all subscribed pages hear of it."""
+"""One table. Whatever changes a row, all subscribed pages hear of it: triggers see to that."""
 
 from django.db import models
 

@@ -1,4 +1,5 @@
-"""The whole configuration. The section at the end is all that Snorky asks for."""
+"""The whole configuration. The section at the end is what Snorky asks for, and what run.py
+has started."""
 
 import json
 import os
@@ -18,7 +19,12 @@ ROOT_URLCONF = "tickets.urls"
 USE_TZ = True
 TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = ["django.contrib.staticfiles", "rest_framework", "tickets"]
+INSTALLED_APPS = [
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "snorky.backend.django",
+    "tickets",
+]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "tickets.slow.slow_network",
@@ -29,20 +35,6 @@ MIDDLEWARE = [
 TEMPLATES: list[dict[str, Any]] = [
     {"BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True}
 ]
-
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": DATA / "tickets.sqlite3",
-        "OPTIONS": {
-            # Readers never wait. Writers queue, for up to 20 seconds, at the beginning of their
-            # transaction: what one has read there nobody has changed when it writes.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
-            "timeout": 20,
-            "transaction_mode": "IMMEDIATE",
-        },
-    }
-}
 
 STATIC_URL = "static/"
 # The JavaScript client comes with the Python package: /static/snorky/snorky.js
@@ -62,6 +54,36 @@ RUN_FILE = DATA / "run.json"
 _run: dict[str, str] = json.loads(RUN_FILE.read_text()) if RUN_FILE.exists() else {}
 _run.update(os.environ)
 
+POSTGRES = _run.get("TICKETS_POSTGRES")  # its address
+if POSTGRES:
+    from psycopg.conninfo import conninfo_to_dict
+
+    _address = conninfo_to_dict(POSTGRES)
+    DATABASES: dict[str, Any] = {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": _address["dbname"],
+            "USER": _address["user"],
+            "HOST": _address["host"],
+            "PORT": _address.get("port", ""),
+        }
+    }
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": DATA / "tickets.sqlite3",
+            "OPTIONS": {
+                # Readers never wait. Writers queue, for up to 20 seconds, at the beginning of their
+                # transaction: what one has read there nobody has changed when it writes.
+                "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
+                "timeout": 20,
+                "transaction_mode": "IMMEDIATE",
+            },
+        }
+    }
+
 SNORKY_PORT = int(_run.get("SNORKY_PORT", "5001"))  # pages connect here
 SNORKY_BACKEND_URL = f"http://127.0.0.1:{_run.get('SNORKY_BACKEND_PORT', '5002')}/backend"
 SNORKY_API_KEY = _run.get("SNORKY_API_KEY")
+SNORKY_OUTBOX = "triggers"  # the database says what changes, whoever changes it

@@ -6,7 +6,7 @@ from django.views.generic import TemplateView
 from django.views.static import serve
 from rest_framework.routers import SimpleRouter
 
-from tickets.api import FilteredList, Summary, TicketViewSet
+from tickets.api import FilteredList, RawSQL, Summary, TicketViewSet
 
 api = SimpleRouter()
 api.register("tickets", TicketViewSet)
@@ -22,4 +22,5 @@ urlpatterns = [
     path("api/", include(api.urls)),
     path("api/lists/<name>/", FilteredList.as_view()),
     path("api/summary/", Summary.as_view()),
+    path("api/sql/", RawSQL.as_view()),
 ]

@@ -17,7 +17,10 @@ from snorky.backend import SnorkyBackend, SnorkyHTTPTransport
 from snorky.backend.django import settings
 from snorky.backend.django.registry import subscribable_models
 from snorky.backend.django.settings import project_json
-from snorky.backend.draining import Drainer, PostgreSQLOutbox, SQLiteOutbox, Turns
+from snorky.backend.draining.drainer import Drainer
+from snorky.backend.draining.postgresql import PostgreSQLOutbox
+from snorky.backend.draining.sqlite import SQLiteOutbox
+from snorky.backend.draining.turns import Turns
 
 ANSWER_SECONDS = 6.0  # longer than a wait for openings, shorter than a lease
 

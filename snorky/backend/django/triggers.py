@@ -35,7 +35,10 @@ class SnorkyTriggers(Operation):
     """Install the triggers of models of the migration's app; backwards, remove them."""
 
     reversible = True
+    """Backwards the triggers are removed; the outbox stays."""
+
     reduces_to_sql = False
+    """``sqlmigrate`` does not show them."""
 
     def __init__(self, models: str | Sequence[str], *more: str) -> None:
         self.models = [*([models] if isinstance(models, str) else models), *more]

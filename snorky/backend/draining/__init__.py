@@ -5,10 +5,3 @@ One at a time does: by a lock beside the outbox, and by a fence of Snorky's log,
 slept and lost the lock. `postgresql` and `sqlite` know the outbox and its lock, `turns` what is
 said to Snorky, `drainer` the thread that does it.
 """
-
-from snorky.backend.draining.drainer import Drainer
-from snorky.backend.draining.postgresql import PostgreSQLOutbox
-from snorky.backend.draining.sqlite import SQLiteOutbox
-from snorky.backend.draining.turns import Turns
-
-__all__ = ["Drainer", "PostgreSQLOutbox", "SQLiteOutbox", "Turns"]

@@ -11,8 +11,16 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from snorky.backend import SnorkyBackend, SnorkyHTTPTransport
-from snorky.backend.draining import Drainer, PostgreSQLOutbox, SQLiteOutbox, Turns
-from snorky.backend.outbox.table import create_postgresql, create_sqlite
+from snorky.backend.draining.drainer import Drainer
+from snorky.backend.draining.postgresql import PostgreSQLOutbox
+from snorky.backend.draining.sqlite import SQLiteOutbox
+from snorky.backend.draining.turns import Turns
+from snorky.backend.outbox.table import (
+    create_postgresql,
+    create_sqlite,
+    drop_postgresql,
+    drop_sqlite,
+)
 from snorky.backend.sqlalchemy.capture import capture_writes
 from snorky.backend.sqlalchemy.models import model_names
 from snorky.backend.sqlalchemy.writing import call_after_commit
@@ -105,16 +113,27 @@ def create_outbox(connection: Connection) -> None:
 
     With asyncio: ``await connection.run_sync(create_outbox)``.
     """
-    if connection.dialect.name == "postgresql":
-        schema = connection.exec_driver_sql("SELECT current_schema()").scalar_one()
-        statements = create_postgresql(schema)
-    else:
-        statements = create_sqlite()
+    postgresql = connection.dialect.name == "postgresql"
+    _execute(connection, create_postgresql(_schema(connection)) if postgresql else create_sqlite())
+
+
+def drop_outbox(connection: Connection) -> None:
+    """Remove what `create_outbox` made."""
+    postgresql = connection.dialect.name == "postgresql"
+    _execute(connection, drop_postgresql(_schema(connection)) if postgresql else drop_sqlite())
+
+
+def _schema(connection: Connection) -> str:
+    schema: str = connection.exec_driver_sql("SELECT current_schema()").scalar_one()
+    return schema
+
+
+def _execute(connection: Connection, statements: list[str]) -> None:
     for statement in statements:
-        # As it is: the driver would take % for a parameter.
-        connection.exec_driver_sql(
-            statement.replace("%", "%%") if connection.dialect.name == "postgresql" else statement
-        )
+        if connection.dialect.name == "postgresql":
+            # Its drivers take % for a parameter.
+            statement = statement.replace("%", "%%")
+        connection.exec_driver_sql(statement)
 
 
 def _blocking(address: str | URL) -> URL:

@@ -15,8 +15,8 @@ from snorky.backend import SnorkyBackend, SnorkyHTTPTransport
 from snorky.backend.django import authorize_subscription
 from snorky.backend.django.draining import drainer, make_turns
 from snorky.backend.django.models import OutboxRow
-from snorky.backend.draining import Turns
 from snorky.backend.draining.entries import Entry
+from snorky.backend.draining.turns import Turns
 from tests.patience import patient
 
 ALONE = {"main": []}

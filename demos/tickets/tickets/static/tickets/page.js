@@ -2,6 +2,7 @@
  * The page: the lists on the board, the pages of all tickets, and things to try.
  */
 
+import "./sql.js";
 import { watchLatency } from "./latency.js";
 import { createList } from "./list.js";
 import { lists, moveSome, openPage, settings, snorky, summary } from "./tickets.js";
