@@ -4,9 +4,9 @@
 `/api/summary/` follow from more than the row that changed, so pages are told to ask again.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
-from django.db.models import Avg, Count, Q, QuerySet
+from django.db.models import Avg, Count, QuerySet
 from django.http import Http404
 from django.utils import timezone
 from rest_framework.decorators import action
@@ -18,6 +18,7 @@ from rest_framework.serializers import IntegerField, ModelSerializer, Serializer
 from rest_framework.viewsets import ModelViewSet
 
 from snorky.backend.django import publish_deltas
+from snorky.backend.django.filters import to_q
 from snorky.backend.django.rest_framework import (
     ListSubscribeAPIView,
     ListSubscribeModelMixin,
@@ -26,20 +27,10 @@ from snorky.backend.django.rest_framework import (
 )
 from tickets.models import NEXT, URGENT, Ticket
 
-
-class Condition(NamedTuple):
-    """Which tickets are in a list, said twice: to the database, and to Snorky."""
-
-    rows: Q
-    filter: list[Any]
-
-
-LISTS = {
-    "urgent": Condition(
-        Q(priority=URGENT) & ~Q(status="done"),
-        ["and", ["==", "priority", URGENT], ["!=", "status", "done"]],
-    ),
-    **{status: Condition(Q(status=status), ["==", "status", status]) for status in NEXT},
+# Which tickets are in a list, said once: to the database and to Snorky alike.
+LISTS: dict[str, list[Any]] = {
+    "urgent": ["and", ["==", "priority", URGENT], ["!=", "status", "done"]],
+    **{status: ["==", "status", status] for status in NEXT},
 }
 
 
@@ -58,23 +49,22 @@ class CountSerializer(Serializer[Any]):
 
 
 class FilteredList(ListSubscribeAPIView):
-    """The newest tickets of a list: so many as the page shows, and some more."""
+    """The newest tickets of a list: so many as the page shows, and some more.
 
-    model = Ticket  # rendered as its changes are
+    ``all`` are those that the page's own filter lets through: ``?filter=["<","hours",3]``.
+    """
+
+    # The order that the page says, too: it decides which rows are the newest.
+    queryset = Ticket.objects.order_by("-changed", "-id")
+    serializer_class = TicketSerializer
     dealer = "Tickets"  # the class in live.py
+    filter_param = "filter"
 
-    def condition(self) -> Condition:
-        try:
-            return LISTS[self.kwargs["name"]]
-        except KeyError as error:
-            raise Http404 from error
-
-    def get_queryset(self) -> QuerySet[Ticket]:
-        # The order that the page says, too: it decides which rows are the newest.
-        return Ticket.objects.filter(self.condition().rows).order_by("-changed", "-id")
-
-    def get_dealer_query(self) -> Any:
-        return self.condition().filter
+    def get_row_filter(self) -> Any:
+        name = self.kwargs["name"]
+        if name != "all" and name not in LISTS:
+            raise Http404
+        return LISTS.get(name)
 
     def filter_queryset(self, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:
         limit = self.request.query_params.get("limit", "")
@@ -121,8 +111,9 @@ class Summary(SubscribeModelMixin, GenericAPIView[Ticket]):
     @subscription_in_response
     def get(self, request: Request) -> Response:
         # One query, so that the numbers agree with each other.
-        counts = {f"{name}_count": Count("pk", filter=each.rows) for name, each in LISTS.items()}
-        hours = {f"{name}_hours": Avg("hours", filter=each.rows) for name, each in LISTS.items()}
+        rows = {name: to_q(each, Ticket) for name, each in LISTS.items()}
+        counts = {f"{name}_count": Count("pk", filter=each) for name, each in rows.items()}
+        hours = {f"{name}_hours": Avg("hours", filter=each) for name, each in rows.items()}
         numbers = self.get_queryset().aggregate(**counts, **hours)
         return Response(
             [
