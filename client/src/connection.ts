@@ -136,7 +136,7 @@ export class Snorky<S extends ServiceClasses = any> implements Host {
     if (unsent > this.options.maxQueuedBytes) {
       throw new ConnectionError(
         "overflow",
-        `No room: ${unsent} bytes not sent yet (at most ${this.options.maxQueuedBytes})`,
+        `No room: ${unsent} bytes not sent (at most ${this.options.maxQueuedBytes})`,
       );
     }
     const outgoing: Outgoing = { text, sent: false };

@@ -591,7 +591,7 @@
       if (unsent > this.options.maxQueuedBytes) {
         throw new ConnectionError(
           "overflow",
-          `No room: ${unsent} bytes not sent yet (at most ${this.options.maxQueuedBytes})`
+          `No room: ${unsent} bytes not sent (at most ${this.options.maxQueuedBytes})`
         );
       }
       const outgoing = { text: text2, sent: false };
@@ -1556,7 +1556,7 @@
         timer.stop();
         page3._step(() => {
           if (question !== current) return;
-          abandon();
+          settle();
           action();
         });
       };
@@ -1569,11 +1569,13 @@
       dueTimer.stop();
       dueAt = Infinity;
     };
-    const abandon = () => {
-      if (!question) return;
-      if (question._isForToken) page3._asks(-1);
-      question._controller.abort();
+    const settle = () => {
+      if (question?._isForToken) page3._asks(-1);
       question = null;
+    };
+    const abandon = () => {
+      question?._controller.abort();
+      settle();
     };
     const wake = () => {
       pauseTimer.stop();

@@ -1178,7 +1178,7 @@ function createAsking(page, options, host) {
       timer.stop();
       page._step(() => {
         if (question !== current) return;
-        abandon();
+        settle();
         action();
       });
     };
@@ -1191,11 +1191,13 @@ function createAsking(page, options, host) {
     dueTimer.stop();
     dueAt = Infinity;
   };
-  const abandon = () => {
-    if (!question) return;
-    if (question._isForToken) page._asks(-1);
-    question._controller.abort();
+  const settle = () => {
+    if (question?._isForToken) page._asks(-1);
     question = null;
+  };
+  const abandon = () => {
+    question?._controller.abort();
+    settle();
   };
   const wake = () => {
     pauseTimer.stop();
@@ -2253,7 +2255,7 @@ var Snorky = class {
     if (unsent > this.options.maxQueuedBytes) {
       throw new ConnectionError(
         "overflow",
-        `No room: ${unsent} bytes not sent yet (at most ${this.options.maxQueuedBytes})`
+        `No room: ${unsent} bytes not sent (at most ${this.options.maxQueuedBytes})`
       );
     }
     const outgoing = { text: text2, sent: false };

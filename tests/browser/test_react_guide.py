@@ -152,3 +152,19 @@ def test_a_list_that_is_taken_off_the_page_is_no_longer_subscribed_to(
     assert calls() == ["openSubscriptions"] * (len(sent) - 1) + ["closeSubscriptions"]
     page.get_by_role("checkbox").click()
     expect_live(page)
+
+
+def test_a_list_is_an_external_store_of_reacts_without_an_adapter(
+    site: Site, windows: Windows
+) -> None:
+    site.show(ROOT / "tests" / "react" / "store.jsx", 18)
+    page = windows.open()
+    expect_live(page)
+    page.evaluate("""() => fetch("/api/tasks/", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: '{"title": "Write"}',
+    })""")
+    expect(page.get_by_role("listitem")).to_have_text(["Write"])
+    # Each state is drawn twice in strict mode: nothing is drawn where nothing is different.
+    assert page.evaluate("drawn") <= 2 * len(["loading", "catching-up", "live", "the row"])

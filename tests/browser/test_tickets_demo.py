@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import pytest
@@ -207,12 +208,83 @@ def test_more_of_a_list_is_shown_when_asked_for(windows: Windows, address: str) 
     assert titles(page, "open") == in_database(address, "open", 40)
 
 
+def find(page: Page, text: str) -> None:
+    page.get_by_role("textbox", name="Filter").fill(text)
+    page.get_by_role("button", name="Find").click()
+
+
+def found_by(address: str, text: str, limit: int) -> list[str]:
+    with urlopen(
+        f"{address}api/lists/all/?{urlencode({'filter': text, 'limit': limit})}"
+    ) as answer:
+        return [ticket["title"] for ticket in json.load(answer)]
+
+
+def test_a_filter_of_ones_own_is_a_live_list_and_its_faults_are_shown(
+    windows: Windows, address: str
+) -> None:
+    windows.expect("400 (Bad Request)")
+    page = windows.open()
+    expect_live(page)
+    text = '["and", ["startswith", "title", "The lift"], ["<", "hours", 9]]'
+    find(page, text)
+    wait_for(lambda: titles(page, "found") == found_by(address, text, 50), "the tickets found")
+    expect_live(page)
+    number = page.locator("#found .number").first.inner_text().split("·")[0] + "·"
+    card(page, "found", number).get_by_label("Title").fill("The door sings")
+    page.keyboard.press("Enter")
+    expect(card(page, "found", number)).to_have_count(0)
+
+    error = page.locator("#filter-error")
+    find(page, '["and", ["==", "status", "open"], ["above", "hours", 3]]')
+    expect(error).to_contain_text("unknown operator 'above'")
+    expect(error.locator("mark")).to_have_text('["above","hours",3]')
+    expect(page.locator("#found li")).to_have_count(0)
+    find(page, '["==", "status",')
+    expect(error).to_contain_text("This is no JSON")
+    find(page, '["==", "status", "done"]')
+    expect(error).to_be_empty()
+    wait_for(lambda: titles(page, "found") == in_database(address, "done", 50), "what is done")
+    expect_live(page)
+
+
+def test_who_scrolls_is_shown_more_of_what_was_found(windows: Windows, address: str) -> None:
+    page = windows.open()
+    text = '["in", "status", ["open", "doing"]]'
+    find(page, text)
+    items = page.locator("#found li:not(.end)")
+    expect(items).to_have_count(50)
+    expect(page.locator("#found-count")).to_have_text("50 shown, more below")
+    for count in (100, 150):
+        page.locator("#found").evaluate("list => list.scrollTo(0, list.scrollHeight)")
+        expect(items).to_have_count(count)
+    expect_live(page)
+    assert titles(page, "found") == found_by(address, text, 150)
+
+
+def test_the_panel_tells_what_the_index_does_for_a_change(windows: Windows) -> None:
+    page = windows.open()
+    expect_live(page)
+    find(page, '["==", "status", "doing"]')
+    page.get_by_text("How Snorky finds who is told").click()
+    expect(page.locator("#explain-filter")).to_have_text("Your filter is found by status ==.")
+    number = first(page, "open")
+    card(page, "open", number).get_by_role("button", name="Start").click()
+    expect(page.locator("#explain-ticket")).to_have_text(number.split()[0])
+    expect(page.locator("#explain-facts")).to_contain_text("doing")
+    expect(page.locator("#explain-hits")).to_have_text("1")  # yours, and Doing: one filter
+    expect(page.locator("#explain-time")).to_contain_text("µs")
+    find(page, '["not", ["==", "status", "doing"]]')
+    expect(page.locator("#explain-filter")).to_contain_text("checked for every change")
+
+
 def test_it_looks_good_in_both_colours_and_fits_a_phone(windows: Windows) -> None:
     for colours, width in (("light", 1280), ("dark", 1280), ("light", 360), ("dark", 360)):
         page = windows.open(
             color_scheme=colours, viewport={"width": width, "height": 800}, is_mobile=width < 400
         )
         expect_live(page)
+        page.get_by_text("How Snorky finds who is told").click()
         page.get_by_label("Others at work").check()
         expect(page.locator("#latency")).to_contain_text(re.compile(r"drawn \d+ ms after"))
         page.get_by_label("Others at work").uncheck()

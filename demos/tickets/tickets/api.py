@@ -56,19 +56,22 @@ class StatementSerializer(Serializer[Any]):
 
 
 class FilteredList(ListSubscribeAPIView):
-    """The newest tickets of a list: so many as the page shows, and some more."""
+    """The newest tickets of a list: so many as the page shows, and some more.
 
-    model = Ticket  # rendered as its changes are
-    dealer = "Tickets"  # the class in live.py
+    ``all`` are those that the page's own filter lets through: ``?filter=["<","hours",3]``.
+    """
 
     # The order that the page says, too: it decides which rows are the newest.
     queryset = Ticket.objects.order_by("-changed", "-id")
+    serializer_class = TicketSerializer
+    dealer = "Tickets"  # the class in live.py
+    filter_param = "filter"
 
     def get_row_filter(self) -> Any:
-        try:
-            return LISTS[self.kwargs["name"]]
-        except KeyError as error:
-            raise Http404 from error
+        name = self.kwargs["name"]
+        if name != "all" and name not in LISTS:
+            raise Http404
+        return LISTS.get(name)
 
     def filter_queryset(self, queryset: QuerySet[Ticket]) -> QuerySet[Ticket]:
         limit = self.request.query_params.get("limit", "")

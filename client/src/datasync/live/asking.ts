@@ -67,7 +67,7 @@ export function createAsking<Row>(page: Page, options: LiveOptions<Row>, host: H
       timer.stop();
       page._step(() => {
         if (question !== current) return; // nobody waits for it any more
-        abandon();
+        settle();
         action();
       });
     };
@@ -82,11 +82,14 @@ export function createAsking<Row>(page: Page, options: LiveOptions<Row>, host: H
     dueAt = Infinity;
   };
 
-  const abandon = () => {
-    if (!question) return;
-    if (question._isForToken) page._asks(-1);
-    question._controller.abort();
+  const settle = () => {
+    if (question?._isForToken) page._asks(-1);
     question = null;
+  };
+
+  const abandon = () => {
+    question?._controller.abort();
+    settle();
   };
 
   const wake = () => {

@@ -107,6 +107,19 @@ test("where the list ends, a fetch that waits to be live is given up with it", a
   expect(list.items).toEqual([C]);
 });
 
+test("what the web application says with another status can be read, and is asked again", async () => {
+  const page = new Page();
+  const { list, application } = page.live();
+  const request = await application.asked();
+  request.status(400);
+  await idle();
+  expect(list.error).toMatchObject({ name: "ResponseError", status: 400 });
+  expect(request.signal.aborted).toBe(false); // it would take the body away
+  (await application.asked()).answer([{ id: 1 }], "token");
+  await idle();
+  expect(list.error).toBeNull();
+});
+
 for (const code of [401, 403, 404]) {
   test(`a refusal (${code}) closes the list and empties it`, async () => {
     const page = new Page();

@@ -38,7 +38,7 @@ export function createList(name, onSettled) {
 }
 
 /** Make `elements` the children, and move only those that must: others keep focus and scrolling. */
-function arrange(parent, elements) {
+export function arrange(parent, elements) {
   const wanted = new Set(elements);
   for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
   elements.forEach((element, index) => {

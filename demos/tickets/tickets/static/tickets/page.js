@@ -4,6 +4,8 @@
 
 import "./sql.js";
 import { watchLatency } from "./latency.js";
+import { watchMatching } from "./explain.js";
+import { createFound } from "./found.js";
 import { createList } from "./list.js";
 import { lists, moveSome, openPage, settings, snorky, summary } from "./tickets.js";
 
@@ -18,6 +20,7 @@ const STATUS_TEXTS = {
 
 const element = (id) => document.getElementById(id);
 const board = Object.keys(lists).map((name) => createList(name, showOutcome));
+const found = createFound(plan, showOutcome);
 element("board").append(...board.map((list) => list.element));
 
 let page;
@@ -37,6 +40,7 @@ function plan() {
 
 function draw() {
   for (const list of board) list.draw();
+  found.draw();
   const statuses = [...Object.values(lists), summary, page].map(({ status }) => status);
   const worst = Object.keys(STATUS_TEXTS).find((status) => statuses.includes(status));
   element("status").textContent = element("connected").checked ? STATUS_TEXTS[worst] : "Offline";
@@ -105,9 +109,11 @@ element("connected").onchange = ({ target }) => {
 };
 
 watchLatency((ms, median) => {
-  element("latency").textContent = `The newest change was drawn ${ms} ms after its save, half of the last 100 within ${median} ms.`;
+  element("latency").textContent =
+    `The newest change was drawn ${ms} ms after its save, half of the last 100 within ${median} ms.`;
   plan(); // for the cards, whose rows may have been drawn already
 });
 
 for (const list of [...Object.values(lists), summary]) list.changed.add(plan);
+watchMatching();
 turnTo(1);

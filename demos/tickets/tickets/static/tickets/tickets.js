@@ -4,14 +4,18 @@
 
 const SLOW_SECONDS = 2;
 
+/** The service of live.py that tells how filters are found. */
+const Matching = Snorky.Class(Snorky.RPCService, {});
+Matching.addRPCMethods(["explain", "places"]);
+
 const port = document.querySelector("meta[name=snorky-port]").content;
 export const snorky = new Snorky(
   WebSocket,
   `ws://${location.hostname}:${port}/ws`,
-  { datasync: Snorky.DataSync },
+  { datasync: Snorky.DataSync, matching: Matching },
   { maxReconnectDelay: 5 },
 );
-export const { datasync } = snorky.services;
+export const { datasync, matching } = snorky.services;
 
 /** The newest of each: they are told each ticket that changes. */
 export const lists = Object.fromEntries(
@@ -20,6 +24,22 @@ export const lists = Object.fromEntries(
     datasync.live({ url: `/api/lists/${name}/`, order: ["-changed", "-id"], window: 20 }),
   ]),
 );
+
+/** The newest tickets that a filter lets through; `lists.found` while they are shown. */
+export function find(filter) {
+  forgetFound();
+  const query = encodeURIComponent(JSON.stringify(filter));
+  const url = `/api/lists/all/?filter=${query}`;
+  lists.found = datasync.live({ url, order: ["-changed", "-id"], window: 50 });
+  return lists.found;
+}
+
+/** They are shown no longer. */
+export function forgetFound() {
+  const { found } = lists;
+  delete lists.found; // first: it tells that it ends
+  found?.close();
+}
 
 /** Counts and averages, by list: they are asked for again when a ticket has changed. */
 export const summary = datasync.live({ url: "/api/summary/", key: "list" });
