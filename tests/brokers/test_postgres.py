@@ -15,7 +15,7 @@ from tests.servers import Postgres
 class TestPostgresBroker(EngineContract):
     @pytest.fixture
     async def joined(self, start_broker: StartBroker) -> tuple[Broker, Broker]:
-        return await start_broker(timeout=patient(0.5)), await start_broker(timeout=patient(0.5))
+        return await start_broker(timeout=patient(2)), await start_broker(timeout=patient(2))
 
     @pytest.fixture
     def engine(self, postgres_server: Postgres) -> Postgres:
