@@ -31,7 +31,7 @@ from tests.patience import patient
 
 MODES = ("hand", "relay", "runs")
 SECONDS_OF_WRITES = 2.5
-SECONDS_TO_SETTLE = patient(6)
+SECONDS_TO_SETTLE = patient(12)
 LEASE = patient(0.3)
 QUERIES: list[Any] = [
     ["and"],
