@@ -1,7 +1,7 @@
-"""Publish/subscribe: who subscribes to a channel receives what is published on it.
+"""Publish/subscribe, open by default: every client may subscribe to and publish on every channel.
 
-A channel is nothing but that, unless ``ChannelOptions`` say that it has a past, is conflated, or
-tells who is there.
+Who subscribes to a channel receives what is published on it. A channel is nothing but that, unless
+``ChannelOptions`` say that it has a past, is conflated, or tells who is there.
 """
 
 from snorky.past import History
