@@ -8,7 +8,6 @@ nobody for gone.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import secrets
 import time
@@ -17,7 +16,6 @@ from typing import Any
 
 from snorky.brokers import Broker, BrokerUnavailable
 from snorky.envelope import Envelope
-from snorky.hooks import HOOK_FAULTS, is_cancelled
 from snorky.log import snorky_log
 from snorky.services.base import RPCError
 from snorky.topics import forget
@@ -186,8 +184,7 @@ class Processes:
 
     def _say_soon(self, topic: str, message: dict[str, Any]) -> None:
         # What the broker does not take it logs itself, and the next beats make up for it.
-        with contextlib.suppress(BrokerUnavailable):
-            forget(self._say(topic, message))
+        forget(self._say(topic, message))
 
     def _drop_gone(self) -> None:
         now = time.monotonic()
@@ -239,9 +236,7 @@ class Processes:
             answer["value"] = await value if inspect.isawaitable(value) else value
         except RPCError as error:
             answer["error"] = str(error)
-        except HOOK_FAULTS:
-            if is_cancelled():
-                raise
+        except Exception:
             snorky_log.exception(
                 'Unhandled exception in service "%s", asked for %s by another process',
                 self._service,

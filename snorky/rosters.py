@@ -85,7 +85,6 @@ class SharedTopic(Topic):
 
     def learn(self) -> Awaitable[None] | None:
         """Open the roster, and ask the others; None where there is nobody to ask."""
-        raise NotImplementedError
 
     def begin(self, broker: Broker) -> Awaitable[None] | None:
         subscribed = broker.subscribe(self.name, self.deliver)
@@ -139,11 +138,7 @@ class Rosters:
         return self._learn(roster) if self.processes.others else None
 
     async def _learn(self, roster: Roster) -> None:
-        try:
-            answers = await _awaited(self.processes.ask_all("roster", roster.name))
-        except BrokerUnavailable:
-            return  # the beats will tell
-        for answer in answers:
+        for answer in await _awaited(self.processes.ask_all("roster", roster.name)):
             self._take(roster, answer)
 
     def close(self, roster: Roster) -> None:
@@ -168,10 +163,8 @@ class Rosters:
         if broker is None:
             self.receive(roster, message)
             return
-        try:
-            forget(broker.publish(roster.name, Envelope(self.control, message)))
-        except BrokerUnavailable:
-            pass  # as if it were lost: the beats will tell
+        # Where the broker does not take it, the beats will tell.
+        forget(broker.publish(roster.name, Envelope(self.control, message)))
 
     def receive(self, roster: Roster, message: dict[str, Any]) -> None:
         """A change, as it comes on the topic."""

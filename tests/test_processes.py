@@ -11,6 +11,7 @@ import pytest
 from snorky.brokers.memory import MemoryBroker
 from snorky.processes import Processes
 from snorky.services.base import RPCError
+from tests.conftest import ExpectLog
 from tests.lines import until
 from tests.one_engine import Connection
 
@@ -106,6 +107,42 @@ async def test_answers_may_take_their_time_and_may_be_refusals(processes: list[P
         await _awaited(first.ask_all("refuse", None))
     with pytest.raises(LookupError):
         await first.ask("nobody", "slow", None)
+
+
+async def test_it_may_ask_itself_and_what_fails_is_logged_where_it_failed(
+    processes: list[Process], expect_log: ExpectLog
+) -> None:
+    first, second, _ = processes
+
+    def fail(params: Any) -> None:
+        raise ValueError("broken")
+
+    first.answers["double"] = lambda params: params * 2
+    second.answers["fail"] = fail
+    assert await first.ask(first.id, "double", 4) == 8
+    with pytest.raises(RPCError, match="Internal error"):
+        await first.ask(second.id, "fail", None)
+    expect_log("asked for fail by another process")
+
+
+async def test_an_answer_that_nobody_waits_for_is_dropped(processes: list[Process]) -> None:
+    first, second, third = processes
+    for each in processes:
+        each.answers["id"] = lambda params, each=each: each.id
+    asked = first._question([second.id])
+    for process in (third.id, second.id, second.id):
+        asked.take(process, {"value": process})
+    assert asked.answers == [second.id]
+    del first._asked[asked.number]
+
+
+async def test_who_stops_while_it_is_cut_off_just_goes(processes: list[Process]) -> None:
+    first, _, third = processes
+    third.connection.cut = True
+    await third.stop()
+    await until(lambda: first.gone == [third.id])
+    third.connection.cut = False
+    third._users = 1
 
 
 async def test_who_does_not_answer_is_left_out(

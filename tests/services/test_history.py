@@ -152,6 +152,21 @@ def test_trusted_servers_read_a_past(pubsub: PubSubService) -> None:
         call(backend, FakeClient(), "history", channel="weather")
 
 
+def test_a_process_that_keeps_less_knows_less(clock: Clock) -> None:
+    broker = MemoryBroker(clock)
+    channels = {"other": ChannelOptions(history=History())}
+    here = PubSubService("pubsub", broker, channels=KEPT, history_bytes=1000)
+    there = PubSubService("pubsub", broker, channels=channels)
+    publish(here, "x" * 400, "y" * 400, "z" * 400)
+    publish(here, 1, channel=5)  # no text, and no pattern for it
+    assert there._pasts is not None
+    assert there._pasts._kept == {}
+    assert said(call(here, FakeClient(), "subscribe", channel="news", since="")) == [
+        "y" * 400,
+        "z" * 400,
+    ]
+
+
 def test_all_channels_together_have_a_bound(clock: Clock) -> None:
     pubsub = PubSubService("pubsub", MemoryBroker(clock), channels=KEPT, history_bytes=3000)
     quiet = call(pubsub, FakeClient(), "subscribe", channel="news")
@@ -261,6 +276,7 @@ async def test_a_process_that_is_behind_waits_for_what_the_client_has_seen(
     params = {"channel": "news", "since": client.messages[0]["position"]}
     asked = {"command": "subscribe", "params": params, "callId": 1}
     second.pubsub.process_message_from(again, asked)
+    await until(lambda: second.pubsub._pasts and second.pubsub._pasts._awaited)
     assert again.received == []
     log_of(second).held = False
     log_of(second).catch_up()
@@ -291,6 +307,18 @@ async def test_a_process_that_comes_later_knows_the_past(processes: list[Process
     _, answer = await third.subscribe(since=joined["position"])
     assert said(answer) == ["a", "b"]
     await third.pubsub.stop()
+
+
+async def test_what_is_too_old_at_the_start_is_not_kept(processes: list[Process]) -> None:
+    first, _ = processes
+    await first.publish("a" * 500, "b" * 500)
+    late = PubSubService(
+        "pubsub", Connection(first.connection.engine), channels=KEPT, history_bytes=600
+    )
+    await late.start()
+    answer = await async_call(late, FakeClient(), "subscribe", channel="news", since="")
+    assert said(answer) == ["b" * 500]
+    await late.stop()
 
 
 async def test_what_the_engine_does_not_take_is_refused(processes: list[Process]) -> None:
