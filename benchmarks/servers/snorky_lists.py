@@ -27,7 +27,7 @@ datasync = DataSyncService("datasync", [Rows], token_key="benchmark", **options)
 limits = Limits(max_connections=100_000)
 frontend = ServiceRegistry([datasync], limits=limits)
 backend = ServiceRegistry([DataSyncBackend("datasync_backend", datasync)])
-_tasks = []
+_tasks: list[asyncio.Task[None]] = []
 
 
 async def start() -> None:
