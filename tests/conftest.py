@@ -27,6 +27,9 @@ from snorky.request_handlers.front_door import FrontDoor
 from tests.patience import patient
 from tests.ports import free_port
 
+# Where the suite is started in the background Ctrl-C is ignored, and its programs inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # The suite that brokers of others run, too.
 pytest.register_assert_rewrite("snorky.testing.brokers")
 

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from snorky import ServiceRegistry
+from snorky.cli.options import in_columns
 from snorky.cli.program import load
 from snorky.filters import BadQuery
 from snorky.services.datasync import DataSyncService
@@ -46,29 +45,25 @@ def check(file: Path, filters: Sequence[tuple[str, str]]) -> None:
     """
     os.environ.setdefault("SNORKY_API_KEY", "unused: nothing listens")
     served = load(file)
-    console = Console()
     services = list(_services(served.frontend))
-    table = Table(
-        "Service", "Dealer", "Model", "Key", "Typed fields", "Finds subscriptions by", box=None
-    )
+    table = [("SERVICE", "DEALER", "MODEL", "KEY", "TYPED FIELDS", "FINDS SUBSCRIPTIONS BY")]
     slow = []
     for service in services:
         for name, dealer in service.dealers.items():
-            table.add_row(
-                service.name, name, _models(dealer), _key(dealer), _types(dealer), finds_by(dealer)
-            )
+            row = (_models(dealer), _key(dealer), _types(dealer), finds_by(dealer))
+            table.append((service.name, name, *row))
             if not _looks_up(dealer):
                 slow.append(name)
-    if not table.rows:
-        console.print(f"{file} has no dealers: nothing is matched.")
+    if len(table) == 1:
+        click.echo(f"{file} has no dealers: nothing is matched.")
     else:
-        console.print(table)
+        click.echo(in_columns(table))
     for name in slow:
-        console.print(
+        click.echo(
             f"\n{name} is asked about every row of its model, in its own code: "
             "keep that short, or make it a FilterDealer."
         )
-    refused = [told for told in filters if not _tell(console, services, *told)]
+    refused = [told for told in filters if not _tell(services, *told)]
     if refused:
         raise SystemExit(1)
 
@@ -111,30 +106,30 @@ def finds_by(dealer: Dealer) -> str:
     return "one look-up" if isinstance(dealer, SimpleDealer) else "nothing: all hear of every row"
 
 
-def _tell(console: Console, services: Sequence[DataSyncService], name: str, text: str) -> bool:
+def _tell(services: Sequence[DataSyncService], name: str, text: str) -> bool:
     """Say how a filter is found; False where it is refused."""
     dealers = {found: dealer for service in services for found, dealer in service.dealers.items()}
     dealer = dealers.get(name)
-    console.print()
+    click.echo()
     if not isinstance(dealer, FilterDealer):
         known = ", ".join(found for found in dealers if isinstance(dealers[found], FilterDealer))
-        console.print(f"{name} is no FilterDealer of this file; these are: {known or 'none'}.")
+        click.echo(f"{name} is no FilterDealer of this file; these are: {known or 'none'}.")
         return False
     try:
         parsed = dealer.index.parse(json.loads(text))
     except ValueError as error:  # BadQuery is one
         what = "refused" if isinstance(error, BadQuery) else "no JSON"
-        console.print(f"{name}: the filter is {what}: {error}", markup=False)
+        click.echo(f"{name}: the filter is {what}: {error}")
         return False
     places = dealer.index.places(parsed)
-    console.print(f"{name}: {parsed.text}", markup=False)
+    click.echo(f"{name}: {parsed.text}")
     if places is None:
-        console.print(
+        click.echo(
             "  checked for every row: it asks for nothing that can be looked up "
             f"(at most {dealer.max_unindexed} such filters)"
         )
     elif not places:
-        console.print("  matches no row")
+        click.echo("  matches no row")
     else:
-        console.print(f"  found by {', '.join(places)}", markup=False)
+        click.echo(f"  found by {', '.join(places)}")
     return True

@@ -1,8 +1,8 @@
-"""Options that several commands have: where the back end is, and the key that opens it."""
+"""What several commands have: where the back end is, the key that opens it, and tables."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -27,6 +27,15 @@ def backend_options(command: Command) -> Command:
         show_default=True,
         help="Address of the HTTP back end.",
     )(command)
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> str:
+    """A table for people: columns as wide as their widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def first_key(key: str) -> str:

@@ -11,6 +11,7 @@ import click
 from snorky.backend.outbox.installation import InstallationError, Status, Table
 from snorky.backend.outbox.sources import connect
 from snorky.backend.outbox.table import MAX_OUTBOX_BYTES, MAX_ROW_BYTES
+from snorky.cli.options import in_columns
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -102,13 +103,7 @@ def as_text(found: Status) -> str:
     """The status as a table for people."""
     rows = [("TABLE", "TRIGGERS", "")]
     rows += [(each.name, str(each.condition), "; ".join(remarks(each))) for each in found.tables]
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines = [
-        f"{name:<{widths[0]}}  {condition:<{widths[1]}}  {more}".rstrip()
-        for name, condition, more in rows
-    ]
-    if not found.tables:
-        lines = ["No triggers are installed."]
+    lines = [in_columns(rows) if found.tables else "No triggers are installed."]
     age = "" if found.age is None else f", the oldest from {_ago(found.age)}"
     count = f"{found.length:,} row{'' if found.length == 1 else 's'}"
     lines += ["", f"Outbox: length {count} ({found.size:,} bytes){age}"]

@@ -13,6 +13,7 @@ import psycopg
 from snorky.backend.outbox import keys, postgresql_triggers, sqlite_triggers
 from tests.convergence.history import Rows
 from tests.convergence.told import Changes
+from tests.patience import patient
 
 TABLE = "(id integer PRIMARY KEY, color text, n integer, team text)"
 MODELS = ("Task", "Note")
@@ -38,7 +39,7 @@ class Sqlite:
 
     def connect(self) -> Any:
         return sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, timeout=20
+            self._path, isolation_level=None, check_same_thread=False, timeout=patient(20)
         )
 
     def begin(self, connection: Any) -> None:

@@ -15,6 +15,7 @@ from snorky.services.messaging import MessagingService
 from snorky.testing import FakeClient, async_call
 from tests.lines import until
 from tests.one_engine import Connection
+from tests.patience import patient
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ async def processes() -> AsyncIterator[list[Process]]:
 
 
 async def until_names(process: Process, *names: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(patient(10)):
         while await process.names() != list(names):
             await asyncio.sleep(0.001)
 

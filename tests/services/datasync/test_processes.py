@@ -134,7 +134,7 @@ async def test_a_list_with_a_relay_is_live_after_a_pass_that_another_process_hea
     page = two.page()
     opened = await open_one(page, await token(two))
     assert opened["live"] is False
-    asked = await one.async_call("awaitPass", timeout=5, **relay)
+    asked = await one.async_call("awaitPass", timeout=patient(5), **relay)
     assert asked == 1
     await one.async_call("passEnded", asked=asked, **relay)
     told = await frame(page)
