@@ -42,6 +42,11 @@ class LowWater:
         """Where to look again: the first and last numbers."""
         return [each.low for each in self.missing], [each.high for each in self.missing]
 
+    @property
+    def passes_over(self) -> bool:
+        """Whether the next snapshot passes over numbers, even where it shows none."""
+        return self._given_out > self.newest
+
     def expects(self, seconds: float) -> bool:
         """Whether numbers were given out lately that have not come."""
         after = monotonic() - seconds
@@ -52,7 +57,8 @@ class LowWater:
     ) -> None:
         """A snapshot has shown these ranges of numbers, and all of it has been told.
 
-        ``oldest`` transaction that ran, and the one that will be ``newest``, as the snapshot says;
+        ``oldest`` transaction that ran, as the snapshot says; ``newest``: one that began after all
+        that had taken these numbers, where numbers are passed over;
         ``given_out``: a number that had been given out by then. Its transaction may be newer than
         the snapshot, so it counts from the next one on.
         """

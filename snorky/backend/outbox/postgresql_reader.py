@@ -36,7 +36,9 @@ MOST_PIECES = 2000
 
 ROWS_BETWEEN_CLEANING = 1000
 
-# Sizes alone, in one snapshot. A piece is a run of numbers of one transaction.
+# Sizes alone, in one snapshot. A piece is a run of numbers of one transaction. Where numbers are
+# passed over, their transactions are older than one that begins now; the snapshot's xmax does not
+# say so, since it may be the number of one that runs.
 _PIECES = """
 WITH visible AS (
     SELECT id, xid, made_at,
@@ -54,9 +56,11 @@ WITH visible AS (
         min(id) AS low, max(id) AS high, sum(bytes)::bigint AS bytes,
         max(max(id)) OVER (PARTITION BY xid) AS last
     FROM numbered GROUP BY xid, piece
-), now AS (
+), now AS MATERIALIZED (
     SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,
-        pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS newest,
+        CASE WHEN {passes_over} OR EXISTS (SELECT FROM pieces)
+            THEN pg_current_xact_id() ELSE pg_snapshot_xmax(pg_current_snapshot())
+        END::text::bigint AS newest,
         coalesce(pg_sequence_last_value(
             pg_get_serial_sequence('{literal}.snorky_outbox', 'id')::regclass), 0) AS given_out,
         coalesce(pg_sequence_last_value('{literal}.snorky_outbox_full'::regclass), 0) AS is_full
@@ -174,6 +178,7 @@ class PostgresqlReader(Reader):
             outbox=self._outbox,
             literal=self.literal,
             newest=self.low_water.newest,
+            passes_over=self.low_water.passes_over,
             lows=f"{{{','.join(map(str, lows))}}}",
             highs=f"{{{','.join(map(str, highs))}}}",
         )
