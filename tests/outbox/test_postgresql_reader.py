@@ -83,6 +83,20 @@ def test_a_transaction_that_commits_late_is_told_whole(
     assert numbers(deltas(told(reader))) == [[1, 5]]
 
 
+def test_the_newest_transaction_is_told_whole_however_often_it_is_looked_for(
+    tasks: PostgresqlDatabase, other: psycopg.Connection[Any]
+) -> None:
+    reader = tasks.reader()
+    begun(reader)
+    other.execute("BEGIN")
+    for number in range(5):
+        other.execute("INSERT INTO task VALUES (%s, 0)", (number,))
+        assert told(reader) == []
+        assert told(reader) == []
+    other.execute("COMMIT")
+    assert numbers(deltas(told(reader))) == [[0, 1, 2, 3, 4]]
+
+
 def test_an_unrelated_transaction_neither_delays_nor_widens_what_is_read(
     tasks: PostgresqlDatabase, other: psycopg.Connection[Any]
 ) -> None:
