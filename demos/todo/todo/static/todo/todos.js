@@ -55,14 +55,11 @@ class TodoList extends LiveList {
   // While the list is live a new todo comes with its id as soon as it is saved, and nobody can edit
   // a row that has none yet.
   add = (title) =>
-    this.#attempt(
-      this.status === "live" ? [] : [{ title, completed: false }],
-      () => api.addTodo(title),
+    this.#attempt(this.status === "live" ? [] : [{ title, completed: false }], () =>
+      api.addTodo(title),
     );
-  change = (id, fields) =>
-    this.#attempt([{ id, ...fields }], () => api.changeTodo(id, fields));
-  delete = (id) =>
-    this.#attempt([{ id }], () => api.deleteTodo(id), { remove: true });
+  change = (id, fields) => this.#attempt([{ id, ...fields }], () => api.changeTodo(id, fields));
+  delete = (id) => this.#attempt([{ id }], () => api.deleteTodo(id), { remove: true });
   changeAll = (completed) =>
     this.#attempt(
       this.items.map(({ id }) => ({ id, completed })),
