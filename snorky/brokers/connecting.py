@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any
 
 from snorky.brokers.log import BrokerUnavailable
-from snorky.log import snorky_log
+from snorky.hooks import HOOK_FAULTS
+from snorky.log import printable, snorky_log
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between two attempts to connect."""
@@ -47,6 +48,32 @@ async def first_fault(
     if not isinstance(fault, lost):
         snorky_log.error("Unhandled exception in a broker", exc_info=fault)
     return fault
+
+
+def deliver(
+    receivers: Sequence[Callable[[Any], None]],
+    text: bytes,
+    convert: Callable[[bytes], Any],
+    topic: bytes,
+) -> None:
+    """Give each receiver what ``convert`` makes of a text. What is none, or fails, harms nobody."""
+    try:
+        message = convert(text)
+    except (ValueError, TypeError, KeyError) as error:
+        snorky_log.warning(
+            "Dropped what is no message of ours on %s: %s",
+            printable(topic.decode(errors="replace")),
+            error,
+        )
+        return
+    for receive in tuple(receivers):
+        try:
+            receive(message)
+        except HOOK_FAULTS:
+            snorky_log.exception(
+                "Unhandled exception while receiving on %s",
+                printable(topic.decode(errors="replace")),
+            )
 
 
 def fail(future: asyncio.Future[Any], error: Exception) -> None:

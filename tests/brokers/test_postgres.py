@@ -1,10 +1,14 @@
 """PostgreSQL as the engine: the contract, over the real server."""
 
+import asyncio
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from snorky.brokers import Broker
+from snorky.brokers.postgres.publications import Publications
+from snorky.envelope import Envelope
 from snorky.testing.brokers.engine import EngineContract
 from tests.brokers.conftest import StartBroker
 from tests.conftest import ExpectLog
@@ -25,3 +29,17 @@ class TestPostgresBroker(EngineContract):
     def away_is_logged(self, expect_log: ExpectLog) -> Iterator[None]:
         yield
         assert expect_log.all("is away")
+
+
+async def test_what_is_no_message_is_dropped_and_the_others_come(expect_log: ExpectLog) -> None:
+    publications = Publications("snorky")
+    publications.take([(0, None, None, "life", 0)])
+    came: list[Any] = []
+    answer = asyncio.get_running_loop().create_future()
+    publications.add(answer, b"news", came.append)
+    publications.join(b"news", answer)
+    text = Envelope("pubsub", "good").text
+    rows = [(1, b"news", b"[junk", None, None), (2, b"news", text, None, None)]
+    publications.take([*rows, (2, None, None, "life", 0)])
+    assert came == [{"service": "pubsub", "message": "good"}]
+    expect_log("Dropped what is no message of ours on news")

@@ -349,3 +349,19 @@ class Dump:
             for key, value in self._values.items():
                 transaction.restore(key, 0, value)
             transaction.execute()
+
+
+async def test_what_waits_to_be_sent_is_bounded_in_bytes() -> None:
+    connection = asyncio.get_running_loop().create_future()
+    waiting = pipe.Pipe(lambda: connection, 1, lambda error: None)
+    half = bytes(pipe.MAX_UNDER_WAY_BYTES // 2 + 1)
+    first = waiting.call("SET", b"a", half)
+    with pytest.raises(BrokerUnavailable, match="67108864 bytes are under way already"):
+        await waiting.call("SET", b"b", half)
+    assert not waiting.call("SET", b"b", b"small").done()
+    connection.set_exception(OSError("refused"))
+    with pytest.raises(BrokerUnavailable):
+        await waiting.start()
+    await waiting.stop()
+    assert first.exception()
+    assert waiting._bytes == 0

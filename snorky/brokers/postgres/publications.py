@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from snorky.brokers import Deliver
+from snorky.brokers.connecting import deliver
 from snorky.brokers.postgres.link import Statement
 from snorky.envelope import Envelope
-from snorky.log import printable, snorky_log
+from snorky.log import snorky_log
 
 ROWS, BYTES = 500, 4 * 1024 * 1024
 """That are read at once."""
@@ -145,19 +146,8 @@ class Publications:
         size = 0
         for _, topic, text, _, _ in rows:
             size += len(text)
-            self._deliver(topic, text)
+            deliver(self._delivers.get(topic, ()), text, Envelope.received, topic)
         is_more = len(rows) >= ROWS or size >= BYTES
         self._last = rows[-1][0] if is_more else newest
         self._answer_written()
         return is_more
-
-    def _deliver(self, topic: bytes, text: bytes) -> None:
-        delivers = self._delivers.get(topic)
-        if not delivers:
-            return
-        envelope = Envelope.received(text)
-        for deliver in tuple(delivers):
-            try:
-                deliver(envelope)
-            except Exception:
-                snorky_log.exception("Unhandled exception while delivering %s", printable(topic))

@@ -23,6 +23,9 @@ LOST = (RedisError, OSError, EOFError)
 MAX_UNDER_WAY = 100_000
 """Commands that wait for an answer; past it more are refused."""
 
+MAX_UNDER_WAY_BYTES = 64 * 1024 * 1024
+"""The same in bytes of what they carry."""
+
 Command = Sequence[Any]
 
 
@@ -39,8 +42,9 @@ class Pipe:
         self._seconds = seconds
         self._changed = changed
         self._connection: Connection | None = None
-        self._queue: list[tuple[Command, asyncio.Future[Any]]] = []
-        self._under_way: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._queue: list[tuple[Command, int, asyncio.Future[Any]]] = []
+        self._under_way: deque[tuple[float, int, asyncio.Future[Any]]] = deque()
+        self._bytes = 0
         self._wake = asyncio.Event()
         self._fault: Exception = RedisError("it was not connected yet")
         self._tried = asyncio.Event()
@@ -58,7 +62,7 @@ class Pipe:
         """Send what was accepted, wait for the answers, and disconnect."""
         if self._task is None:
             return
-        waiting = [future for _, future in (*self._under_way, *self._queue)]
+        waiting = [future for _, _, future in (*self._under_way, *self._queue)]
         if waiting and self._connection is not None:
             await asyncio.wait(waiting, timeout=self._seconds)
         self._task.cancel()
@@ -79,8 +83,12 @@ class Pipe:
             return failed(unavailable(self.fault))
         if len(self._under_way) + len(self._queue) >= MAX_UNDER_WAY:
             return failed(unavailable(f"{MAX_UNDER_WAY} commands are under way already"))
+        size = sum([len(part) for part in command if isinstance(part, bytes)])
+        if self._bytes and self._bytes + size > MAX_UNDER_WAY_BYTES:
+            return failed(unavailable(f"{MAX_UNDER_WAY_BYTES} bytes are under way already"))
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._queue.append((command, future))
+        self._bytes += size
+        self._queue.append((command, size, future))
         self._wake.set()
         return future
 
@@ -116,9 +124,10 @@ class Pipe:
 
     def _lose(self, error: Exception) -> None:
         self._fault = error
-        waiting = [future for _, future in (*self._under_way, *self._queue)]
+        waiting = [future for _, _, future in (*self._under_way, *self._queue)]
         self._under_way.clear()
         self._queue.clear()
+        self._bytes = 0
         self._wake.clear()
         for future in waiting:
             fail(future, unavailable(error))
@@ -130,22 +139,27 @@ class Pipe:
             self._wake.clear()
             queue, self._queue = self._queue, []
             now = monotonic()
-            self._under_way.extend([(now, future) for _, future in queue])
-            packed = connection.pack_commands([command for command, _ in queue])
+            self._under_way.extend([(now, size, future) for _, size, future in queue])
+            packed = connection.pack_commands([command for command, _, _ in queue])
             await connection.send_packed_command(packed, check_health=False)
+
+    def _next(self) -> asyncio.Future[Any]:
+        _, size, future = self._under_way.popleft()
+        self._bytes -= size
+        return future
 
     async def _read(self, connection: Connection) -> None:
         while True:
             try:
                 answer = await connection.read_response(disconnect_on_error=False)
             except ResponseError as error:
-                _, future = self._under_way.popleft()
+                future = self._next()
                 if isinstance(error, (ReadOnlyError, AskError, ClusterDownError)):
                     fail(future, unavailable(error))
                     raise  # another server is the master now
                 fail(future, error)
             else:
-                _, future = self._under_way.popleft()
+                future = self._next()
                 if not future.done():
                     future.set_result(answer)
 

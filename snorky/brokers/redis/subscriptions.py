@@ -14,10 +14,8 @@ from typing import Any
 from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
 
-from snorky.brokers.connecting import Pause, fail, first_fault, unavailable
+from snorky.brokers.connecting import Pause, deliver, fail, first_fault, unavailable
 from snorky.brokers.redis.pipe import LOST
-from snorky.hooks import HOOK_FAULTS
-from snorky.log import snorky_log
 
 Receive = Callable[[Any], None]
 
@@ -38,16 +36,7 @@ class Channel:
 
     def receive(self, joined: bytes) -> None:
         for text in joined.split(b"\n"):
-            try:
-                message = self.convert(text)
-            except (ValueError, TypeError, KeyError) as error:
-                snorky_log.warning("Dropped what is no message of ours on %r: %s", self.name, error)
-                continue
-            for receive in tuple(self.receivers):
-                try:
-                    receive(message)
-                except HOOK_FAULTS:
-                    snorky_log.exception("Unhandled exception while receiving on %r", self.name)
+            deliver(self.receivers, text, self.convert, self.name)
 
 
 class Subscriptions:
