@@ -74,6 +74,7 @@ LAYERS = {
     "snorky.services.joining": CORE,
     "snorky.services.keys": CORE,
     "snorky.services.listing": CORE,
+    "snorky.services.sharing": CORE,
     "snorky.services.signatures": CORE,
     "snorky.testing": TOOLS,
     "snorky.topics": CORE,

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from snorky.brokers import Broker
-from snorky.brokers.memory import MemoryBroker
 from snorky.client import Peer
 from snorky.envelope import Envelope
 from snorky.metrics import metrics
@@ -21,11 +20,12 @@ from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.services.joining import Joining
 from snorky.services.keys import key_of, value_of
 from snorky.services.listing import Listing
+from snorky.services.sharing import SharedService
 from snorky.topics import Topics, forget
 from snorky.wire import canonical
 
 
-class ChatService(RPCService):
+class ChatService(SharedService):
     """Channels that identities join, over as many connections as they like.
 
     Channels and identities are any JSON values, and equal if they are equal as JSON. A member is
@@ -42,29 +42,16 @@ class ChatService(RPCService):
     def __init__(
         self, name: str, broker: Broker | None = None, *, count_only: Iterable[str] = ()
     ) -> None:
-        super().__init__(name)
-        self.has_own_broker = broker is not None
+        super().__init__(name, broker)
         self.count_only = tuple(count_only)
         self._memberships: dict[Peer, dict[str, _Member]] = {}
-        self._use(broker or MemoryBroker(), Processes(name, broker))
-
-    def use_broker(self, broker: Broker) -> None:
-        """Use another broker, before the first client comes."""
-        self._use(broker, Processes(self.name, broker))
 
     def _use(self, broker: Broker, processes: Processes) -> None:
-        self.broker = broker
-        self.processes = processes
+        super()._use(broker, processes)
         self._rosters = Rosters(self.name, processes)
         self._channels = Topics(broker, lambda name: _Channel(name, self, self._rosters))
         self._joining = Joining(self._channels)
         self.listing = Listing(processes, self._channels_here, self._members_here)
-
-    async def start(self) -> None:
-        await self.processes.start()
-
-    async def stop(self) -> None:
-        await self.processes.stop()
 
     def check_identity(self, client: Peer) -> None:
         """Raise RPCError where ``client`` may not chat, whatever the command."""

@@ -11,15 +11,15 @@ from typing import Any
 import msgspec
 
 from snorky.brokers import Broker
-from snorky.brokers.memory import MemoryBroker
 from snorky.client import Peer
 from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.processes import Processes
 from snorky.rosters import Roster, Rosters, SharedTopic
-from snorky.services.base import Request, RPCError, RPCService, rpc_command
+from snorky.services.base import Request, RPCError, rpc_command
 from snorky.services.joining import Joining
 from snorky.services.keys import key_of, value_of
+from snorky.services.sharing import SharedService
 from snorky.topics import Topics, forget
 from snorky.wire import canonical, encode
 
@@ -42,7 +42,7 @@ class _Session:
     cursors: dict[str, _Cursor] = field(default_factory=dict)
 
 
-class CursorsService(RPCService):
+class CursorsService(SharedService):
     """Documents that clients join, with cursors in them that all of them see.
 
     Documents, positions and statuses are any JSON values. A client names its cursors by private
@@ -51,29 +51,16 @@ class CursorsService(RPCService):
     """
 
     def __init__(self, name: str, broker: Broker | None = None) -> None:
-        super().__init__(name)
-        self.has_own_broker = broker is not None
+        super().__init__(name, broker)
         self._sessions: dict[Peer, _Session] = {}
-        self._use(broker or MemoryBroker(), Processes(name, broker))
-
-    def use_broker(self, broker: Broker) -> None:
-        """Use another broker, before the first client comes."""
-        self._use(broker, Processes(self.name, broker))
 
     def _use(self, broker: Broker, processes: Processes) -> None:
-        self.broker = broker
-        self.processes = processes
+        super()._use(broker, processes)
         self._rosters = Rosters(self.name, processes)
         self._documents = Topics(broker, lambda name: _Document(name, self, self._rosters))
         self._joining = Joining(self._documents)
         # Each process has two million handles of its own, below 2 ** 53 as JavaScript wants them.
         self._public_handles = count(1 if processes.broker is None else secrets.randbits(31) << 21)
-
-    async def start(self) -> None:
-        await self.processes.start()
-
-    async def stop(self) -> None:
-        await self.processes.stop()
 
     def check_identity(self, client: Peer) -> None:
         """Raise RPCError where ``client`` may not take part, whatever the command."""

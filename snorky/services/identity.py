@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from snorky import close_codes
 from snorky.brokers import Broker
-from snorky.brokers.memory import MemoryBroker
 from snorky.client import Peer
 from snorky.envelope import Envelope
 from snorky.hashable import hashable
@@ -22,6 +21,7 @@ from snorky.limits import Limits
 from snorky.processes import Processes
 from snorky.service_registry import ServiceRegistry
 from snorky.services.base import Request, RPCError, RPCService, rpc_command
+from snorky.services.sharing import SharedService
 from snorky.wire import MalformedMessage, decode
 
 
@@ -59,25 +59,18 @@ class IdentityService(RPCService):
         return {"expiresIn": round(authenticated.expires_at - time.time(), 3)}
 
 
-class IdentityBackend(RPCService):
+class IdentityBackend(SharedService):
     """Lets trusted servers reach the clients of an identity in ``registry``.
 
     ``broker``: in all processes that share it, which have such a service of the same name each.
     """
 
     def __init__(self, name: str, registry: ServiceRegistry, broker: Broker | None = None) -> None:
-        super().__init__(name)
-        self.has_own_broker = broker is not None
+        super().__init__(name, broker)
         self._registry = registry
-        self._use(broker or MemoryBroker(), Processes(name, broker))
-
-    def use_broker(self, broker: Broker) -> None:
-        """Use another broker, before it is started."""
-        self._use(broker, Processes(self.name, broker))
 
     def _use(self, broker: Broker, processes: Processes) -> None:
-        self.broker = broker
-        self.processes = processes
+        super()._use(broker, processes)
         for command in (
             self._disconnect,
             self._clients,
@@ -86,12 +79,6 @@ class IdentityBackend(RPCService):
             self._unsubscribe,
         ):
             processes.answers[command.__name__] = command
-
-    async def start(self) -> None:
-        await self.processes.start()
-
-    async def stop(self) -> None:
-        await self.processes.stop()
 
     @rpc_command
     def disconnect(self, req: Request, identity: Any) -> Any:

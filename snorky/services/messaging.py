@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from snorky.brokers import Broker
-from snorky.brokers.memory import MemoryBroker
 from snorky.client import Peer
 from snorky.envelope import Envelope
 from snorky.processes import Processes
 from snorky.rosters import Roster, Rosters, SharedTopic
-from snorky.services.base import Request, RPCError, RPCService, rpc_command
+from snorky.services.base import Request, RPCError, rpc_command
 from snorky.services.encoded import EncodedList
 from snorky.services.joining import Joining
+from snorky.services.sharing import SharedService
 from snorky.topics import forget
 from snorky.wire import encode
 
@@ -27,7 +27,7 @@ _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800
 variation selectors are told by their name."""
 
 
-class MessagingService(RPCService):
+class MessagingService(SharedService):
     """Participants that send messages to each other by name.
 
     A client may register several names. They belong to it until it unregisters them or
@@ -39,8 +39,7 @@ class MessagingService(RPCService):
     """
 
     def __init__(self, name: str, broker: Broker | None = None) -> None:
-        super().__init__(name)
-        self.has_own_broker = broker is not None
+        super().__init__(name, broker)
         self._clients_by_name: dict[str, Peer] = {}
         self._names_by_client: dict[Peer, set[str]] = {}
         self._claimed: set[str] = set()
@@ -49,20 +48,14 @@ class MessagingService(RPCService):
         self._listed: EncodedList | None = None
         """The names in order, since they last changed."""
         self._listed_bytes = 0
-        self._use(broker or MemoryBroker(), Processes(name, broker))
-
-    def use_broker(self, broker: Broker) -> None:
-        """Use another broker, before the first client comes."""
-        self._use(broker, Processes(self.name, broker))
 
     def _use(self, broker: Broker, processes: Processes) -> None:
-        self.broker = broker
-        self.processes = processes
+        super()._use(broker, processes)
         rosters = Rosters(self.name, processes)
         self._registry = _Names(f"{self.name}!names", rosters, self._names_changed)
 
     async def start(self) -> None:
-        await self.processes.start()
+        await super().start()
         if self.processes.broker is not None:
             await _done(self.broker.subscribe(self._inbox(self.processes.id), self._deliver))
             await _done(self._registry.begin(self.broker))
@@ -71,7 +64,7 @@ class MessagingService(RPCService):
         if self.processes.broker is not None:
             await _done(self.broker.unsubscribe(self._inbox(self.processes.id), self._deliver))
             await _done(self._registry.end(self.broker))
-        await self.processes.stop()
+        await super().stop()
 
     def is_name_allowed(self, client: Peer, name: str) -> bool | Awaitable[bool]:
         """Say whether ``client`` may register ``name``, which is free. May be ``async``."""

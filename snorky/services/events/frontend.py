@@ -14,13 +14,12 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, cast
 
 from snorky.brokers import Broker
-from snorky.brokers.memory import MemoryBroker
 from snorky.client import Peer
 from snorky.envelope import Envelope
 from snorky.log import printable, snorky_log
 from snorky.metrics import metrics
 from snorky.processes import Processes
-from snorky.services.base import Request, RPCError, RPCService, rpc_command
+from snorky.services.base import Request, RPCError, rpc_command
 from snorky.services.events.paths import (
     CONNECT,
     DISCONNECT,
@@ -31,6 +30,7 @@ from snorky.services.events.paths import (
     patterns_of,
 )
 from snorky.services.joining import Joining
+from snorky.services.sharing import SharedService
 from snorky.topics import Topic, Topics, forget, when_all
 
 MAX_CHAINED_UPDATES = 10_000
@@ -52,7 +52,7 @@ Receiver = Part | Callable[[Any, str, Any], Any]
 """A part, or a plain function that is called as its ``update`` would be."""
 
 
-class EventsService(RPCService):
+class EventsService(SharedService):
     """Connects pages and parts of this program to paths.
 
     A path is a text such as ``/jobs/7``; a client never gives one to us, but to the web
@@ -63,21 +63,14 @@ class EventsService(RPCService):
     """
 
     def __init__(self, name: str, broker: Broker | None = None) -> None:
-        super().__init__(name)
-        self.has_own_broker = broker is not None
-        self._use(broker or MemoryBroker(), Processes(name, broker))
+        super().__init__(name, broker)
         self._pages: dict[Peer, _Page] = {}
         self._pages_by_id: dict[str, _Page] = {}
         self._waiting: deque[tuple[_Listeners, Envelope]] = deque()
         self._is_delivering = False
 
-    def use_broker(self, broker: Broker) -> None:
-        """Use another broker, before anything is connected."""
-        self._use(broker, Processes(self.name, broker))
-
     def _use(self, broker: Broker, processes: Processes) -> None:
-        self.broker = broker
-        self.processes = processes
+        super()._use(broker, processes)
         processes.answers["connect"] = lambda asked: self.connect_client(*asked)
         processes.answers["disconnect"] = lambda asked: self.disconnect_client(*asked)
         self._listeners = Topics(broker, lambda name: _Listeners(name, self._deliver))
@@ -87,12 +80,6 @@ class EventsService(RPCService):
     def id(self) -> str:
         """The service is a part as well: it can be connected to another one."""
         return self.name
-
-    async def start(self) -> None:
-        await self.processes.start()
-
-    async def stop(self) -> None:
-        await self.processes.stop()
 
     # For pages
 

@@ -11,25 +11,25 @@ from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
 from snorky.brokers import Broker, Position
-from snorky.brokers.memory import MemoryBroker
 from snorky.client import Peer
 from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.past import NO_HISTORY, History, Missed, Pasts
 from snorky.processes import Processes
 from snorky.rosters import Rosters
-from snorky.services.base import Request, RPCError, RPCService, rpc_command
+from snorky.services.base import Request, RPCError, rpc_command
 from snorky.services.joining import Joining
 from snorky.services.keys import key_of, value_of
 from snorky.services.listing import Listing
 from snorky.services.pubsub.channel import Channel, notification
 from snorky.services.pubsub.marks import Marks
 from snorky.services.pubsub.options import PLAIN, ChannelOptions, options_of
+from snorky.services.sharing import SharedService
 from snorky.topics import Topic, Topics, forget
 from snorky.wire import canonical
 
 
-class PubSubService(RPCService):
+class PubSubService(SharedService):
     """Channels that every client may subscribe to and publish on, until a subclass says who may.
 
     Override ``can_subscribe`` and ``can_publish`` for that. A channel is any JSON value.
@@ -47,21 +47,14 @@ class PubSubService(RPCService):
         channels: Mapping[str, ChannelOptions] | None = None,
         history_bytes: int = 64 * 1024 * 1024,
     ) -> None:
-        super().__init__(name)
-        self.has_own_broker = broker is not None
         self.channels = dict(channels or {})
         self.history_bytes = history_bytes
         self._topics_by_client: dict[Peer, dict[str, Topic]] = {}
         self._users = 0
-        self._use(broker or MemoryBroker(), Processes(name, broker))
-
-    def use_broker(self, broker: Broker) -> None:
-        """Use another broker, before the first client comes."""
-        self._use(broker, Processes(self.name, broker))
+        super().__init__(name, broker)
 
     def _use(self, broker: Broker, processes: Processes) -> None:
-        self.broker = broker
-        self.processes = processes
+        super()._use(broker, processes)
         self.listing = Listing(processes, self._channels_here, self._members_here)
         self._rosters = Rosters(self.name, processes)
         self._topics: Topics[Topic] = Topics(broker, self._make)
@@ -83,7 +76,7 @@ class PubSubService(RPCService):
     async def start(self) -> None:
         """Meet the other processes, and read what they have kept. Counted: stop as often."""
         if not self._users:
-            await self.processes.start()
+            await super().start()
             if self._pasts is not None and self._marks is not None:
                 await self._pasts.start()
                 self._marks.start()
@@ -96,7 +89,7 @@ class PubSubService(RPCService):
         if self._pasts is not None and self._marks is not None:
             self._marks.stop()
             await self._pasts.stop()
-        await self.processes.stop()
+        await super().stop()
 
     def can_subscribe(self, client: Peer, channel: Any) -> bool | Awaitable[bool]:
         """Say whether ``client`` may subscribe. May be an ``async`` method."""
