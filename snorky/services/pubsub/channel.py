@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from snorky.brokers import Broker, Entry, Position
@@ -144,7 +144,7 @@ class Channel(SharedTopic):
                 newest.pop(key, None)
                 newest[key] = entry
             entries = list(newest.values())
-        return {"recovered": True, "messages": [notification(self.value, each) for each in entries]}
+        return {"recovered": True, "messages": told_later(self.value, entries)}
 
     def send_waiting(self) -> None:
         """Send what is conflated, without waiting any longer."""
@@ -188,13 +188,7 @@ class Channel(SharedTopic):
                 self._send(*item)
 
     def _send(self, position: Position, message: Any) -> None:
-        message = {
-            "type": "message",
-            "channel": self.value,
-            "message": message,
-            "position": str(position),
-        }
-        self.audience.send(Envelope(self._service, message))
+        self.audience.send(Envelope(self._service, notification(self.value, position, message)))
 
     # As its presence's watcher
 
@@ -219,11 +213,11 @@ class Channel(SharedTopic):
         self.audience.send(Envelope(self._service, message))
 
 
-def notification(channel: Any, entry: Entry) -> dict[str, Any]:
-    """A message of a channel with a past, as who missed it is told."""
-    return {
-        "type": "message",
-        "channel": channel,
-        "message": entry.data[1],
-        "position": str(entry.position),
-    }
+def notification(channel: Any, position: Position, message: Any) -> dict[str, Any]:
+    """A message of a channel with a past, as subscribers are told, in time or later."""
+    return {"type": "message", "channel": channel, "message": message, "position": str(position)}
+
+
+def told_later(channel: Any, entries: Iterable[Entry]) -> list[dict[str, Any]]:
+    """What somebody missed."""
+    return [notification(channel, each.position, each.data[1]) for each in entries]

@@ -21,7 +21,7 @@ from snorky.services.base import Request, RPCError, rpc_command
 from snorky.services.joining import Joining
 from snorky.services.keys import key_of, value_of
 from snorky.services.listing import Listing
-from snorky.services.pubsub.channel import Channel, notification
+from snorky.services.pubsub.channel import Channel, told_later
 from snorky.services.pubsub.marks import Marks
 from snorky.services.pubsub.options import PLAIN, ChannelOptions, options_of
 from snorky.services.sharing import SharedService
@@ -191,8 +191,7 @@ class PubSubService(SharedService):
             entries = self._pasts.missed(key, since)
         except Missed as missed:
             return {**told, "recovered": False, "reason": str(missed)}
-        messages = [notification(channel, each) for each in entries]
-        return {**told, "recovered": True, "messages": messages}
+        return {**told, "recovered": True, "messages": told_later(channel, entries)}
 
     def add_client(self, client: Peer, channel: Any) -> Any:
         """Subscribe a client that has not asked for it, and tell it.
