@@ -18,7 +18,7 @@ from snorky.brokers import Broker, BrokerUnavailable
 from snorky.envelope import Envelope
 from snorky.log import snorky_log
 from snorky.services.base import RPCError
-from snorky.topics import forget
+from snorky.topics import awaited, forget
 
 BEAT_SECONDS = 5.0
 GONE_SECONDS = 20.0
@@ -71,7 +71,7 @@ class Processes:
         """Let the others know. Several may start it; as many have to stop it."""
         if self.broker is not None and not self._users:
             for topic in (self._topic, self._topic_of(self.id)):
-                await _done(self.broker.subscribe(topic, self._receive))
+                await awaited(self.broker.subscribe(topic, self._receive))
             await self._say(self._topic, {"kind": "hello"})
             self._beat()
         self._users += 1
@@ -85,7 +85,7 @@ class Processes:
         try:
             await self._say(self._topic, {"kind": "bye"})
             for topic in (self._topic, self._topic_of(self.id)):
-                await _done(self.broker.unsubscribe(topic, self._receive))
+                await awaited(self.broker.unsubscribe(topic, self._receive))
         except BrokerUnavailable:
             pass  # the others will notice
         self._heard.clear()
@@ -115,7 +115,7 @@ class Processes:
         try:
             if others:
                 self._say_soon(self._topic, self._asking(asked, what, params))
-            answers = [await own if inspect.isawaitable(own) else own]
+            answers = [await awaited(own)]
             if asked.missing:
                 await asyncio.wait([asked.done], timeout=ANSWER_SECONDS)
             for answer in asked.answers:
@@ -138,7 +138,7 @@ class Processes:
         """
         if process == self.id:
             own = self._answer(what, params)
-            return await own if inspect.isawaitable(own) else own
+            return await awaited(own)
         if process not in self._heard:
             raise LookupError(process)
         asked = self._question([process])
@@ -172,7 +172,7 @@ class Processes:
     def _say(self, topic: str, message: dict[str, Any]) -> Awaitable[None]:
         assert self.broker is not None
         envelope = Envelope(self._service, {"from": self.id, **message})
-        return _done(self.broker.publish(topic, envelope))
+        return awaited(self.broker.publish(topic, envelope))
 
     # Who is there
 
@@ -233,7 +233,7 @@ class Processes:
         answer: dict[str, Any] = {"kind": "answer", "question": message["question"]}
         try:
             value = self._answer(message["what"], message["params"])
-            answer["value"] = await value if inspect.isawaitable(value) else value
+            answer["value"] = await awaited(value)
         except RPCError as error:
             answer["error"] = str(error)
         except Exception:
@@ -263,8 +263,3 @@ class _Asked:
         self.answers.append(message["value"] if error is None else RPCError(error))
         if not self.missing and not self.done.done():
             self.done.set_result(None)
-
-
-async def _done(result: Awaitable[None] | None) -> None:
-    if result is not None:
-        await result

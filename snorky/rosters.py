@@ -17,7 +17,7 @@ from snorky.brokers import Broker, BrokerUnavailable
 from snorky.envelope import Envelope
 from snorky.processes import Processes
 from snorky.services.base import RPCError
-from snorky.topics import Topic, forget
+from snorky.topics import Topic, awaited, forget
 
 MAX_TOLD = 2000
 """Rosters of which one beat tells."""
@@ -138,7 +138,7 @@ class Rosters:
         return self._learn(roster) if self.processes.others else None
 
     async def _learn(self, roster: Roster) -> None:
-        for answer in await _awaited(self.processes.ask_all("roster", roster.name)):
+        for answer in await awaited(self.processes.ask_all("roster", roster.name)):
             self._take(roster, answer)
 
     def close(self, roster: Roster) -> None:
@@ -267,7 +267,3 @@ class _Cycle:
 
 def _digest(name: str) -> str:
     return hashlib.blake2b(name.encode(errors="surrogatepass"), digest_size=8).hexdigest()
-
-
-async def _awaited(result: Any) -> Any:
-    return await result if hasattr(result, "__await__") else result

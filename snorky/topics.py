@@ -7,6 +7,7 @@ way wait for the same thing, so nobody is told that it receives before the proce
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -109,6 +110,11 @@ def when_all(done: list[Awaitable[None] | None]) -> Awaitable[None] | None:
 
 async def _wait(pending: list[Awaitable[None]]) -> None:
     await asyncio.gather(*pending)
+
+
+async def awaited(result: Awaitable[Any] | Any) -> Any:
+    """What a broker answered, at once or later."""
+    return await result if inspect.isawaitable(result) else result
 
 
 def forget(done: Awaitable[Any] | None) -> None:

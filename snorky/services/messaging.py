@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import unicodedata
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -16,7 +15,7 @@ from snorky.services.base import Request, RPCError, rpc_command
 from snorky.services.encoded import EncodedList
 from snorky.services.joining import Joining
 from snorky.services.sharing import SharedService
-from snorky.topics import forget
+from snorky.topics import awaited, forget
 from snorky.wire import encode
 
 CLAIM_SECONDS = 30.0
@@ -57,13 +56,13 @@ class MessagingService(SharedService):
     async def start(self) -> None:
         await super().start()
         if self.processes.broker is not None:
-            await _done(self.broker.subscribe(self._inbox(self.processes.id), self._deliver))
-            await _done(self._registry.begin(self.broker))
+            await awaited(self.broker.subscribe(self._inbox(self.processes.id), self._deliver))
+            await awaited(self._registry.begin(self.broker))
 
     async def stop(self) -> None:
         if self.processes.broker is not None:
-            await _done(self.broker.unsubscribe(self._inbox(self.processes.id), self._deliver))
-            await _done(self._registry.end(self.broker))
+            await awaited(self.broker.unsubscribe(self._inbox(self.processes.id), self._deliver))
+            await awaited(self._registry.end(self.broker))
         await super().stop()
 
     def is_name_allowed(self, client: Peer, name: str) -> bool | Awaitable[bool]:
@@ -159,7 +158,7 @@ class MessagingService(SharedService):
         """Let no other process register the name before it knows that it is taken."""
         claimed = False
         try:
-            claimed = await _done(self.broker.claim(self._claim_of(name), CLAIM_SECONDS))
+            claimed = await awaited(self.broker.claim(self._claim_of(name), CLAIM_SECONDS))
         finally:
             still_there = self._clients_by_name.get(name) is client
             if claimed and still_there:
@@ -237,10 +236,6 @@ class _Names(SharedTopic):
             if not processes:
                 del self.elsewhere[name]
             self._tell(name, -1)
-
-
-async def _done(result: Any) -> Any:
-    return await result if inspect.isawaitable(result) else result
 
 
 def _is_visible(name: str) -> bool:

@@ -31,7 +31,7 @@ from snorky.services.datasync.pages import Opened, Pages, spread_ms
 from snorky.services.datasync.passes import Passes
 from snorky.services.datasync.selection import Described, Selections, subject_text
 from snorky.services.datasync.tokens import RESUME, BadToken, Token, TokenItems, Tokens
-from snorky.topics import forget
+from snorky.topics import awaited, forget
 
 MAX_ANSWER_BYTES = 1024 * 1024
 """Changes told for one subscription, as JSON; past it the page fetches: ``too-much``."""
@@ -254,7 +254,7 @@ class Openings:
                 if monotonic() > ends:
                     break
                 await asyncio.sleep(SECONDS_BETWEEN_ATTEMPTS)
-                newest = as_awaitable(self._changes.log.newest())
+                newest = awaited(self._changes.log.newest())
         for each in asking.wanted:
             if each.live:
                 continue
@@ -511,10 +511,6 @@ class Openings:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def as_awaitable(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
 
 
 def items_as_in_tokens(items: Collection[Item]) -> TokenItems:

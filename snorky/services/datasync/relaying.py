@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable
 from typing import Any
 
 from snorky.brokers import BrokerUnavailable, EntryTooLarge, FenceOld, LeaseHeld
@@ -16,6 +15,7 @@ from snorky.services.datasync.log import (
     MAX_STEP_ENTRIES,
     deltas_data,
 )
+from snorky.topics import awaited
 from snorky.wire import encode
 
 MAX_WAIT_SECONDS = 25.0
@@ -113,8 +113,7 @@ class RelayCommands(RPCService):
 
 async def _accepted(work: Any) -> Any:
     try:
-        result: Awaitable[Any] | Any = work()
-        return await result if inspect.isawaitable(result) else result
+        return await awaited(work())
     except FenceOld as error:
         raise RPCError("Fence is old") from error
     except EntryTooLarge as error:
