@@ -19,11 +19,14 @@ Execute = Callable[..., Sequence[Sequence[Any]]]
 """``execute(sql, **parameters)``: runs a statement with parameters ``:name``; its rows, if any."""
 
 _TRANSACTIONS = """
-SELECT xid::text, snorky_key_of(xid, max(made_at)),
+SELECT xid::text, min(id), max(id), snorky_key_of(xid, max(made_at)),
     sum(coalesce(octet_length(old_data), 0) + coalesce(octet_length(new_data), 0) + 100)
 FROM snorky_outbox GROUP BY xid ORDER BY max(id) LIMIT 500
 """
-_OF_ONE = "FROM snorky_outbox WHERE xid = CAST(CAST(:xid AS text) AS xid8)"
+# Between its numbers, which have an index: else each of many that wait would be looked for in all.
+_OF_ONE = (
+    "FROM snorky_outbox WHERE id BETWEEN :low AND :high AND xid = CAST(CAST(:xid AS text) AS xid8)"
+)
 _ROWS = f"SELECT model, old_data, new_data, tx_key {_OF_ONE} ORDER BY id"
 _MODELS = f"SELECT DISTINCT model, CAST(NULL AS text), CAST(NULL AS text), tx_key {_OF_ONE}"
 
@@ -84,13 +87,14 @@ class PostgreSQLTurn:
 
         What becomes visible while this reads belongs to other transactions, and comes next time.
         """
-        for xid, key, size in self._execute(_TRANSACTIONS):
-            rows = self._execute(_ROWS if size <= MAX_ENTRY_BYTES else _MODELS, xid=xid)
-            yield Entry.of(key, rows, xid)
+        for xid, low, high, key, size in self._execute(_TRANSACTIONS):
+            which = {"xid": xid, "low": low, "high": high}
+            rows = self._execute(_ROWS if size <= MAX_ENTRY_BYTES else _MODELS, **which)
+            yield Entry.of(key, rows, which)
 
     def forget(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
-            self._execute(f"DELETE {_OF_ONE}", xid=entry.told)
+            self._execute(f"DELETE {_OF_ONE}", **entry.told)
 
 
 def _locked_state(execute: Execute) -> dict[str, Any] | None:
