@@ -16,10 +16,10 @@ from snorky.patterns import matches
 from snorky.presence import Presence, Status
 from snorky.processes import Processes
 from snorky.rosters import Rosters, SharedTopic
-from snorky.services.base import Request, RPCError, RPCService, rpc_command
+from snorky.services.base import Request, RPCError, rpc_command
 from snorky.services.joining import Joining
 from snorky.services.keys import key_of, value_of
-from snorky.services.listing import Listing
+from snorky.services.listing import Listing, ListingBackend
 from snorky.services.sharing import SharedService
 from snorky.topics import Topics, forget
 from snorky.wire import canonical
@@ -220,28 +220,11 @@ class ChatService(SharedService):
         return name.removeprefix(f"{self.name}/")
 
 
-class ChatBackend(RPCService):
+class ChatBackend(ListingBackend):
     """Lets trusted servers see who is where in ``frontend``, in all its processes."""
 
     def __init__(self, name: str, frontend: ChatService) -> None:
-        super().__init__(name)
-        self.frontend = frontend
-
-    async def start(self) -> None:
-        await self.frontend.start()
-
-    async def stop(self) -> None:
-        await self.frontend.stop()
-
-    @rpc_command
-    def channels(self, req: Request, prefix: str = "") -> Any:
-        """All channels with somebody in them: ``[{"channel", "connections"}, ...]``."""
-        return self.frontend.listing.channels(prefix, self.limits)
-
-    @rpc_command
-    def members(self, req: Request, channel: Any) -> Any:
-        """Who is in a channel: ``[{"identity", "connections"}, ...]``."""
-        return self.frontend.listing.members(canonical(channel), self.limits)
+        super().__init__(name, frontend)
 
 
 @dataclass(eq=False, slots=True)

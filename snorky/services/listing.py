@@ -9,8 +9,9 @@ from typing import Any
 
 from snorky.limits import Limits
 from snorky.processes import Processes
-from snorky.services.base import RPCError
+from snorky.services.base import Request, RPCError, RPCService, rpc_command
 from snorky.services.keys import value_of
+from snorky.wire import canonical
 
 
 class Listing:
@@ -64,6 +65,30 @@ class Listing:
         if sum(map(len, here)) > params["most"]:
             raise RPCError("Too many members")
         return here
+
+
+class ListingBackend(RPCService):
+    """What trusted servers are told by a ``frontend`` that has a `Listing`."""
+
+    def __init__(self, name: str, frontend: Any) -> None:
+        super().__init__(name)
+        self.frontend = frontend
+
+    async def start(self) -> None:
+        await self.frontend.start()
+
+    async def stop(self) -> None:
+        await self.frontend.stop()
+
+    @rpc_command
+    def channels(self, req: Request, prefix: str = "") -> Any:
+        """All channels with somebody in them: ``[{"channel", "connections"}, ...]``."""
+        return self.frontend.listing.channels(prefix, self.limits)
+
+    @rpc_command
+    def members(self, req: Request, channel: Any) -> Any:
+        """Who is in a channel: ``[{"identity", "connections"}, ...]``."""
+        return self.frontend.listing.members(canonical(channel), self.limits)
 
 
 def _channels_told(answers: list[dict[str, int]]) -> list[dict[str, Any]]:

@@ -79,7 +79,7 @@ class Capture:
         """Keep these rows of a table as they are now, and those of others that show them."""
         keys = [row.pk for row in rows]
         for model in registry.classes_over(table):
-            if type(rows[0]) is model if rows else False:
+            if rows and type(rows[0]) is model:
                 self._keep(model, rows)
             else:
                 self._read(QuerySet(model, using=self.using).filter(pk__in=keys))

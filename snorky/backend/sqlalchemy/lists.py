@@ -23,7 +23,7 @@ yet, or after a commit.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -74,14 +74,8 @@ class BlockingLists(lists.Lists):
     @contextmanager
     def write(self, headers: Mapping[str, str]) -> Iterator[Any]:
         """Around the transactions of a request with these headers, their commits included."""
-        keys: list[str] = []
-        writing = lists.Response()
-        before = gathered_keys.set(keys)
-        try:
+        with _gathering(self.complete, headers) as writing:
             yield writing
-        finally:
-            gathered_keys.reset(before)
-        writing.headers = self.complete(writing_headers(keys), headers)
 
     def _is_told_all(self) -> bool:
         return self.outbox.drained() or _not_yet()
@@ -99,17 +93,27 @@ class Lists(aio.Lists):
     @asynccontextmanager
     async def write(self, headers: Mapping[str, str]) -> AsyncIterator[Any]:
         """Around the transactions of a request with these headers, their commits included."""
-        keys: list[str] = []
-        writing = lists.Response()
-        before = gathered_keys.set(keys)
-        try:
+        with _gathering(self.complete, headers) as writing:
             yield writing
-        finally:
-            gathered_keys.reset(before)
-        writing.headers = self.complete(writing_headers(keys), headers)
 
     async def _is_told_all(self) -> bool:
         return await self.outbox.adrained() or _not_yet()
+
+
+@contextmanager
+def _gathering(
+    complete: Callable[[dict[str, str], Mapping[str, str]], dict[str, str]],
+    headers: Mapping[str, str],
+) -> Iterator[lists.Response]:
+    """Gather the keys of what is committed meanwhile, for the headers of the response."""
+    keys: list[str] = []
+    writing = lists.Response()
+    before = gathered_keys.set(keys)
+    try:
+        yield writing
+    finally:
+        gathered_keys.reset(before)
+    writing.headers = complete(writing_headers(keys), headers)
 
 
 def _not_yet() -> bool:

@@ -5,41 +5,25 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import Any
 
-from snorky.services.base import Request, RPCService, rpc_command
+from snorky.services.base import Request, rpc_command
+from snorky.services.listing import ListingBackend
 from snorky.services.pubsub.frontend import PubSubService
-from snorky.wire import canonical
 
 
-class PubSubBackend(RPCService):
+class PubSubBackend(ListingBackend):
     """Lets trusted servers publish on the channels of ``frontend``, and see who is there.
 
     Over all its processes, where they share a broker.
     """
 
     def __init__(self, name: str, frontend: PubSubService) -> None:
-        super().__init__(name)
-        self.frontend = frontend
-
-    async def start(self) -> None:
-        await self.frontend.start()
-
-    async def stop(self) -> None:
-        await self.frontend.stop()
+        super().__init__(name, frontend)
+        self.frontend: PubSubService = frontend
 
     @rpc_command
     def publish(self, req: Request, channel: Any, message: Any) -> Awaitable[None] | None:
         """Send ``message`` to all subscribers of ``channel``. Nobody is asked."""
         return self.frontend.do_publish(channel, message)
-
-    @rpc_command
-    def channels(self, req: Request, prefix: str = "") -> Any:
-        """All channels with subscribers: ``[{"channel", "connections"}, ...]``."""
-        return self.frontend.listing.channels(prefix, self.limits)
-
-    @rpc_command
-    def members(self, req: Request, channel: Any) -> Any:
-        """Who subscribes to a channel: ``[{"identity", "connections"}, ...]``."""
-        return self.frontend.listing.members(canonical(channel), self.limits)
 
     @rpc_command
     def history(self, req: Request, channel: Any, since: str = "") -> Any:
