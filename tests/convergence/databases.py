@@ -48,8 +48,11 @@ class Sqlite:
     def begin_snapshot(self, connection: Any) -> None:
         connection.execute("BEGIN")
 
-    def bulk(self, chance: random.Random, model: str) -> str:
-        return f'REPLACE INTO "{model}" SELECT id, color, n + 1, team FROM "{model}" WHERE n < 2'
+    def bulk(self, connection: Any, chance: random.Random, model: str) -> list[tuple[int]]:
+        return connection.execute(
+            f'REPLACE INTO "{model}" SELECT id, color, n + 1, team FROM "{model}" WHERE n < 2'
+            " RETURNING id"
+        ).fetchall()
 
 
 class Postgresql:
@@ -80,10 +83,15 @@ class Postgresql:
     def begin_snapshot(self, connection: Any) -> None:
         connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 
-    def bulk(self, chance: random.Random, model: str) -> str:
-        if chance.random() < 0.15:
-            return f'TRUNCATE "{model}"'
-        return f'UPDATE "{model}" SET n = n + 1 WHERE n < 2'
+    def bulk(self, connection: Any, chance: random.Random, model: str) -> list[tuple[int]]:
+        if chance.random() >= 0.15:
+            return connection.execute(
+                f'UPDATE "{model}" SET n = n + 1 WHERE n < 2 RETURNING id'
+            ).fetchall()
+        connection.execute(f'LOCK TABLE "{model}" IN ACCESS EXCLUSIVE MODE')
+        emptied = connection.execute(f'SELECT id FROM "{model}"').fetchall()
+        connection.execute(f'TRUNCATE "{model}"')
+        return emptied
 
 
 Database = Sqlite | Postgresql
@@ -114,23 +122,24 @@ def write(database: Database, connection: Any, chance: random.Random) -> bool:
 
 
 def _statement(database: Database, connection: Any, chance: random.Random) -> set[tuple[str, int]]:
+    """The rows that it changed, as the database says. These alone are locked until the commit: what
+    is read there of a row that was not found to be deleted may be another transaction's."""
     model, number, mark = chance.choice(MODELS), chance.randint(1, 12), database.parameter
     values = (number, chance.choice(["red", "blue"]), chance.randint(0, 3), chance.choice("ab"))
     if chance.random() < 0.1:
-        # A row lock each, so that what is read before is what is changed.
-        connection.execute(f'UPDATE "{model}" SET id = id')
-        all_of_it = connection.execute(f'SELECT id FROM "{model}"').fetchall()
-        connection.execute(database.bulk(chance, model))
-        return {(model, found) for (found,) in all_of_it}
-    if chance.random() < 0.25:
-        connection.execute(f'DELETE FROM "{model}" WHERE id = {mark}', (number,))
+        changed = database.bulk(connection, chance, model)
+    elif chance.random() < 0.25:
+        changed = connection.execute(
+            f'DELETE FROM "{model}" WHERE id = {mark} RETURNING id', (number,)
+        ).fetchall()
     else:
-        connection.execute(
+        changed = connection.execute(
             f'INSERT INTO "{model}" VALUES ({mark}, {mark}, {mark}, {mark}) ON CONFLICT (id)'
-            " DO UPDATE SET color = excluded.color, n = excluded.n, team = excluded.team",
+            " DO UPDATE SET color = excluded.color, n = excluded.n, team = excluded.team"
+            " RETURNING id",
             values,
-        )
-    return {(model, number)}
+        ).fetchall()
+    return {(model, found) for (found,) in changed}
 
 
 def _row(database: Database, connection: Any, model: str, number: int) -> Any:
