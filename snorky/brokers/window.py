@@ -6,11 +6,12 @@ An engine's log pushes what it appended or received; whoever reads does so here.
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import islice
 
 from snorky.brokers.log import Entry, Log, Position, PositionLost, Retention
+
+GONE_AT_ONCE = 1000
+"""Places of entries that have gone, which a queue gives back together."""
 
 Deliver = Callable[[Entry], None]
 Lost = Callable[[Sequence[Entry]], None]
@@ -24,7 +25,7 @@ class Window(Log):
     ) -> None:
         self._retention = retention
         self._clock = clock
-        self._kept: deque[_Kept] = deque()
+        self._kept = _Queue()
         self._bytes = 0
         self._older = self._older_bytes = 0  # entries, and bytes, of the older half
         self._head = self._first = head
@@ -91,7 +92,7 @@ class Window(Log):
         known = first if skipped == 0 else self._kept[skipped - 1].entry.position
         if known.nonce != after.nonce:
             raise PositionLost(f"entry {after.seq} is another one")
-        return [kept.entry for kept in islice(self._kept, skipped, skipped + limit)]
+        return self._kept.entries(skipped, limit)
 
     def follow(self, deliver: Deliver, lost: Lost | None = None) -> Callable[[], None]:
         follower = (deliver, lost)
@@ -131,7 +132,7 @@ class Window(Log):
         return self._first.seq + self._older
 
     def _drop_oldest(self) -> None:
-        kept = self._kept.popleft()
+        kept = self._kept.pop_oldest()
         self._bytes -= kept.size
         if self._older:
             self._older -= 1
@@ -148,3 +149,38 @@ class _Kept:
         self.entry = entry
         self.at = at
         self.size = size
+
+
+class _Queue:
+    """What comes first goes first. Any place in it is reached at once: whoever comes back reads
+    from somewhere in the middle, where a deque is walked to."""
+
+    __slots__ = ("_gone", "_list")
+
+    def __init__(self) -> None:
+        self._list: list[_Kept | None] = []
+        self._gone = 0
+
+    def __len__(self) -> int:
+        return len(self._list) - self._gone
+
+    def __getitem__(self, place: int) -> _Kept:
+        kept = self._list[self._gone + place]
+        assert kept is not None
+        return kept
+
+    def entries(self, place: int, limit: int) -> list[Entry]:
+        first = self._gone + place
+        return [kept.entry for kept in self._list[first : first + limit] if kept is not None]
+
+    def append(self, kept: _Kept) -> None:
+        self._list.append(kept)
+
+    def pop_oldest(self) -> _Kept:
+        kept = self[0]
+        self._list[self._gone] = None
+        self._gone += 1
+        if self._gone >= GONE_AT_ONCE and self._gone * 2 >= len(self._list):
+            del self._list[: self._gone]
+            self._gone = 0
+        return kept
