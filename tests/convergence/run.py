@@ -147,7 +147,8 @@ class Run:
                 relay.start()
             tasks += [asyncio.create_task(page.run()) for page in self.pages]
             await self._trouble()
-            await self._settle()
+            if not (self.application.breakage and self._has_lied()):
+                await self._settle()
         finally:
             await asyncio.gather(*[page.stop() for page in self.pages])
             for relay in self.relays:
@@ -304,6 +305,10 @@ class Run:
                     self.outcome.problems.append(
                         f"in the end {each} of page {number} at {page.position} differs"
                     )
+
+    def _has_lied(self) -> bool:
+        found = problems(self.application.history, self._lists(), self.revoked)
+        return next(found, None) is not None
 
     async def _was_fetched(self) -> bool:
         """Whether all that are live by fetching have answered the last touch, in a second or so."""
