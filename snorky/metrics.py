@@ -46,8 +46,9 @@ class Metrics:
     resumes: dict[str, int] = field(default_factory=dict)
     """By outcome: "recovered", or the reason of a refusal."""
 
-    def count_resume(self, outcome: str) -> None:
-        self.resumes[outcome] = self.resumes.get(outcome, 0) + 1
+    def count_resumes(self, outcome: str, count: int = 1) -> None:
+        if count:
+            self.resumes[outcome] = self.resumes.get(outcome, 0) + count
 
     def watch_log(self, name: str, owner: Owner, figures: Callable[[Owner], LogFigures]) -> None:
         """Show the figures of a log under the name of its service, while its owner lives."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from snorky.hashable import hashable
@@ -22,6 +23,9 @@ MAX_PLACE_BYTES = 1024
 
 MAX_KEPT_BESIDE = 100_000
 """Entries kept beside the log at a time."""
+
+MAX_POSITION_LENGTH = 100
+"""Characters of a position's text."""
 
 
 class BrokerUnavailable(Exception):
@@ -63,10 +67,18 @@ class Position(NamedTuple):
     @classmethod
     def parse(cls, text: Any) -> Position:
         """The position of a text that ``str`` made. Raises ValueError for any other value."""
-        parts = text.split(".") if isinstance(text, str) and len(text) <= 100 else ()
-        if len(parts) != 3 or not (parts[0] and parts[1].isascii() and parts[1].isdigit()):
+        if not isinstance(text, str) or len(text) > MAX_POSITION_LENGTH:
             raise ValueError("expected a position as a log gave it out")
-        return cls(parts[0], int(parts[1]), parts[2])
+        return _parsed(text)
+
+
+@lru_cache(maxsize=2048)
+def _parsed(text: str) -> Position:
+    # Remembered: those who come back together say the same, for each of their lists.
+    parts = text.split(".")
+    if len(parts) != 3 or not (parts[0] and parts[1].isascii() and parts[1].isdigit()):
+        raise ValueError("expected a position as a log gave it out")
+    return Position(parts[0], int(parts[1]), parts[2])
 
 
 class Entry:

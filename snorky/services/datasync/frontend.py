@@ -159,7 +159,8 @@ class DataSyncService(RPCService):
         keys = signing_keys(token_keys)
         if not keys:
             raise ValueError("expected at least one key for tokens")
-        self.tokens.keys = self._token_keys = keys
+        self._token_keys = keys
+        self.tokens.sign_with(keys)
 
     # Dealers
 

@@ -100,9 +100,13 @@ class Renewals:
         """How many it waits for, some of which may have ended."""
         return self._count
 
-    def add(self, opened: Opened) -> None:
-        due = min(time() + self._resume_ttl / 2, opened.recheck)
-        self._slots.setdefault(ceil(due / self._moment), []).append(opened)
+    def add(self, opened: Opened, made: float) -> None:
+        """``made``: when its token was, in seconds since 1970."""
+        due = ceil(min(made + self._resume_ttl / 2, opened.recheck) / self._moment)
+        slot = self._slots.get(due)
+        if slot is None:
+            slot = self._slots[due] = []
+        slot.append(opened)
         self._count += 1
         if self._count > 2 * len(self._pages.by_origin) + 1000:
             self._forget_ended()
@@ -136,7 +140,7 @@ class Renewals:
             tokens: dict[str, Any] = {}
             for opened in those:
                 tokens[str(opened.id)] = self._renew(opened)
-                self.add(opened)
+                self.add(opened, time())
             self._pages.send(page, {"type": "mark", "position": position, "tokens": tokens})
             yield
 

@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Collection, Iterator
 from math import ceil
 from time import monotonic, time
-from typing import Any, NamedTuple
+from typing import Any
 
 from snorky.brokers.log import BrokerUnavailable, Position, PositionLost
 from snorky.client import Peer
@@ -27,7 +27,7 @@ from snorky.services.datasync.directory import Directory, models_of, query_key
 from snorky.services.datasync.items import Item
 from snorky.services.datasync.log import ChangeLog
 from snorky.services.datasync.notices import Renewals
-from snorky.services.datasync.pages import Opened, Pages, spread_ms
+from snorky.services.datasync.pages import Opened, Page, Pages, spread_ms
 from snorky.services.datasync.passes import Passes
 from snorky.services.datasync.selection import Described, Selections, subject_text
 from snorky.services.datasync.tokens import RESUME, BadToken, Token, TokenItems, Tokens
@@ -62,7 +62,7 @@ class Refused(Exception):
 class Wanted:
     """One subscription that a call wants to open."""
 
-    __slots__ = ("described", "items", "live", "reach", "reason", "since", "text", "token")
+    __slots__ = ("dealt", "items", "live", "reach", "reason", "since", "subject", "text", "token")
 
     def __init__(self, subscription: Any) -> None:
         given = subscription if isinstance(subscription, dict) else {}
@@ -73,31 +73,46 @@ class Wanted:
         """The entry that must have been handed out here: what the page fetched may show it."""
         self.reason: str | None = None
         self.token: Token | None = None
+        self.subject: str | None = None
+        self.dealt: Dealt | None = None
         self.items: tuple[Item, ...] = ()
-        self.described: Described | None = None
+
+    @property
+    def described(self) -> Described:
+        assert self.dealt is not None
+        return self.dealt.described(self.subject)
 
 
 class Asking:
     """One call of ``openSubscriptions``."""
 
-    __slots__ = ("request", "wanted")
+    __slots__ = ("holds", "request", "wanted")
 
     def __init__(self, request: Request, wanted: list[Wanted]) -> None:
         self.request = request
         self.wanted = wanted
+        self.holds: Position | None = None
+        """What the log was found to hold: mostly a page says the same for all."""
 
 
-class Dealt(NamedTuple):
+class Dealt:
     """Who deals in the items of a token, while no dealer comes or goes."""
 
-    version: int
-    each: list[tuple[Dealer, Any, str, frozenset[str]]]
-    """Dealer, query, its key and its models."""
-    items: frozenset[tuple[str, str]]
-    models: frozenset[str]
+    __slots__ = ("_items", "_models", "each", "found", "version")
+
+    def __init__(
+        self, version: int, each: list[tuple[Dealer, Any, str, frozenset[str]]]
+    ) -> None:
+        self.version = version
+        self.each = each
+        """Dealer, query, its key and its models."""
+        self.found: tuple[Item, ...] = ()
+        """The items, as long as they are matched."""
+        self._items = frozenset([(dealer.name, key) for dealer, _, key, _ in each])
+        self._models = frozenset[str]().union(*(models for _, _, _, models in each))
 
     def described(self, subject: str | None) -> Described:
-        return Described(subject, self.items, self.models)
+        return Described(subject, self._items, self._models)
 
 
 class Openings:
@@ -202,6 +217,8 @@ class Openings:
         except ValueError:
             wanted.reason = "invalid"
             return None
+        if token.items is not None:
+            return None
         try:
             fetched = self._tokens.fetch(token)
         except BadToken:
@@ -227,21 +244,21 @@ class Openings:
 
     def _ahead(self, asking: Asking) -> int:
         """The newest entry that the call must be answered at, or later."""
-        return max(
-            (
-                max(each.since.seq, each.token.start.seq, each.reach)
-                for each in asking.wanted
-                if each.reason is None and each.token is not None and self._is_ours(each)
-            ),
-            default=0,
-        )
+        epoch, ahead = self._changes.log.head.epoch, 0
+        for each in asking.wanted:
+            if each.reason is None and each.token is not None:
+                start, since = each.token.start, each.since
+                if start.epoch == epoch == since.epoch:
+                    ahead = max(ahead, since.seq, start.seq, each.reach)
+        return ahead
 
     def _newest(self, asking: Asking) -> Position | Awaitable[Position] | None:
         """Where the log is, if a page shows more than what it heard: what it fetched is older than
         its call, but may be newer than what this process has."""
-        if all(each.live for each in asking.wanted):
-            return None
-        return self._changes.log.newest()
+        for each in asking.wanted:
+            if not each.live:
+                return self._changes.log.newest()
+        return None
 
     async def _learn(self, asking: Asking, newest: Awaitable[Position]) -> None:
         """Let fetched lists wait for the newest entry; where nobody knows it, refuse them."""
@@ -302,8 +319,8 @@ class Openings:
             self._answer(asking)
             yield
 
-    def _last_of_each(self, asking: Asking) -> Iterator[Wanted]:
-        """Refuse all but the last of those with the same token."""
+    def _last_of_each(self, asking: Asking) -> Collection[Wanted]:
+        """Refuse all but the last of those with the same token; returns what is left."""
         last: dict[str, Wanted] = {}
         for wanted in asking.wanted:
             if wanted.reason is None and wanted.token is not None:
@@ -311,19 +328,19 @@ class Openings:
                 if before is not None:
                     before.reason = "replaced"
                 last[wanted.token.origin] = wanted
-        yield from last.values()
+        return last.values()
 
     def _check(self, asking: Asking, wanted: Wanted) -> Position | None:
         """Find its items, and where it goes on from; None where it is refused, with a reason."""
         try:
-            since = self._since(wanted)
+            since = self._since(asking, wanted)
             self._check_token(asking, wanted)
             return since
         except Refused as refusal:
             wanted.reason = refusal.reason
             return None
 
-    def _since(self, wanted: Wanted) -> Position:
+    def _since(self, asking: Asking, wanted: Wanted) -> Position:
         since: Position = wanted.since
         log = self._changes.log
         if not self._is_ours(wanted):
@@ -334,10 +351,12 @@ class Openings:
             raise Refused("behind")
         if since.seq < log.first.seq:
             raise Refused("trimmed")
-        try:
-            log.read(since, limit=0)
-        except PositionLost:
-            raise Refused("trimmed" if since.seq < log.first.seq else "epoch") from None
+        if since is not asking.holds:
+            try:
+                log.read(since, limit=0)
+            except PositionLost:
+                raise Refused("trimmed" if since.seq < log.first.seq else "epoch") from None
+            asking.holds = since
         return since
 
     def may_have(self, token: Token, client: Peer) -> bool:
@@ -371,39 +390,39 @@ class Openings:
             if dealer is None:
                 raise Refused("invalid")
             each.append((dealer, query, query_key(dealer, query), models_of(dealer, query)))
-        return Dealt(
-            self._directory.version,
-            each,
-            frozenset([(dealer.name, key) for dealer, _, key, _ in each]),
-            frozenset[str]().union(*(models for _, _, _, models in each)),
-        )
+        return Dealt(self._directory.version, each)
 
     def _check_token(self, asking: Asking, wanted: Wanted) -> None:
         token = wanted.token
         assert token is not None
         assert token.items is not None
-        if token.expires <= time() or token.recheck <= time():
+        now = time()
+        if token.expires <= now or token.recheck <= now:
             raise Refused("expired")
-        subject = self._check_subject(token, asking.request.client)
+        wanted.subject = self._check_subject(token, asking.request.client)
         try:
-            dealt = self._deal(token.items)
+            wanted.dealt = dealt = self._deal(token.items)
         except BadQuery:
             raise Refused("invalid") from None
-        wanted.described = dealt.described(subject)
-        if self.revocations.match_after(token.start.seq, wanted.described):
+        if self.revocations and self.revocations.match_after(token.start.seq, wanted.described):
             raise Refused("revoked")
         wanted.items = self._items(dealt)
         if self._changes.resets.after(wanted.since.seq, wanted.items):
             raise Refused("reset")
-        if self._fetching.pop(token.origin, self) is None:
+        if self._fetching and self._fetching.pop(token.origin, self) is None:
             raise Refused("slow")
 
     def _items(self, dealt: Dealt) -> tuple[Item, ...]:
+        found = dealt.found
+        if found and all([item.is_matched for item in found]):
+            return found
         if len(dealt.each) == 1:
-            return self._item(*dealt.each[0]).alone
-        items = tuple(dict.fromkeys([self._item(*each) for each in dealt.each]))
-        if len({item.refetches for item in items}) > 1:
-            raise Refused("invalid")
+            items = self._item(*dealt.each[0]).alone
+        else:
+            items = tuple(dict.fromkeys([self._item(*each) for each in dealt.each]))
+            if len({item.refetches for item in items}) > 1:
+                raise Refused("invalid")
+        dealt.found = items
         return items
 
     def _item(self, dealer: Dealer, query: Any, key: str, models: frozenset[str]) -> Item:
@@ -422,70 +441,95 @@ class Openings:
         self._call_ended(client)
         if not getattr(client, "connected", True):
             return
+        page = self._pages.page_of(client)
+        position = str(self._changes.processed)
         answers: list[dict[str, Any]] = []
-        begun: dict[int, Opened] = {}
+        begun: list[tuple[Opened, dict[str, Any]]] = []
+        was_live: set[Opened] = set()
         told = 0
-        for place, wanted in enumerate(asking.wanted):
+        for wanted in asking.wanted:
             try:
                 if wanted.reason is not None:
                     raise Refused(wanted.reason)
-                begun[place], answer, size = self._open(client, wanted, MAX_ANSWERS_BYTES - told)
+                opened, answer, size = self._open(page, wanted, position, MAX_ANSWERS_BYTES - told)
                 told += size
+                begun.append((opened, answer))
+                if wanted.live:
+                    was_live.add(opened)
             except Refused as refusal:
                 answer = {"recovered": False, "reason": refusal.reason, "after_ms": 0}
+                metrics.count_resumes(refusal.reason)
             answers.append(answer)
-        self._pages.arrange(self._pages.page_of(client))
-        was_live = {each for place, each in begun.items() if asking.wanted[place].live}
-        self._passes.begin(begun.values(), was_live)
-        for place, opened in begun.items():
-            answers[place]["live"] = opened.live
-        for answer in answers:
-            metrics.count_resume(answer.get("reason", "recovered"))
+        metrics.count_resumes("recovered", len(begun))
+        self._pages.arrange(page)
+        self._passes.begin([opened for opened, _ in begun], was_live)
+        for opened, answer in begun:
+            answer["live"] = opened.live
         asking.request.reply(answers)
 
-    def _open(self, client: Peer, wanted: Wanted, most: int) -> tuple[Opened, dict[str, Any], int]:
-        token, since = wanted.token, wanted.since
+    def _open(
+        self, page: Page, wanted: Wanted, position: str, most: int
+    ) -> tuple[Opened, dict[str, Any], int]:
+        token, since, items = wanted.token, wanted.since, wanted.items
         assert token is not None
         assert token.items is not None
-        assert wanted.described is not None
         if not self._is_ours(wanted):
             raise Refused("epoch")
         if since.seq < self._changes.log.first.seq:
             raise Refused("trimmed")  # it was let go of while others were scanned
-        if self._changes.resets.after(since.seq, wanted.items):
+        if self._changes.resets.after(since.seq, items):
             raise Refused("reset")
         try:
-            changes, size = self._catching_up.since(
-                wanted.items, since.seq, min(most, MAX_ANSWER_BYTES)
-            )
+            changes, size = self._catching_up.since(items, since.seq, min(most, MAX_ANSWER_BYTES))
         except TooMuch:
             raise Refused("too-much") from None
         before = self._pages.by_origin.get(token.origin)
         if before is not None:
             for _ in self._pages.end_all([before], "replaced"):
                 pass
-        page = self._pages.page_of(client)
         if len(page.opened) >= self.limits.max_subscriptions:
             raise Refused("too-many")
         self._classic.give_up(token.origin)
-        opened = self._pages.open(page, token, wanted.items)
-        if all(item.subscriptions > 1 for item in wanted.items):
-            self._tokens.remember(token.items)
+        opened = self._pages.open(page, token, items)
+        made, text = self._token_for(opened, token)
         answer: dict[str, Any] = {
             "recovered": True,
             "subscription": opened.id,
-            "items": [item.id for item in wanted.items],
-            "position": str(self._changes.processed),
-            "token": self._resume_token(opened, token.items),
+            "items": [item.id for item in items],
+            "position": position,
+            "token": text,
             "live": False,
         }
-        if any(item.touched > since.seq for item in wanted.items):
-            answer["stale"] = True
-        if self.refreshes.match_after(since.seq, wanted.described):
+        shared = True
+        for item in items:
+            if item.touched > since.seq:
+                answer["stale"] = True
+            if item.subscriptions == 1:
+                shared = False
+        if shared:
+            self._tokens.remember(token.items)
+        if self.refreshes and self.refreshes.match_after(since.seq, wanted.described):
             answer["refresh"] = spread_ms(len(self._pages.by_origin))
         answer["changes"] = changes
-        self.renewals.add(opened)
+        self.renewals.add(opened, made)
         return opened, answer, size
+
+    def _token_for(self, opened: Opened, token: Token) -> tuple[float, str]:
+        """The next token of what ``token`` opened, and when it was made, in seconds since 1970.
+
+        That is ``token`` itself while marks would not renew it, and what it says of the log is of
+        use. What matters of its start, revocations, was looked at.
+        """
+        now = time()
+        assert token.items is not None
+        if (
+            token.text is not None
+            and token.kind == RESUME
+            and token.expires - now >= self._resume_ttl / 2
+            and token.start.seq >= self._changes.log.halfway
+        ):
+            return min(now, token.expires - self._resume_ttl), token.text
+        return now, self._resume_token(opened, token.items)
 
     # Slow clients
 

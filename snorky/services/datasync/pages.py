@@ -180,7 +180,7 @@ class Pages:
     def drop_item(self, item: Item) -> None:
         """Forget an item that nobody holds."""
         del self._idle[item]
-        item.alone = ()
+        item.alone = item.notes = ()
         self._changes.items.remove(item)
         self._changes.matching.leave(item.dealer, item)
 

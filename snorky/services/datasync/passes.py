@@ -69,6 +69,10 @@ class Passes:
 
         ``was_live``: those that were live when they dropped, and hold nothing newer.
         """
+        if not self.sources:
+            for each in opened:
+                each.live = not self._behind
+            return
         self._look()
         asking: dict[str, list[Opened]] = {}
         for each in opened:

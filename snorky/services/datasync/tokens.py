@@ -8,6 +8,8 @@ the token's origin.
 from __future__ import annotations
 
 import base64
+import binascii
+import hashlib
 import hmac
 import inspect
 import secrets
@@ -27,6 +29,11 @@ MAX_TOKEN_LENGTH = 1500
 """Characters. nginx takes 4 KiB of headers by default, and a token stands in two of them."""
 
 SIGNATURE_BYTES = 18
+
+_BLOCK_BYTES = 64
+"""Of SHA-256: HMAC fills shorter keys up."""
+
+_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 FIRST, RESUME = "f", "r"
 
@@ -69,6 +76,8 @@ class Token(NamedTuple):
     subject: Any
     items: TokenItems | None
     """Dealer and query of each; None: the broker keeps them."""
+    text: str | None = None
+    """Its text, where that was read and signed with the key that signs now."""
 
 
 class Tokens:
@@ -80,9 +89,13 @@ class Tokens:
     def __init__(self, name: str, broker: Broker, keys: Iterable[bytes]) -> None:
         self._prefix = f"datasync:{name}:"
         self._broker = broker
-        self.keys = list(keys)
+        self.sign_with(keys)
         self._large: OrderedDict[str, None] = OrderedDict()
         self._known: dict[bytes, TokenItems] = {}
+
+    def sign_with(self, keys: Iterable[bytes]) -> None:
+        """Other keys from now on."""
+        self._signatures = [_Signature(key) for key in keys]
 
     def make(self, token: Token, most: int, seconds: float) -> tuple[str, Awaitable[None] | None]:
         """The text of a token, and what must be waited for before it can be used.
@@ -100,24 +113,29 @@ class Tokens:
         if not isinstance(text, str) or not 32 <= len(text) <= MAX_TOKEN_LENGTH:
             raise BadToken
         try:
-            raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+            raw = binascii.a2b_base64(text.encode("ascii").translate(_FROM_URL_SAFE) + b"==")
             signature, payload = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
             kind, origin, start, expires, recheck, subject, items = _payload.decode(payload)
-            token = Token(
+            position = Position.parse(start)
+            newest = True
+            for ours in self._signatures:
+                if hmac.compare_digest(ours.of(payload), signature):
+                    break
+                newest = False
+            else:
+                raise BadToken(position.epoch)
+            return Token(
                 kind,
                 origin,
-                Position.parse(start),
+                position,
                 expires,
                 recheck,
                 _value(subject),
                 self._items(bytes(items)),
+                text if newest else None,
             )
         except (ValueError, TypeError, msgspec.MsgspecError, RecursionError) as error:
             raise BadToken from error
-        ours = [self._signature(key, payload) for key in self.keys]
-        if True not in [hmac.compare_digest(each, signature) for each in ours]:
-            raise BadToken(token.start.epoch)
-        return token
 
     def fetch(self, token: Token) -> Token | Awaitable[Token]:
         """The token with its items. Raises BadToken where they are kept no longer."""
@@ -176,11 +194,26 @@ class Tokens:
                 None if token.items is None else msgspec.Raw(token.items.text),
             ]
         )
-        signature = self._signature(self.keys[0], payload)
+        signature = self._signatures[0].of(payload)
         return base64.urlsafe_b64encode(signature + payload).rstrip(b"=").decode("ascii")
 
-    def _signature(self, key: bytes, payload: bytes) -> bytes:
-        return hmac.digest(key, payload, "sha256")[:SIGNATURE_BYTES]
+
+class _Signature:
+    """HMAC-SHA256 (RFC 2104) by one key, cut short. What depends on the key alone is done once:
+    ``hmac.digest`` does it again for every token, which takes twice as long."""
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        block = key.ljust(_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def of(self, payload: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(payload)
+        outer.update(inner.digest())
+        return outer.digest()[:SIGNATURE_BYTES]
 
 
 def new_origin() -> str:
@@ -206,7 +239,8 @@ def _whole(token: Token, kept: Any) -> Token:
         raise BadToken
     items, subject = kept
     whole = TokenItems((name, hashable(query)) for name, query in items)
-    return token._replace(items=whole, subject=hashable(subject))
+    # Not to be answered as it is: the broker has to be told that it is needed for longer.
+    return token._replace(items=whole, subject=hashable(subject), text=None)
 
 
 async def _all(work: list[Awaitable[Any]]) -> None:
