@@ -10,7 +10,18 @@ from typing import Any
 
 import msgspec
 
-from snorky.hashable import hashable
+from snorky.hashable import HashableDict, HashableList, hashable
+
+
+_AS_IT_IS: dict[Any, type] = {
+    str: str,
+    int: int,
+    float: float,
+    bool: bool,
+    list[Any]: HashableList,
+    dict[str, Any]: HashableDict,
+}
+"""Annotations, and the type of the values that they leave as they are."""
 
 
 class InvalidParams(ValueError):
@@ -46,11 +57,12 @@ class Signature:
         annotated = [
             parameter for parameter in named if parameter.annotation is not parameter.empty
         ]
-        self._converted = {
+        kinds = {
             parameter.name: _annotation(function, parameter)
             for parameter in annotated
             if parameter.annotation not in (Any, "Any", object)
         }
+        self._converted = {name: (kind, _as_it_is(kind)) for name, kind in kinds.items()}
 
     def fit(self, params: Any) -> dict[str, Any]:
         """Return the keyword arguments that ``params`` make. Raises InvalidParams."""
@@ -66,8 +78,8 @@ class Signature:
         if not self._converted:
             return params
         converted = dict(params)
-        for name, kind in self._converted.items():
-            if name in converted:
+        for name, (kind, as_it_is) in self._converted.items():
+            if name in converted and type(converted[name]) is not as_it_is:
                 try:
                     converted[name] = hashable(msgspec.convert(converted[name], kind))
                 except (msgspec.ValidationError, RecursionError, UnicodeError) as error:
@@ -126,6 +138,13 @@ def _annotation(function: Callable[..., Any], parameter: inspect.Parameter) -> A
             f"parameter {parameter.name} of {_name_of(function)} cannot be checked: {error}"
         ) from error
     return annotation
+
+
+def _as_it_is(kind: Any) -> type | None:
+    try:
+        return _AS_IT_IS.get(kind)
+    except TypeError:  # an annotation that cannot be hashed
+        return None
 
 
 def _name_of(function: Callable[..., Any]) -> str:

@@ -14,6 +14,9 @@ from snorky.services.datasync.delivery import change_json
 from snorky.services.datasync.items import Item, KeptRow, Note
 from snorky.wire import encode
 
+_IN = b'{"model":%b,"key":%b,"data":%b,"in":[%d],"out":[]}'
+_OUT = b'{"model":%b,"key":%b,"data":null,"in":[],"out":[%d]}'
+
 CHANGE_BYTES = 100
 """What a change costs beside its row, about."""
 
@@ -48,21 +51,22 @@ class CatchingUp:
 
         Raises TooMuch for more than ``most`` bytes.
         """
-        if len(items) == 1:
-            (item,) = items
-            newest = next(reversed(item.notes), None)
-            if newest is None or newest.seq <= seq:
-                return [], 0
-            if item.subscriptions:  # others hold it: some may come back, too
-                return self._shared(item, newest, seq, most)
-        return _changes(items, seq, most)
+        if len(items) != 1:
+            return _changes(items, seq, most)
+        (item,) = items
+        notes = item.notes
+        if not notes or notes[-1].seq <= seq:
+            return [], 0
+        if item.subscriptions:  # others hold it: some may come back, too
+            return self._shared(item, notes[-1], seq, most)
+        return _changes_of_one(item, seq, most)
 
     def _shared(self, item: Item, newest: Note, seq: int, most: int) -> tuple[Any, int]:
         told = self._kept.get(item.id)
         if told is None or told.newest is not newest or not told.after <= seq < told.before:
-            changes, size = _changes((item,), seq, most)
+            changes, size = _changes_of_one(item, seq, most)
             after, before = _bounds(item, seq)
-            told = Told(after, before, newest, msgspec.Raw(encode(changes)), size)
+            told = Told(after, before, newest, changes, size)
             self._keep(item.id, told)
         elif told.size > most:
             raise TooMuch
@@ -84,6 +88,23 @@ def _bounds(item: Item, seq: int) -> tuple[int, int]:
             return note.seq, before
         before = note.seq
     return item.known_from, before
+
+
+def _changes_of_one(item: Item, seq: int, most: int) -> tuple[msgspec.Raw, int]:
+    """The same for one item, as JSON at once: this is what most are told."""
+    changes, size = [], 0
+    for note in reversed(item.since(seq)):
+        place, row = note.place, note.row
+        model = encode(place.model)
+        if row is None:
+            size += CHANGE_BYTES
+            changes.append(_OUT % (model, place.key, item.id))
+        else:
+            size += CHANGE_BYTES + len(row)
+            changes.append(_IN % (model, place.key, row.narrowed(item.fields), item.id))
+        if size > most:
+            raise TooMuch
+    return msgspec.Raw(b"[%b]" % b",".join(changes)), size
 
 
 def _changes(items: tuple[Item, ...], seq: int, most: int) -> tuple[list[Any], int]:

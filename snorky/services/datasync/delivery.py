@@ -206,9 +206,13 @@ def change_json(place: Place, row: Any, ins: list[Item], outs: list[Item]) -> di
         "model": place.model,
         "key": place.key,
         "data": row.narrowed(ins[0].fields) if ins else None,
-        "in": sorted([item.id for item in ins]),
-        "out": sorted([item.id for item in outs]),
+        "in": _ids(ins),
+        "out": _ids(outs),
     }
+
+
+def _ids(items: list[Item]) -> list[int]:
+    return sorted([item.id for item in items]) if len(items) > 1 else [each.id for each in items]
 
 
 def _sides(

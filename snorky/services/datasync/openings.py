@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Collection, Iterator
 from math import ceil
 from time import monotonic, time
-from typing import Any
+from typing import Any, NamedTuple
 
 from snorky.brokers.log import BrokerUnavailable, Position, PositionLost
 from snorky.client import Peer
@@ -93,6 +93,16 @@ class Asking:
         self.wanted = wanted
         self.holds: Position | None = None
         """What the log was found to hold: mostly a page says the same for all."""
+
+
+class ToldAt(NamedTuple):
+    """When and where a call is answered."""
+
+    position: str
+    now: float
+    """Seconds since 1970."""
+    halfway: int
+    """Entries up to this one are in the older half of the log."""
 
 
 class Dealt:
@@ -442,7 +452,7 @@ class Openings:
         if not getattr(client, "connected", True):
             return
         page = self._pages.page_of(client)
-        position = str(self._changes.processed)
+        told_at = ToldAt(str(self._changes.processed), time(), self._changes.log.halfway)
         answers: list[dict[str, Any]] = []
         begun: list[tuple[Opened, dict[str, Any]]] = []
         was_live: set[Opened] = set()
@@ -451,7 +461,7 @@ class Openings:
             try:
                 if wanted.reason is not None:
                     raise Refused(wanted.reason)
-                opened, answer, size = self._open(page, wanted, position, MAX_ANSWERS_BYTES - told)
+                opened, answer, size = self._open(page, wanted, told_at, MAX_ANSWERS_BYTES - told)
                 told += size
                 begun.append((opened, answer))
                 if wanted.live:
@@ -468,7 +478,7 @@ class Openings:
         asking.request.reply(answers)
 
     def _open(
-        self, page: Page, wanted: Wanted, position: str, most: int
+        self, page: Page, wanted: Wanted, told_at: ToldAt, most: int
     ) -> tuple[Opened, dict[str, Any], int]:
         token, since, items = wanted.token, wanted.since, wanted.items
         assert token is not None
@@ -491,12 +501,12 @@ class Openings:
             raise Refused("too-many")
         self._classic.give_up(token.origin)
         opened = self._pages.open(page, token, items)
-        made, text = self._token_for(opened, token)
+        made, text = self._token_for(opened, token, told_at)
         answer: dict[str, Any] = {
             "recovered": True,
             "subscription": opened.id,
             "items": [item.id for item in items],
-            "position": position,
+            "position": told_at.position,
             "token": text,
             "live": False,
         }
@@ -514,21 +524,21 @@ class Openings:
         self.renewals.add(opened, made)
         return opened, answer, size
 
-    def _token_for(self, opened: Opened, token: Token) -> tuple[float, str]:
+    def _token_for(self, opened: Opened, token: Token, told_at: ToldAt) -> tuple[float, str]:
         """The next token of what ``token`` opened, and when it was made, in seconds since 1970.
 
         That is ``token`` itself while marks would not renew it, and what it says of the log is of
         use. What matters of its start, revocations, was looked at.
         """
-        now = time()
+        now, ttl = told_at.now, self._resume_ttl
         assert token.items is not None
         if (
             token.text is not None
             and token.kind == RESUME
-            and token.expires - now >= self._resume_ttl / 2
-            and token.start.seq >= self._changes.log.halfway
+            and token.expires - now >= ttl / 2
+            and token.start.seq >= told_at.halfway
         ):
-            return min(now, token.expires - self._resume_ttl), token.text
+            return min(now, token.expires - ttl), token.text
         return now, self._resume_token(opened, token.items)
 
     # Slow clients
