@@ -112,6 +112,7 @@ class Item:
     __slots__ = (
         "_crowds",
         "_query",
+        "_text",
         "alone",
         "dealer",
         "dealer_name",
@@ -125,7 +126,6 @@ class Item:
         "notes",
         "refetches",
         "subscriptions",
-        "text",
         "touched",
     )
 
@@ -145,8 +145,9 @@ class Item:
         self.id = id
         self.dealer = dealer
         self.dealer_name = dealer_name
-        self.text = encode([dealer_name, query])
-        """Dealer and query as JSON, as tokens say them."""
+        text = encode(query)
+        # Mostly the key is the same text: then it is not kept twice.
+        self._text = None if text == key.encode("utf-8", "surrogatepass") else text
         self._query = query if refetches else None  # asked for with every delta
         self.key = key
         self.models = models
@@ -176,7 +177,16 @@ class Item:
 
     @property
     def query(self) -> Any:
-        return self._query if self.refetches else hashable(decode(self.text)[1])
+        return self._query if self.refetches else hashable(decode(self._query_text))
+
+    @property
+    def text(self) -> bytes:
+        """Dealer and query as JSON, as tokens say them."""
+        return b"[%b,%b]" % (encode(self.dealer_name), self._query_text)
+
+    @property
+    def _query_text(self) -> bytes:
+        return self.key.encode() if self._text is None else self._text
 
     # Crowds: mostly one
 
