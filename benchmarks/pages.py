@@ -6,6 +6,7 @@ They hold no rows: what they hear is counted, and the newest position is found w
 import asyncio
 import json
 import os
+import random
 import re
 import socket
 import sys
@@ -35,6 +36,7 @@ HANDSHAKE = (
 )
 POSITION = re.compile(rb'"position":"([^"]+)"')
 SECONDS_TO_OPEN = 60.0
+SECONDS_BETWEEN_TRIES = 2.0
 
 
 def serving(
@@ -89,6 +91,7 @@ class Page(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.frames = 0
         self.refused = 0
+        self.retries = 0
         self._unparsed = bytearray()
         self._newest = b""
         self._opened: asyncio.Future[None] | None = None
@@ -103,6 +106,23 @@ class Page(asyncio.Protocol):
         async with asyncio.timeout(SECONDS_TO_OPEN):
             await self._opened
         return loop.time() - began
+
+    async def come_back(self, port: int) -> float:
+        """Connect until it succeeds, as a page does; the seconds are those since the first try.
+
+        A page is cut off where this program, which is all pages at once, gets round to its request
+        later than the server waits for one.
+        """
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            try:
+                await self.connect(port)
+            except ConnectionError:
+                self.retries += 1
+                await asyncio.sleep(random.random() * SECONDS_BETWEEN_TRIES)
+            else:
+                return loop.time() - began
 
     def drop(self) -> None:
         """As when the network goes; what was heard last is where each list goes on."""

@@ -10,8 +10,9 @@ import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Generator, Iterable, Mapping
 from http.client import responses
+from types import coroutine
 from typing import Any
 
 from snorky.connection import HEARTBEAT_SUBPROTOCOL
@@ -90,11 +91,31 @@ async def admit(registry: ServiceRegistry, handshake: Handshake) -> Any:
 
     ``limits.handshake_timeout`` bounds what ``authenticate`` may take.
     """
+    admitting = registry.admit(handshake)
     try:
+        try:
+            waits_for = admitting.send(None)
+        except StopIteration as admitted:
+            return admitted.value  # mostly nobody has to be waited for, and no timer is needed
         async with asyncio.timeout(registry.limits.handshake_timeout):
-            return await registry.admit(handshake)
+            return await _go_on(admitting, waits_for)
     except TimeoutError as error:  # those of authenticate itself have become Refused
         raise Refused(503, "Not admitted in time") from error
+
+
+@coroutine
+def _go_on(begun: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, Any]:
+    """Await a coroutine that has begun, and waits for something."""
+    try:
+        while True:
+            try:
+                value = yield waits_for
+            except BaseException as error:
+                waits_for = begun.throw(error)
+            else:
+                waits_for = begun.send(value)
+    except StopIteration as done:
+        return done.value
 
 
 def why_refused(refused: Refused) -> str:
@@ -108,7 +129,9 @@ def why_refused(refused: Refused) -> str:
 
 def subprotocols_of(headers: Mapping[str, str]) -> list[str]:
     """The subprotocols that the peer offers."""
-    offered = headers.get("Sec-WebSocket-Protocol", "")
+    offered = headers.get("Sec-WebSocket-Protocol")
+    if offered is None:
+        return []
     return [name.strip() for name in offered.split(",") if name.strip()]
 
 

@@ -107,6 +107,7 @@ class Listener:
         self._listening.clear()
 
     def _accept(self, listening: socket.socket) -> None:
+        family, kind, proto = listening.family, listening.type, listening.proto
         for _ in range(ACCEPTS_PER_TURN):
             try:
                 accepted, address = listening.accept()
@@ -117,9 +118,7 @@ class Listener:
             except OSError as error:
                 self._rest(listening, error)
                 return
-            sock = AcceptedSocket(
-                accepted.family, accepted.type, accepted.proto, fileno=accepted.detach()
-            )
+            sock = AcceptedSocket(family, kind, proto, fileno=accepted.detach())
             sock.listener = self
             sock.setblocking(False)
             self.connections += 1

@@ -61,7 +61,7 @@ PEEK_BYTES = 16 * 1024
 _PLAIN_HEAD = re.compile(rb"GET [!-~]+ HTTP/1\.1\r\n(?:[A-Za-z0-9-]+:[ -~]*\r\n)+\r\n")
 """A head in which nothing is unusual, and whose lines can be read in one way only."""
 
-_NOT_FOR_US = ("Content-Length", "Transfer-Encoding", "Expect")
+_NOT_FOR_US = frozenset({"Content-Length", "Transfer-Encoding", "Expect"})
 """Headers of a request that has a body, or asks whether it may send one."""
 
 
@@ -176,10 +176,13 @@ class FrontDoor:
         now = self._loop.time()
         waits = self._silent.items()
         for sock in [sock for sock, _ in takewhile(lambda wait: wait[1][0] <= now, waits)]:
-            metrics.handshakes_timed_out += 1
             self._loop.remove_reader(sock)
-            del self._silent[sock]
-            sock.close()
+            _, address = self._silent.pop(sock)
+            if _is_silent(sock):
+                metrics.handshakes_timed_out += 1
+                sock.close()
+            else:  # it was we who had no time
+                self._look(sock, address)
         self._sweeping = None
         if self._silent:
             next_deadline, _ = next(iter(self._silent.values()))
@@ -225,7 +228,7 @@ class FrontDoor:
             headers[name] = value.strip(" ")
         if (
             len(headers) != len(fields)  # one came twice
-            or any(name in headers for name in _NOT_FOR_US)
+            or not _NOT_FOR_US.isdisjoint(headers)
             or fault_of(headers) is not None
         ):
             return None
@@ -331,6 +334,16 @@ def _has_left(sock: socket.socket) -> bool:
         return not sock.recv(1, socket.MSG_PEEK)
     except BlockingIOError:
         return False
+
+
+def _is_silent(sock: socket.socket) -> bool:
+    try:
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 class _Peer(HTTPConnection):

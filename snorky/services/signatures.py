@@ -12,7 +12,6 @@ import msgspec
 
 from snorky.hashable import HashableDict, HashableList, hashable
 
-
 _AS_IT_IS: dict[Any, type] = {
     str: str,
     int: int,

@@ -222,6 +222,16 @@ async def test_who_says_nothing_is_cut(open_front_door: Any) -> None:
     assert house.door.connections == 0
 
 
+async def test_who_spoke_while_we_were_busy_is_not_cut(open_front_door: Any) -> None:
+    house = House(open_front_door, handshake_timeout=0.05)
+    with socket.create_connection(("127.0.0.1", house.port)) as page:
+        await until(lambda: house.door.connections == 1)
+        page.sendall(HEAD)
+        time.sleep(0.1)  # noqa: ASYNC251  # nobody gets a turn meanwhile
+        house.door._sweep()  # some loops look at their timers first
+        await until(lambda: len(house.hall.clients) == 1)
+
+
 async def test_each_has_its_own_time(open_front_door: Any) -> None:
     house = House(open_front_door, handshake_timeout=0.3)
     first = asyncio.ensure_future(answer_to(house.port, b""))

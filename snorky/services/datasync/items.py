@@ -171,11 +171,6 @@ class Item:
         """Of a refetching one: those subscriptions."""
 
     @property
-    def is_matched(self) -> bool:
-        """Whether its notes go on: not so once it was forgotten."""
-        return bool(self.alone)
-
-    @property
     def query(self) -> Any:
         return self._query if self.refetches else hashable(decode(self._query_text))
 

@@ -11,6 +11,7 @@ import inspect
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Collection, Iterator
 from math import ceil
+from operator import attrgetter
 from time import monotonic, time
 from typing import Any, NamedTuple
 
@@ -49,6 +50,9 @@ SECONDS_BETWEEN_SLOW = 60.0
 """Who is closed for being slow twice within so long fetches once instead of catching up."""
 
 MAX_SLOW_LISTS = 10_000
+
+_IS_MATCHED = attrgetter("alone")
+"""Whether the notes of an item go on: it is empty once that was forgotten."""
 
 
 class Refused(Exception):
@@ -110,9 +114,7 @@ class Dealt:
 
     __slots__ = ("_items", "_models", "each", "found", "version")
 
-    def __init__(
-        self, version: int, each: list[tuple[Dealer, Any, str, frozenset[str]]]
-    ) -> None:
+    def __init__(self, version: int, each: list[tuple[Dealer, Any, str, frozenset[str]]]) -> None:
         self.version = version
         self.each = each
         """Dealer, query, its key and its models."""
@@ -424,7 +426,7 @@ class Openings:
 
     def _items(self, dealt: Dealt) -> tuple[Item, ...]:
         found = dealt.found
-        if found and all([item.is_matched for item in found]):
+        if found and all(map(_IS_MATCHED, found)):
             return found
         if len(dealt.each) == 1:
             items = self._item(*dealt.each[0]).alone
