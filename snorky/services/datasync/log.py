@@ -414,17 +414,18 @@ class Resets:
     def __init__(self) -> None:
         self._by_model: dict[str, int] = {}
         self._by_dealer: dict[str, int] = {}
+        self.newest = 0
+        """None is later than this."""
 
     def add(self, seq: int, models: Iterable[str], dealers: Iterable[str]) -> None:
         for table, names in ((self._by_model, models), (self._by_dealer, dealers)):
             for name in names:
                 table[name] = max(seq, table.pop(name, 0))
+                self.newest = max(seq, self.newest)
 
     def after(self, seq: int, items: Iterable[Item]) -> bool:
         """Whether anything that these items show was reset after an entry."""
-        if not self._by_model and not self._by_dealer:
-            return False
-        return any(
+        return self.newest > seq and any(
             self._by_dealer.get(item.dealer_name, 0) > seq
             or any(self._by_model.get(model, 0) > seq for model in item.models)
             for item in items

@@ -103,10 +103,13 @@ class ToldAt(NamedTuple):
     """When and where a call is answered."""
 
     position: str
+    epoch: str
+    first: int
+    """Entries up to this one are not kept any more."""
+    halfway: int
+    """Those up to this one are in the older half of what is."""
     now: float
     """Seconds since 1970."""
-    halfway: int
-    """Entries up to this one are in the older half of the log."""
 
 
 class Dealt:
@@ -411,15 +414,20 @@ class Openings:
         now = time()
         if token.expires <= now or token.recheck <= now:
             raise Refused("expired")
-        wanted.subject = self._check_subject(token, asking.request.client)
+        if token.subject is not None:
+            wanted.subject = self._check_subject(token, asking.request.client)
         try:
             wanted.dealt = dealt = self._deal(token.items)
         except BadQuery:
             raise Refused("invalid") from None
-        if self.revocations and self.revocations.match_after(token.start.seq, wanted.described):
+        start = token.start.seq
+        if self.revocations.newest > start and self.revocations.match_after(
+            start, wanted.described
+        ):
             raise Refused("revoked")
         wanted.items = self._items(dealt)
-        if self._changes.resets.after(wanted.since.seq, wanted.items):
+        since, resets = wanted.since.seq, self._changes.resets
+        if resets.newest > since and resets.after(since, wanted.items):
             raise Refused("reset")
         if self._fetching and self._fetching.pop(token.origin, self) is None:
             raise Refused("slow")
@@ -454,7 +462,10 @@ class Openings:
         if not getattr(client, "connected", True):
             return
         page = self._pages.page_of(client)
-        told_at = ToldAt(str(self._changes.processed), time(), self._changes.log.halfway)
+        log = self._changes.log
+        told_at = ToldAt(
+            str(self._changes.processed), log.head.epoch, log.first.seq, log.halfway, time()
+        )
         answers: list[dict[str, Any]] = []
         begun: list[tuple[Opened, dict[str, Any]]] = []
         was_live: set[Opened] = set()
@@ -485,14 +496,16 @@ class Openings:
         token, since, items = wanted.token, wanted.since, wanted.items
         assert token is not None
         assert token.items is not None
-        if not self._is_ours(wanted):
+        seq, resets = since.seq, self._changes.resets
+        # Others may have been scanned meanwhile, in turns.
+        if not token.start.epoch == told_at.epoch == since.epoch:
             raise Refused("epoch")
-        if since.seq < self._changes.log.first.seq:
-            raise Refused("trimmed")  # it was let go of while others were scanned
-        if self._changes.resets.after(since.seq, items):
+        if seq < told_at.first:
+            raise Refused("trimmed")
+        if resets.newest > seq and resets.after(seq, items):
             raise Refused("reset")
         try:
-            changes, size = self._catching_up.since(items, since.seq, min(most, MAX_ANSWER_BYTES))
+            changes, size = self._catching_up.since(items, seq, min(most, MAX_ANSWER_BYTES))
         except TooMuch:
             raise Refused("too-much") from None
         before = self._pages.by_origin.get(token.origin)
@@ -514,13 +527,13 @@ class Openings:
         }
         shared = True
         for item in items:
-            if item.touched > since.seq:
+            if item.touched > seq:
                 answer["stale"] = True
             if item.subscriptions == 1:
                 shared = False
         if shared:
             self._tokens.remember(token.items)
-        if self.refreshes and self.refreshes.match_after(since.seq, wanted.described):
+        if self.refreshes.newest > seq and self.refreshes.match_after(seq, wanted.described):
             answer["refresh"] = spread_ms(len(self._pages.by_origin))
         answer["changes"] = changes
         self.renewals.add(opened, made)

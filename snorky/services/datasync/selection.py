@@ -68,6 +68,8 @@ class Selections:
     def __init__(self) -> None:
         self._by_handle: dict[Any, dict[int, Selection]] = {}
         self._by_seq: dict[int, Selection] = {}
+        self.newest = 0
+        """None is later than this: for most who come back that is all there is to ask."""
 
     def __len__(self) -> int:
         return len(self._by_seq)
@@ -75,10 +77,12 @@ class Selections:
     def clear(self) -> None:
         self._by_handle.clear()
         self._by_seq.clear()
+        self.newest = 0
 
     def add(self, position: Position, selection: Selection) -> None:
         seq = position.seq
         self._by_seq[seq] = selection
+        self.newest = max(seq, self.newest)
         for handle in _handles(selection.subject, selection.items, selection.models):
             positions = self._by_handle.setdefault(handle, {})
             newest = next(reversed(positions), 0)
@@ -90,8 +94,6 @@ class Selections:
 
     def match_after(self, seq: int, described: Described) -> bool:
         """Whether one of them, at a later position, means the subscription."""
-        if not self._by_seq:
-            return False
         for handle in _handles(*described):
             for position, selection in reversed(self._by_handle.get(handle, {}).items()):
                 if position <= seq:
