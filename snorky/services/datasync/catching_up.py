@@ -6,7 +6,7 @@ Many who come back missed the same: what it is as JSON is made once for them.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -28,14 +28,58 @@ class TooMuch(Exception):
     """More was missed than may be told."""
 
 
-class Told(NamedTuple):
-    """What all are told of an item who come back from ``after`` or later, before ``before``."""
+class Told:
+    """What all are told of an item who come back from ``after`` or later, before ``before``.
 
-    after: int
-    before: int
-    newest: Note
-    changes: msgspec.Raw
-    size: int
+    ``seq`` is one of these entries. Raises TooMuch.
+    """
+
+    __slots__ = ("_changes", "_newest", "after", "before", "size")
+
+    def __init__(self, item: Item, seq: int, most: int) -> None:
+        self.after, self.before = _bounds(item, seq)
+        self.size = 0
+        self._newest = next(reversed(item.notes))
+        self._changes: dict[tuple[str, Any], bytes] = {}
+        for note in reversed(item.since(seq)):
+            self._add(item, note)
+            if self.size > most:
+                raise TooMuch
+
+    def go_on(self, item: Item) -> bool:
+        """Add what was noted since. Returns False where that does not continue this."""
+        newer: list[Note] = []
+        newest = self._newest
+        for note in reversed(item.notes):
+            if note is newest:
+                break
+            if note.seq < newest.seq:
+                return False
+            newer.append(note)
+        else:
+            return False
+        for note in reversed(newer):
+            self._add(item, note)
+        self._newest = next(reversed(item.notes))
+        return True
+
+    @property
+    def changes(self) -> msgspec.Raw:
+        return msgspec.Raw(b"[%b]" % b",".join(self._changes.values()))
+
+    def _add(self, item: Item, note: Note) -> None:
+        place, row = note.place, note.row
+        model = encode(place.model)
+        if row is None:
+            change = _OUT % (model, place.key, item.id)
+        else:
+            change = _IN % (model, place.key, row.narrowed(item.fields), item.id)
+        identity = place.model, place.identity
+        before = self._changes.pop(identity, None)
+        if before is not None:
+            self.size -= len(before) + CHANGE_BYTES // 2
+        self._changes[identity] = change
+        self.size += len(change) + CHANGE_BYTES // 2  # the other half is in its text
 
 
 class CatchingUp:
@@ -57,27 +101,23 @@ class CatchingUp:
         notes = item.notes
         if not notes or notes[-1].seq <= seq:
             return [], 0
-        if item.subscriptions:  # others hold it: some may come back, too
-            return self._shared(item, notes[-1], seq, most)
-        return _changes_of_one(item, seq, most)
-
-    def _shared(self, item: Item, newest: Note, seq: int, most: int) -> tuple[Any, int]:
-        told = self._kept.get(item.id)
-        if told is None or told.newest is not newest or not told.after <= seq < told.before:
-            changes, size = _changes_of_one(item, seq, most)
-            after, before = _bounds(item, seq)
-            told = Told(after, before, newest, changes, size)
-            self._keep(item.id, told)
-        elif told.size > most:
-            raise TooMuch
+        # Where others hold it, some may come back, too.
+        told = self._shared(item, seq, most) if item.subscriptions else Told(item, seq, most)
         return told.changes, told.size
 
-    def _keep(self, number: int, told: Told) -> None:
-        before = self._kept.pop(number, None)
-        self._kept_bytes += told.size - (0 if before is None else before.size)
-        self._kept[number] = told
+    def _shared(self, item: Item, seq: int, most: int) -> Told:
+        told = self._kept.pop(item.id, None)
+        if told is not None:
+            self._kept_bytes -= told.size
+        if told is None or not told.after <= seq < told.before or not told.go_on(item):
+            told = Told(item, seq, most)
+        if told.size > most:
+            raise TooMuch
+        self._kept[item.id] = told
+        self._kept_bytes += told.size
         while self._kept_bytes > self._most:
             self._kept_bytes -= self._kept.popitem(last=False)[1].size
+        return told
 
 
 def _bounds(item: Item, seq: int) -> tuple[int, int]:
@@ -88,23 +128,6 @@ def _bounds(item: Item, seq: int) -> tuple[int, int]:
             return note.seq, before
         before = note.seq
     return item.known_from, before
-
-
-def _changes_of_one(item: Item, seq: int, most: int) -> tuple[msgspec.Raw, int]:
-    """The same for one item, as JSON at once: this is what most are told."""
-    changes, size = [], 0
-    for note in reversed(item.since(seq)):
-        place, row = note.place, note.row
-        model = encode(place.model)
-        if row is None:
-            size += CHANGE_BYTES
-            changes.append(_OUT % (model, place.key, item.id))
-        else:
-            size += CHANGE_BYTES + len(row)
-            changes.append(_IN % (model, place.key, row.narrowed(item.fields), item.id))
-        if size > most:
-            raise TooMuch
-    return msgspec.Raw(b"[%b]" % b",".join(changes)), size
 
 
 def _changes(items: tuple[Item, ...], seq: int, most: int) -> tuple[list[Any], int]:

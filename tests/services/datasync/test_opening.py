@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import random
 from typing import Any
 
 import pytest
@@ -194,6 +195,49 @@ def test_a_page_comes_back_where_it_was(site: Site) -> None:
     back = site.page().open_one(answer["token"], since=since)
     assert back["changes"] == [is_in(task(2, done=False), *back["items"])]
     assert back["position"] == site.head
+
+
+def test_all_who_come_back_are_told_what_each_of_them_has_missed(site: Site) -> None:
+    """What many are told is made once, and goes on with what happens while they come."""
+    chance = random.Random(1)  # no secret
+    site.page().open_one(site.token(OPEN))
+    rows: dict[int, bool] = {}
+    heard, written = [site.head], [-1]
+    for _ in range(150):
+        key, done = chance.randrange(6), chance.random() < 0.5
+        new, old = task(key, done=done), task(key, done=rows.get(key))
+        site.publish(update(new, old) if key in rows else insert(new))
+        if not (done and rows.get(key, True)):
+            written.append(key)
+            heard.append(site.head)
+        rows[key] = done
+        place = len(heard) - 1 - chance.randrange(min(8, len(heard)))
+        back = site.page().open_one(site.token(OPEN), since=heard[place])
+        told = {change["key"]: bool(change["in"]) for change in back["changes"]}
+        assert told == {key: not rows[key] for key in written[place + 1 :]}
+
+
+def test_a_young_token_is_answered_as_it_is(site: Site) -> None:
+    first = site.token(OPEN)
+    page = site.page()
+    resumed = page.open_one(first)
+    page.leave()
+    back = site.page().open_one(resumed["token"], since=site.head)
+
+    assert resumed["token"] != first
+    assert back["token"] == resumed["token"]
+
+
+def test_a_token_is_renewed_that_is_old_or_signed_with_a_former_key() -> None:
+    site = Site(token_key=["old"], resume_ttl=3600)
+    token = site.page().open_one(site.token(OPEN))["token"]
+    site.service.sign_with(["new", "old"])
+    signed_anew = site.page().open_one(token, since=site.head)["token"]
+    assert signed_anew != token
+    assert site.page().open_one(signed_anew, since=site.head)["token"] == signed_anew
+
+    patient_site = Site(token_key=["new"], resume_ttl=3 * 3600, broker=site.service.broker)
+    assert patient_site.page().open_one(signed_anew, since=site.head)["token"] != signed_anew
 
 
 def test_nothing_happened_meanwhile(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import logging
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from snorky.brokers.memory import MemoryBroker
 from snorky.services.base import RPCError
+from snorky.services.datasync.tokens import signing_keys
 from snorky.testing import call
 from tests.services.datasync.wire import Site, having, insert, task
 
@@ -32,6 +34,13 @@ def test_its_holder_can_read_a_token() -> None:
     token = Site().token(having("title", "x"))
     raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
     assert ["Tasks", having("title", "x")] in json.loads(raw[18:])[-1]
+
+
+def test_tokens_are_signed_by_hmac() -> None:
+    (key,) = signing_keys(["secret"])
+    token = Site(token_key="secret").token()
+    raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    assert raw[:18] == hmac.digest(key, raw[18:], "sha256")[:18]
 
 
 def test_nothing_is_kept_of_a_token_that_says_all_itself() -> None:
