@@ -6,20 +6,23 @@ broker in memory has all of them. A publisher, who is connected to one process, 
 burst   --messages, as calls that do not wait for each other
 paced   --rate messages a second for --seconds: nothing can be joined
 
+Peers, in two processes each: Socket.IO with its adapter for Redis, Django Channels with
+channels_redis, over the same Valkey. Those that take ten times as long get a fifth of the
+subscribers, of the messages and of the rate: the figures are for each delivery.
+
 The figure is the CPU time of all servers together, for each delivery; the engine's own is beside
 it. It is CPU time, so that it counts although the machine has fewer cores than there are processes.
 Every byte that a subscriber gets is counted: a message that is lost or doubled fails the run.
 
-python benchmarks/cluster.py [--engines valkey postgresql] [--processes 2 4] [--short] [--out]
+python benchmarks/cluster.py [--engines valkey postgresql] [--processes 2 4]
+                             [--peers socketio channels] [--short] [--out]
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import json
 import os
-import selectors
 import socket
 import statistics
 import subprocess
@@ -27,14 +30,19 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import harness
 from engines import STARTED, cpu_seconds_of
+from listeners import DIALECTS, Crowd, connect
+from peers import PEERS as SERVERS
 
 SERVICES = harness.HERE / "servers" / "snorky_services.py"
 CASES = ("burst", "paced")
-SECONDS_TO_ARRIVE = 120
+PEERS = ("socketio", "channels")
+PEER_PROCESSES = 2
+SLOW = {"channels": 5}
 Figures = dict[str, float]
 
 
@@ -45,6 +53,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("--engines", nargs="+", choices=[*STARTED], default=["valkey"], metavar="ENGINE")
     add("--processes", nargs="+", type=int, default=[2, 4], help="(2 4)")
+    add("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="(all)")
     add("--subscribers", type=int, default=1000, help="of all processes together (1000)")
     add("--messages", type=int, default=500, help="of burst (500)")
     add("--rate", type=float, default=20, help="messages a second, of paced (20)")
@@ -57,6 +66,20 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         options.subscribers, options.messages, options.seconds, options.rounds = 20, 50, 0.5, 1
         options.processes = options.processes[:1]
     return options
+
+
+@dataclass(frozen=True)
+class Way:
+    """What is measured: so many processes of a server, joined by an engine. None: memory."""
+
+    server: str
+    engine: str | None
+    processes: int
+
+    @property
+    def name(self) -> str:
+        server = "" if self.server == "snorky" else f"{SERVERS[self.server].title}, "
+        return f"{server}{self.engine or 'memory'}, {self.processes}"
 
 
 # Servers
@@ -92,103 +115,66 @@ def serving(url: str | None) -> Iterator[tuple[int, int]]:
         process.wait()
 
 
-# Clients
-
-
-def masked(service: str, command: str, **params: object) -> bytes:
-    """A call as a WebSocket frame of a client, with a mask of zeros."""
-    message = {"command": command, "params": params}
-    text = json.dumps({"service": service, "message": message}).encode()
-    head = (
-        bytes([0x81, 0x80 | len(text)])
-        if len(text) < 126
-        else b"\x81\xfe" + (len(text).to_bytes(2, "big"))
+@contextmanager
+def serving_peer(
+    name: str, command: Sequence[str], url: str, versions: dict[str, str]
+) -> Iterator[tuple[int, int]]:
+    """One process of a peer, which the engine joins with others."""
+    long = str(1000 * 3600)  # no byte of a ping among those that are counted
+    environment = {**os.environ, "PORT": "0", "ENGINE": url, "PING_INTERVAL_MS": long}
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
     )
-    return head + bytes(4) + text
-
-
-def connect(port: int) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port))
-    key = base64.b64encode(os.urandom(16)).decode()
-    connection.sendall(
-        f"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade"
-        f"\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
-    )
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += connection.recv(1)
-    return connection
-
-
-class Crowd:
-    """Subscribers of one channel, all of whom get the same bytes."""
-
-    def __init__(self, ports: Sequence[int], number: int) -> None:
-        self._selector = selectors.DefaultSelector()
-        self.connections = [connect(ports[each % len(ports)]) for each in range(number)]
-        for each in self.connections:
-            each.sendall(masked("pubsub", "subscribe", channel="news"))
-            # The answer says that it is subscribed. Messages come after it.
-            if b"response" not in each.recv(1000):
-                raise harness.BenchmarkError("a client could not subscribe")
-            each.setblocking(False)
-            self._selector.register(each, selectors.EVENT_READ)
-        self.received = 0
-
-    def read(self, seconds: float) -> None:
-        ends = time.monotonic() + seconds
-        while (left := ends - time.monotonic()) > 0:
-            for key, _ in self._selector.select(left):
-                self.received += len(key.fileobj.recv(1 << 20))  # type: ignore[union-attr]
-
-    def close(self) -> None:
-        self._selector.close()
-        for each in self.connections:
-            each.close()
-
-
-def deliver(publisher: socket.socket, crowd: Crowd, case: str, options: argparse.Namespace) -> int:
-    """Publish, and wait until everybody has everything; returns how many deliveries that were."""
-    frame = masked("pubsub", "publish", channel="news", message="x" * 60)
-    told = {"service": "pubsub", "message": {"type": "message"}}
-    told["message"] |= {"channel": "news", "message": "x" * 60}  # type: ignore[operator]
-    size = len(json.dumps(told, separators=(",", ":")))
-    size += 2 if size < 126 else 4
-    count = options.messages if case == "burst" else round(options.rate * options.seconds)
-    wanted = crowd.received + count * size * len(crowd.connections)
-    if case == "burst":
-        publisher.sendall(frame * count)
-    else:
-        for _ in range(count):
-            publisher.sendall(frame)
-            crowd.read(1 / options.rate)
-    ends = time.monotonic() + SECONDS_TO_ARRIVE
-    while crowd.received < wanted and time.monotonic() < ends:
-        crowd.read(0.02)
-    crowd.read(0.2)
-    if crowd.received != wanted:
-        raise harness.BenchmarkError(f"expected {wanted} bytes, got {crowd.received}")
-    return int(count * len(crowd.connections))
+    try:
+        line = harness.read_line(process, harness.SECONDS_TO_START)
+        if not line:
+            raise harness.BenchmarkError(f"{SERVERS[name].title} does not start")
+        told = json.loads(line)
+        versions |= told["versions"]
+        yield told["port"], process.pid
+    finally:
+        harness.stop(process)
 
 
 # Measuring
 
 
-def measure(engine: str | None, processes: int, options: argparse.Namespace) -> Figures:
+def measure(way: Way, options: argparse.Namespace, versions: dict[str, dict[str, str]]) -> Figures:
+    less = SLOW.get(way.server, 1)
+    subscribers = max(2, options.subscribers // less)
+    rate = options.rate / less
+    counts = {
+        "burst": max(1, options.messages // less),
+        "paced": max(1, round(rate * options.seconds)),
+    }
     with ExitStack() as stack:
         url, engine_pid = (None, None)
-        if engine is not None:
-            url, engine_pid = stack.enter_context(STARTED[engine]())
-        servers = [stack.enter_context(serving(url)) for _ in range(processes)]
-        crowd = Crowd([port for port, _ in servers], options.subscribers)
+        if way.engine is not None:
+            url, engine_pid = stack.enter_context(STARTED[way.engine]())
+        servers = []
+        for _ in range(way.processes):
+            if way.server == "snorky":
+                servers.append(stack.enter_context(serving(url)))
+            else:
+                assert url
+                command = SERVERS[way.server].prepare()
+                told = versions.setdefault(way.server, {})
+                servers.append(stack.enter_context(serving_peer(way.server, command, url, told)))
+        dialect = DIALECTS[way.server]
+        crowd = Crowd([port for port, _ in servers], subscribers, dialect)
         stack.callback(crowd.close)
-        publisher = stack.enter_context(connect(servers[0][0]))
+        publisher = stack.enter_context(connect(servers[0][0], dialect))
         figures: Figures = {}
-        deliver(publisher, crowd, "burst", options)  # warm
+        crowd.hear(publisher, counts["burst"], None)  # warm
         for case in CASES:
             before = sum(cpu_seconds_of(pid) for _, pid in servers)
             before_engine = cpu_seconds_of(engine_pid) if engine_pid else 0.0
-            deliveries = deliver(publisher, crowd, case, options)
+            deliveries = crowd.hear(publisher, counts[case], rate if case == "paced" else None)
             spent = sum(cpu_seconds_of(pid) for _, pid in servers) - before
             figures[f"{case}_us"] = spent / deliveries * 1e6
             spent = (cpu_seconds_of(engine_pid) if engine_pid else 0.0) - before_engine
@@ -216,6 +202,17 @@ def rendered(found: dict[str, list[Figures]], options: argparse.Namespace) -> st
             engine = statistics.median(each[f"{case}_engine_us"] for each in rounds)
             shown = (_spread(values), _spread(ratios) if ratios else "-", f"{engine:.2f}")
             lines.append(f"| {name} | {case} | {' | '.join(shown)} |")
+    ours = found.get(Way("snorky", "valkey", PEER_PROCESSES).name, [])
+    for peer in options.peers:
+        title, theirs = SERVERS[peer].title, found[Way(peer, "valkey", PEER_PROCESSES).name]
+        for case in CASES:
+            ratios = [
+                other[f"{case}_us"] / own[f"{case}_us"]
+                for own, other in zip(ours, theirs, strict=False)
+                if own[f"{case}_us"]
+            ]
+            if ratios:
+                lines += ["", f"{title} takes {_spread(ratios)} times our CPU, {case}."]
     return "\n".join(lines)
 
 
@@ -225,24 +222,28 @@ def _spread(values: Sequence[float]) -> str:
 
 def main() -> None:
     options = parse(sys.argv[1:])
-    ways: list[tuple[str | None, int]] = [(None, 1)]
-    ways += [(engine, number) for engine in options.engines for number in options.processes]
+    ways = [Way("snorky", None, 1)]
+    ways += [Way("snorky", each, count) for each in options.engines for count in options.processes]
+    ways += [Way(peer, "valkey", PEER_PROCESSES) for peer in options.peers]
     found: dict[str, list[Figures]] = {}
+    versions: dict[str, dict[str, str]] = {}
     try:
         for _ in range(options.rounds):  # they take turns: a drift of the machine meets all
-            for engine, number in ways:
-                name = f"{engine or 'memory'}, {number}"
-                found.setdefault(name, []).append(measure(engine, number, options))
+            for way in ways:
+                found.setdefault(way.name, []).append(measure(way, options, versions))
     except harness.BenchmarkError as error:
         sys.exit(f"cluster: {error}")
     text = rendered(found, options)
+    for name, parts in versions.items():
+        told = ", ".join(f"{part} {version}" for part, version in parts.items())
+        text += f"\n\n- {SERVERS[name].title}: {told}"
     print(text)
     if options.out:
         circumstances = harness.circumstances()
         options.out.mkdir(parents=True, exist_ok=True)
         facts = "\n".join(f"- {name}: {value}" for name, value in circumstances.items())
         (options.out / "cluster.md").write_text(f"# cluster\n\n{facts}\n\n{text}\n")
-        kept = {"circumstances": circumstances, "cluster": found}
+        kept = {"circumstances": circumstances, "versions": versions, "cluster": found}
         (options.out / "cluster.json").write_text(json.dumps(kept, indent=1) + "\n")
 
 

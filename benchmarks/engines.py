@@ -5,6 +5,8 @@ of its own, over a real server that runs beside them.
 
 pipelined   --publications, with --outstanding of them under way at a time
 paced       --rate publications a second for --seconds: how late the subscribers get them
+wide        as pipelined, with --wide subscribers: what each further process costs the engine
+log         a fifth of --publications appended to a log that the subscribers follow
 
 CPU time is in microseconds: of the publisher for each publication, of a subscriber for each that it
 received, of the engine for each publication. The engine shares the machine, and takes its time from
@@ -21,9 +23,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,13 @@ import harness
 from snorky.brokers import Broker
 from snorky.cli.brokers import broker_at
 from snorky.envelope import Envelope
+from snorky.topics import awaited
 
 Figures = dict[str, float]
 ENGINES = ("postgresql", "valkey")
+CASES = ("pipelined", "paced", "wide", "log")
 PAD = "x" * 80
-TICKS = os.sysconf("SC_CLK_TCK")
+LOG = "orders"
 SECONDS_TO_ARRIVE = 60
 
 
@@ -52,6 +55,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--seconds", type=float, default=10, help="of paced (10)")
     add("--topics", type=int, default=50, help="(50)")
     add("--subscribers", type=int, default=1, help="processes that receive everything (1)")
+    add("--wide", type=int, default=4, help="the same, of wide (4)")
     add("--rounds", type=int, default=3, help="of which the median is shown (3)")
     add("--short", action="store_true", help="a small run of some seconds: does it all work?")
     add("--out", type=Path, nargs="?", const=harness.HERE / "results", help="keep it there")
@@ -97,16 +101,16 @@ STARTED = {"postgresql": postgresql, "valkey": valkey}
 
 
 def cpu_seconds_of(pid: int) -> float:
-    """Of a server: its process, its children, and those that have ended."""
+    """Of a server: its process and its children."""
     pids, seconds = [pid], 0.0
     for each in pids:  # grows as it is read
         try:
-            fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
+            # What clock_getcpuclockid makes of a process; Python has no name for it.
+            seconds += time.clock_gettime(~each << 3 | 2)
             for children in Path(f"/proc/{each}/task").glob("*/children"):
                 pids += map(int, children.read_text().split())
         except OSError:
             continue  # it has ended
-        seconds += sum(map(int, fields[11:13])) / TICKS
     return seconds
 
 
@@ -121,6 +125,10 @@ async def subscribe(url: str, topics: int) -> None:
 
     def deliver(envelope: Envelope) -> None:
         late.append(time.monotonic() - envelope["message"]["at"])
+
+    log = broker.log(LOG)
+    await log.start()
+    log.follow(lambda entry: late.append(time.monotonic() - entry.data["at"]))
 
     for topic in range(topics):
         done = broker.subscribe(f"topic {topic}", deliver)
@@ -191,19 +199,39 @@ async def started(url: str) -> AsyncIterator[Broker]:
 # Measuring
 
 
-async def publish_pipelined(broker: Broker, options: argparse.Namespace) -> int:
-    numbers = count()
-    topics = [f"topic {number}" for number in range(options.topics)]
+async def pipelined(
+    count: int, options: argparse.Namespace, publish: Callable[[int, Any], Any]
+) -> int:
+    """``publish(number, message)`` so often, with so many under way."""
+    numbers = iter(range(count))
 
-    async def publish() -> None:
-        while (number := next(numbers)) < options.publications:
+    async def work() -> None:
+        for number in numbers:
             message = {"at": time.monotonic(), "n": number, "pad": PAD}
-            done = broker.publish(topics[number % len(topics)], Envelope("pubsub", message))
+            done = publish(number, message)
             if done is not None:
                 await done
 
-    await asyncio.gather(*[publish() for _ in range(options.outstanding)])
-    return int(options.publications)
+    await asyncio.gather(*[work() for _ in range(options.outstanding)])
+    return count
+
+
+async def publish_pipelined(broker: Broker, options: argparse.Namespace) -> int:
+    topics = [f"topic {number}" for number in range(options.topics)]
+    return await pipelined(
+        options.publications,
+        options,
+        lambda number, message: broker.publish(
+            topics[number % len(topics)], Envelope("pubsub", message)
+        ),
+    )
+
+
+async def append_to_log(broker: Broker, options: argparse.Namespace) -> int:
+    log = broker.log(LOG)
+    await log.start()
+    count = max(1, options.publications // 5)
+    return await pipelined(count, options, lambda number, message: awaited(log.append(message)))
 
 
 async def publish_paced(broker: Broker, options: argparse.Namespace) -> int:
@@ -225,30 +253,47 @@ async def publish_paced(broker: Broker, options: argparse.Namespace) -> int:
 async def measure(name: str, options: argparse.Namespace) -> Figures:
     figures: Figures = {}
     with STARTED[name]() as (url, pid):
-        subscribers = [Subscriber(url, options.topics) for _ in range(options.subscribers)]
-        try:
-            async with started(url) as broker:
-                for case, publish in (("pipelined", publish_pipelined), ("paced", publish_paced)):
-                    engine, cpu, began = cpu_seconds_of(pid), time.process_time(), time.monotonic()
-                    publications = await publish(broker, options)
-                    cpu = time.process_time() - cpu
-                    for subscriber in subscribers:
-                        subscriber.want(publications)
-                    told = [await asyncio.to_thread(each.told) for each in subscribers]
-                    seconds = time.monotonic() - began
-                    if any(each["received"] != publications for each in told):
-                        raise harness.BenchmarkError(f"{name} lost publications: {told}")
-                    figures |= {
-                        f"{case}_per_second": publications / seconds,
-                        f"{case}_publisher_us": cpu / publications * 1e6,
-                        f"{case}_subscriber_us": told[0]["cpu"] / publications * 1e6,
-                        f"{case}_engine_us": (cpu_seconds_of(pid) - engine) / publications * 1e6,
-                        f"{case}_p50_ms": max(each["p50"] for each in told) * 1e3,
-                        f"{case}_p99_ms": max(each["p99"] for each in told) * 1e3,
-                    }
-        finally:
-            for subscriber in subscribers:
-                subscriber.stop()
+        cases = {"pipelined": publish_pipelined, "paced": publish_paced, "log": append_to_log}
+        figures |= await measure_with(options.subscribers, cases, url, pid, options)
+        figures |= await measure_with(options.wide, {"wide": publish_pipelined}, url, pid, options)
+    more = figures["wide_engine_us"] - figures["pipelined_engine_us"]
+    further = max(1, options.wide - options.subscribers)
+    figures["wide_engine_us_per_process"] = max(0.0, more / further)
+    return figures
+
+
+async def measure_with(
+    number: int,
+    cases: Mapping[str, Callable[[Broker, argparse.Namespace], Awaitable[int]]],
+    url: str,
+    pid: int,
+    options: argparse.Namespace,
+) -> Figures:
+    figures: Figures = {}
+    subscribers = [Subscriber(url, options.topics) for _ in range(number)]
+    try:
+        async with started(url) as broker:
+            for case, publish in cases.items():
+                engine, cpu, began = cpu_seconds_of(pid), time.process_time(), time.monotonic()
+                publications = await publish(broker, options)
+                cpu = time.process_time() - cpu
+                for subscriber in subscribers:
+                    subscriber.want(publications)
+                told = [await asyncio.to_thread(each.told) for each in subscribers]
+                seconds = time.monotonic() - began
+                if any(each["received"] != publications for each in told):
+                    raise harness.BenchmarkError(f"{case} lost publications: {told}")
+                figures |= {
+                    f"{case}_per_second": publications / seconds,
+                    f"{case}_publisher_us": cpu / publications * 1e6,
+                    f"{case}_subscriber_us": told[0]["cpu"] / publications * 1e6,
+                    f"{case}_engine_us": (cpu_seconds_of(pid) - engine) / publications * 1e6,
+                    f"{case}_p50_ms": max(each["p50"] for each in told) * 1e3,
+                    f"{case}_p99_ms": max(each["p99"] for each in told) * 1e3,
+                }
+    finally:
+        for subscriber in subscribers:
+            subscriber.stop()
     return figures
 
 
@@ -259,14 +304,15 @@ def median_of(rounds: list[Figures]) -> Figures:
 def rendered(found: dict[str, Figures], options: argparse.Namespace) -> str:
     lines = [
         f"Pipelined: {options.publications:,} publications, {options.outstanding:,} under way; "
-        f"paced: {options.rate:g} a second; {options.subscribers} subscribers.",
+        f"paced: {options.rate:g} a second; {options.subscribers} subscribers, of wide "
+        f"{options.wide}.",
         "",
         "| engine | case | publications/s | p50 ms | p99 ms | publisher us | subscriber us "
         "| engine us |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for engine, figures in found.items():
-        for case in ("pipelined", "paced"):
+        for case in CASES:
             values = [figures[f"{case}_{name}"] for name in ("per_second", "p50_ms", "p99_ms")]
             costs = [figures[f"{case}_{name}_us"] for name in ("publisher", "subscriber", "engine")]
             rate, p50, p99 = values

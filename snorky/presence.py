@@ -80,13 +80,13 @@ class Presence:
 
         ``newcomer`` is there whether it has been told to everybody yet or not.
         """
-        totals = dict(self._totals)
-        if newcomer is not None:
-            totals.setdefault(newcomer, 1)
-        anonymous = 0 if self._anonymous is None else totals.pop(self._anonymous, 0)
-        if self.is_large:
-            return {"members": [], "count": len(totals) + anonymous}
-        return {"members": [value_of(key) for key in totals]}
+        totals, anonymous = self._totals, self._anonymous
+        comes = newcomer is not None and newcomer not in totals
+        if self.is_large:  # not walked through: it may have a hundred thousand
+            others = 0 if anonymous is None else max(0, totals.get(anonymous, 0) - 1)
+            return {"members": [], "count": len(totals) + others + comes}
+        keys = [*totals, newcomer] if comes and newcomer is not None else list(totals)
+        return {"members": [value_of(key) for key in keys if key != anonymous]}
 
     def _changed(self, process: str, key: str, before: int | None, after: int | None) -> None:
         known = self._totals.get(key, 0)

@@ -1,7 +1,8 @@
 """Pub/sub and echo on Django Channels, speaking Snorky's messages.
 
 Set up as its documentation asks: groups go through Redis (channels_redis, here to Valkey, a child
-process whose CPU time counts), because the layer in memory is for tests (chapter "Channel Layers").
+process whose CPU time counts; or to what ENGINE names, which several processes share), because the
+layer in memory is for tests (chapter "Channel Layers").
 Of the two layers it is the one on Redis Pub/Sub, which brings a message once for all subscribers of
 this process; the other stores one for each and drops what exceeds their capacity. A publication is
 encoded once. Served by uvicorn with uvloop: daphne, which its documentation names first, took 1.7
@@ -68,6 +69,7 @@ async def echo(connection: Connection, value: Any) -> Any:
     return value
 
 
+PACKAGES = ("channels", "channels_redis", "django", "uvicorn", "uvloop", "websockets")
 COMMANDS: dict[tuple[str, str], Callable[..., Awaitable[Any]]] = {
     ("pubsub", "subscribe"): subscribe,
     ("pubsub", "publish"): publish,
@@ -91,19 +93,21 @@ def start_valkey(port: int) -> Any:
 
 
 def main() -> None:
-    port = child.free_port()
-    valkey = start_valkey(port)
+    versions = {name: version(name) for name in PACKAGES}
+    engine = os.environ.get("ENGINE")
+    if engine is None:
+        port = child.free_port()
+        engine = f"redis://127.0.0.1:{port}"
+        versions["valkey"] = start_valkey(port)
     layer = {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [("127.0.0.1", port)]},
+        "CONFIG": {"hosts": [engine]},
     }
     settings.configure(CHANNEL_LAYERS={"default": layer})
     django.setup()
     address = ("127.0.0.1", int(os.environ.get("PORT", 0)))
     listener = socket.create_server(address, backlog=1024)
-    names = ("channels", "channels_redis", "django", "uvicorn", "uvloop", "websockets")
-    versions = {name: version(name) for name in names}
-    versions |= {"valkey": valkey, "python": platform.python_version()}
+    versions["python"] = platform.python_version()
     print(json.dumps({"port": listener.getsockname()[1], "versions": versions}), flush=True)
     config = uvicorn.Config(
         URLRouter([path("ws", Connection.as_asgi())]),

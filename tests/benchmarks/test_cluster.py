@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 def test_deliveries_are_counted_in_one_process_and_in_two(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "cluster.py", "--short", "--seconds", "0.5", "--out", str(tmp_path)],
+        [sys.executable, "cluster.py", "--short", "--peers", "socketio", "--out", str(tmp_path)],
         cwd=BENCHMARKS,
         capture_output=True,
         text=True,
@@ -23,6 +23,8 @@ def test_deliveries_are_counted_in_one_process_and_in_two(tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "cluster.json").read_text())["cluster"]
-    assert {*found} == {"memory, 1", "valkey, 2"}
+    assert {*found} == {"memory, 1", "valkey, 2", "Socket.IO, valkey, 2"}
     assert all({"burst_us", "paced_us"} <= {*rounds[0]} for rounds in found.values())
-    assert "| valkey, 2 | paced |" in (tmp_path / "cluster.md").read_text()
+    report = (tmp_path / "cluster.md").read_text()
+    assert "| valkey, 2 | paced |" in report
+    assert "Socket.IO takes" in report

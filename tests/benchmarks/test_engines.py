@@ -25,7 +25,7 @@ def test_publications_through_each_engine_are_measured(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "engines.json").read_text())["engines"]
     assert set(found) == {"postgresql", "valkey"}
     for engine, figures in found.items():
-        for case in ("pipelined", "paced"):
+        for case in ("pipelined", "paced", "log"):
             assert figures[f"{case}_per_second"] > 0
             assert 0 < figures[f"{case}_p50_ms"] <= figures[f"{case}_p99_ms"]
             assert figures[f"{case}_publisher_us"] > 0

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 from collections.abc import AsyncIterator
-from time import monotonic
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -338,55 +334,6 @@ async def test_a_database_without_its_data_is_taken_into_use_again(
     await broker.publish("news", Envelope("pubsub", "after"))
     assert await inbox.messages(1) == ["after"]
     assert expect_log.all("is away")
-
-
-# Processes
-
-LISTENER = """
-import asyncio, sys
-from snorky.brokers.postgres import PostgresBroker
-async def main():
-    broker = PostgresBroker(sys.argv[1])
-    await broker.start()
-    await broker.subscribe("news", lambda envelope: print(len(envelope["message"]), flush=True))
-    print("ready", flush=True)
-    await asyncio.sleep(600)
-asyncio.run(main())
-"""
-
-
-async def test_a_suspended_process_holds_nobody_up_and_goes_on_when_it_is_woken(
-    url: str, start_broker: StartBroker, run_program: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writer, "SLICE_SECONDS", 0.2)
-    broker = await start_broker()
-    inbox = Inbox()
-    await broker.subscribe("news", inbox.deliver)
-    program = run_program([sys.executable, "-c", LISTENER, url])
-    await asyncio.to_thread(program.wait_for, "ready")
-    program.process.send_signal(signal.SIGSTOP)
-    began = monotonic()
-    for number in range(40):
-        await broker.publish("news", Envelope("pubsub", "x" * 100_000))
-        await broker.publish("news", Envelope("pubsub", "x" * (number + 1)))
-    assert monotonic() - began < patient(10)
-    assert len(await inbox.messages(80)) == 80
-
-    program.process.send_signal(signal.SIGCONT)
-    await asyncio.to_thread(program.wait_for, "^40$")
-
-
-async def test_a_process_that_was_killed_leaves_nothing_behind(
-    url: str, start_broker: StartBroker, run_program: Any, execute: Execute
-) -> None:
-    await start_broker()
-    program = run_program([sys.executable, "-c", LISTENER, url])
-    await asyncio.to_thread(program.wait_for, "ready")
-    program.stop(signal.SIGKILL)
-    sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'snorky'"
-    await until(lambda: execute(sessions) == [(2,)])
-    locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
-    await until(lambda: execute(locks) == [(1,)])  # of the one that sleeps
 
 
 # One process

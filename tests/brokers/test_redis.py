@@ -15,6 +15,8 @@ from snorky.testing.brokers.engine import EngineContract, Followed, back
 from snorky.testing.brokers.log import DEADLINE, Inbox, done, opened, until
 from tests.brokers.proxy import Proxy
 from tests.conftest import ExpectLog
+from tests.patience import patient
+from tests.ports import free_port
 from tests.servers import Valkey
 
 
@@ -23,7 +25,10 @@ class TestRedisBroker(EngineContract):
 
     @pytest.fixture
     async def joined(self, valkey: Valkey) -> AsyncIterator[tuple[Broker, Broker]]:
-        brokers = RedisBroker(valkey.url, timeout=0.5), RedisBroker(valkey.url, timeout=0.5)
+        brokers = (
+            RedisBroker(valkey.url, timeout=patient(0.5)),
+            RedisBroker(valkey.url, timeout=patient(0.5)),
+        )
         for broker in brokers:
             await broker.start()
         yield brokers
@@ -41,6 +46,58 @@ class TestRedisBroker(EngineContract):
         expect_log.all("does not continue")
 
 
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Valkey]:
+    server = Valkey(free_port(), appendonly="yes", appendfsync="always")
+    yield server
+    server.stop(abruptly=True)
+
+
+class TestRedisBrokerThatKeepsItsData:
+    """The same where it wrote everything down, and was killed without a word."""
+
+    keeps_data = True
+
+    @pytest.fixture
+    async def here(self, kept: Valkey) -> AsyncIterator[Broker]:
+        kept.start()
+        kept.empty()
+        async with running(RedisBroker(kept.url, timeout=patient(0.5))) as broker:
+            yield broker
+
+    @pytest.fixture
+    async def there(self, here: Broker, kept: Valkey) -> AsyncIterator[Broker]:
+        async with running(RedisBroker(kept.url, timeout=patient(0.5))) as broker:
+            yield broker
+
+    @pytest.fixture
+    def engine(self, kept: Valkey) -> Killed:
+        return Killed(kept)
+
+    @pytest.fixture
+    def away_is_logged(self, expect_log: ExpectLog) -> Iterator[None]:
+        yield
+        assert expect_log.all("is away")
+
+    test_its_log_goes_on = (
+        EngineContract.test_a_log_goes_on_when_the_engine_is_back_or_tells_that_entries_were_lost
+    )
+    test_its_fences_and_places_are_kept = (
+        EngineContract.test_fences_and_places_live_as_long_as_the_log
+    )
+
+
+class Killed:
+    """Stops a server by killing it."""
+
+    def __init__(self, server: Valkey) -> None:
+        self.start = server.start
+        self._server = server
+
+    def stop(self) -> None:
+        self._server.stop(abruptly=True)
+
+
 # Its connections
 
 
@@ -54,14 +111,14 @@ async def proxy(valkey: Valkey) -> AsyncIterator[Proxy]:
 @pytest.fixture
 async def near(valkey: Valkey) -> AsyncIterator[RedisBroker]:
     """A process that always reaches the server."""
-    async with running(RedisBroker(valkey.url, timeout=0.5)) as broker:
+    async with running(RedisBroker(valkey.url, timeout=patient(0.5))) as broker:
         yield broker
 
 
 @pytest.fixture
 async def far(proxy: Proxy) -> AsyncIterator[RedisBroker]:
     """A process with the proxy between it and the server."""
-    async with running(RedisBroker(proxy.url, timeout=0.5)) as broker:
+    async with running(RedisBroker(proxy.url, timeout=patient(0.5))) as broker:
         yield broker
 
 

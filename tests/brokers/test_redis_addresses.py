@@ -123,7 +123,7 @@ async def test_the_master_that_sentinels_name_is_followed_through_a_failover(
         wait_for(lambda: ask(replica, "INFO", "replication")["master_link_status"] == "up")
         wait_for(lambda: ask(sentinel, "SENTINEL", "REPLICAS", "shop"))
         url = f"redis+sentinel://127.0.0.1:1,127.0.0.1:{sentinel}/shop"
-        async with running(RedisBroker(url, timeout=1)) as broker:
+        async with running(RedisBroker(url, timeout=patient(1))) as broker:
             await works(broker, broker)
             followed = Followed(broker.log("orders"))
             assert ask(master, "WAIT", 1, 5000) == 1
@@ -184,7 +184,9 @@ async def test_a_cluster_carries_channels_keys_and_logs_each_where_it_belongs(
 async def test_slots_that_move_to_another_node_are_followed(
     cluster: list[int], expect_log: ExpectLog
 ) -> None:
-    async with running(RedisBroker(f"redis+cluster://127.0.0.1:{cluster[0]}", timeout=1)) as broker:
+    async with running(
+        RedisBroker(f"redis+cluster://127.0.0.1:{cluster[0]}", timeout=patient(1))
+    ) as broker:
         inbox = Inbox()
         await done(broker.subscribe("news 1", inbox.deliver))
         slot = ask(cluster[0], "CLUSTER", "KEYSLOT", "snorky:t:news 1")

@@ -1,4 +1,7 @@
-"""Services in two processes that a real engine joins."""
+"""Every service in one process and in three, over memory and over real engines.
+
+That of live lists has more to say: datasync/test_processes.py.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import pytest
 
 from snorky import ServiceRegistry
 from snorky.brokers import Broker
+from snorky.brokers.memory import MemoryBroker
 from snorky.brokers.postgres import PostgresBroker
 from snorky.brokers.redis import RedisBroker
 from snorky.services.base import RPCError
@@ -20,6 +24,7 @@ from snorky.services.messaging import MessagingService
 from snorky.services.pubsub import ChannelOptions, Conflate, History, PubSubBackend, PubSubService
 from snorky.testing import FakeClient, async_call
 from tests.lines import until
+from tests.one_engine import Connection
 from tests.servers import Postgres, Valkey
 
 CHANNELS = {
@@ -44,16 +49,32 @@ class Process:
         self.pubsub_backend = PubSubBackend("pubsub_backend", self.pubsub)
         self.events_backend = EventsBackend("events_backend", self.events)
         self.back = ServiceRegistry([self.hand, self.pubsub_backend, self.events_backend])
+        self._clients: list[FakeClient] = []
 
     def connect(self, identity: Any) -> FakeClient:
         client = FakeClient(identity)
         self.front.client_connected(client)
+        self._clients.append(client)
         return client
 
+    def disconnect(self, client: FakeClient) -> None:
+        self.front.client_disconnected(client)
+        self._clients.remove(client)
 
-@pytest.fixture(scope="module", params=["valkey", "postgres"])
+    async def stop(self) -> None:
+        for client in tuple(self._clients):
+            self.disconnect(client)
+        await self.back.stop()
+        await self.front.stop()
+
+
+@pytest.fixture(scope="module", params=["memory", "valkey", "postgres"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Makes a broker."""
+    """Makes the broker of one more process."""
+    if request.param == "memory":
+        memory = MemoryBroker()
+        yield lambda: Connection(memory)
+        return
     server: Valkey | Postgres = request.getfixturevalue(f"{request.param}_server")
     server.start()
     if isinstance(server, Valkey):
@@ -63,20 +84,22 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield lambda: PostgresBroker(url)
 
 
-@pytest.fixture
-async def processes(engine: Any) -> AsyncIterator[tuple[Process, Process]]:
-    here, there = Process(engine()), Process(engine())
-    for each in (here, there):
+@pytest.fixture(params=[1, 3])
+async def processes(
+    request: pytest.FixtureRequest, engine: Any
+) -> AsyncIterator[tuple[Process, Process]]:
+    """Two of them; where there is but one, it twice."""
+    every = [Process(engine()) for _ in range(request.param)]
+    for each in every:
         await each.front.start()
         await each.back.start()
-    await until(lambda: here.hand.processes.others and there.hand.processes.others)
-    for name in ("pubsub", "chat", "messaging", "cursors", "events"):
-        await until(lambda name=name: getattr(there, name).processes.others)
-        await until(lambda name=name: getattr(here, name).processes.others)
-    yield here, there
-    for each in (here, there):
-        await each.back.stop()
-        await each.front.stop()
+    for each in every:
+        for name in ("hand", "pubsub", "chat", "messaging", "cursors", "events"):
+            known = getattr(each, name).processes
+            await until(lambda known=known: len(known.others) == len(every) - 1)
+    yield every[0], every[-1]
+    for each in every:
+        await each.stop()
 
 
 async def ask(of: Any, client: FakeClient, command: str, **params: Any) -> Any:
@@ -94,7 +117,7 @@ async def test_a_page_recovers_what_it_missed_in_another_process(
     await until(lambda: sum(m["type"] == "message" for m in page.messages) == 5)
     seen = [m for m in page.messages if m["type"] == "message"]
     assert [m["message"] for m in seen] == list(range(5))
-    here.front.client_disconnected(page)
+    here.disconnect(page)
 
     await ask(there.pubsub, FakeClient(), "publish", channel="kept/1", message="late")
     back = there.connect("alice")
@@ -112,12 +135,18 @@ async def test_presence_is_of_both(processes: tuple[Process, Process]) -> None:
     alice, bob = here.connect("alice"), there.connect("bob")
     await ask(here.chat, alice, "join", channel="tea")
     joined = await ask(there.chat, bob, "join", channel="tea")
-    assert sorted(joined["members"]) == ["alice", "bob"]
+    await until(lambda: members_told(joined, bob) == {"alice", "bob"})
     await until(lambda: alice.messages)
     await ask(there.chat, bob, "send", channel="tea", body="hi")
-    there.front.client_disconnected(bob)
+    there.disconnect(bob)
     await until(lambda: len(alice.messages) == 3)
     assert [m.get("status") or m["body"] for m in alice.messages] == ["joined", "hi", "left"]
+
+
+def members_told(joined: Any, client: FakeClient) -> set[Any]:
+    """Those there were, and who has come since: a change of the last moment is told by itself."""
+    came = {m["from"] for m in client.messages if m.get("status") == "joined"}
+    return came | set(joined["members"])
 
 
 async def test_names_and_cursors_are_shared(processes: tuple[Process, Process]) -> None:

@@ -1,6 +1,6 @@
 """Lists across processes: authorised in one, opened in another, resumed in a third.
 
-Each process is a service with a broker of its own; the engine between them is a real one.
+Each process is a service with a broker of its own; the engine between them is a real one, and any.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from snorky.brokers.postgres import PostgresBroker
 from snorky.brokers.redis import RedisBroker
 from snorky.services.base import RPCError
 from snorky.testing import async_call
@@ -23,13 +24,24 @@ from tests.services.datasync.wire import ALL, Site, WirePage, insert, task
 Process = Callable[..., Awaitable[Site]]
 
 
+@pytest.fixture(params=["valkey", "postgres"])
+def url(request: pytest.FixtureRequest) -> str:
+    if request.param == "postgres":
+        return str(request.getfixturevalue("postgres_url"))
+    return str(request.getfixturevalue("valkey").url)
+
+
+on_valkey = pytest.mark.parametrize("url", ["valkey"], indirect=True)
+
+
 @pytest.fixture
-async def process(valkey: Valkey) -> AsyncIterator[Process]:
+async def process(url: str) -> AsyncIterator[Process]:
     """``await process()`` -> one more process, which was started."""
     sites: list[Site] = []
+    engine = RedisBroker if url.startswith("redis") else PostgresBroker
 
-    async def start(url: str = valkey.url, **options: Any) -> Site:
-        broker = RedisBroker(url, timeout=0.5)
+    async def start(url: str = url, **options: Any) -> Site:
+        broker = engine(url, timeout=patient(0.5))
         site = Site(broker=broker, token_key="everybody's", **options)
         await broker.start()
         await site.service.start()
@@ -141,6 +153,7 @@ async def test_a_list_with_a_relay_is_live_after_a_pass_that_another_process_hea
     assert (told["type"], told["subscriptions"]) == ("live", [opened["subscription"]])
 
 
+@on_valkey
 async def test_a_fetched_list_waits_for_what_its_process_has_not_read(
     process: Process, valkey: Valkey, expect_log: ExpectLog
 ) -> None:
@@ -156,6 +169,7 @@ async def test_a_fetched_list_waits_for_what_its_process_has_not_read(
     expect_log.all("is away")
 
 
+@on_valkey
 async def test_while_the_engine_is_away_nothing_is_accepted_and_lists_stay(
     process: Process, valkey: Valkey, expect_log: ExpectLog
 ) -> None:
