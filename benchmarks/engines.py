@@ -5,7 +5,8 @@ of its own, over a real server that runs beside them.
 
 pipelined   --publications, with --outstanding of them under way at a time
 paced       --rate publications a second for --seconds: how late the subscribers get them
-wide        as pipelined, with --wide subscribers: what each further process costs the engine
+apart       as pipelined, over so many topics that no two publications can travel together
+wide        as apart, with --wide subscribers: what each further process costs the engine
 log         a fifth of --publications appended to a log that the subscribers follow
 
 CPU time is in microseconds: of the publisher for each publication, of a subscriber for each that it
@@ -37,7 +38,6 @@ from snorky.topics import awaited
 
 Figures = dict[str, float]
 ENGINES = ("postgresql", "valkey")
-CASES = ("pipelined", "paced", "wide", "log")
 PAD = "x" * 80
 LOG = "orders"
 SECONDS_TO_ARRIVE = 60
@@ -62,7 +62,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--subscribe", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.short:
-        options.publications, options.seconds, options.rounds = 2000, 1.0, 1
+        options.publications, options.seconds, options.rounds = 2000, 0.5, 1
+        options.outstanding, options.wide = 100, 2
     return options
 
 
@@ -130,10 +131,8 @@ async def subscribe(url: str, topics: int) -> None:
     await log.start()
     log.follow(lambda entry: late.append(time.monotonic() - entry.data["at"]))
 
-    for topic in range(topics):
-        done = broker.subscribe(f"topic {topic}", deliver)
-        if done is not None:
-            await done
+    subscribed = [broker.subscribe(f"topic {topic}", deliver) for topic in range(topics)]
+    await asyncio.gather(*[done for done in subscribed if done is not None])
     print("ready", flush=True)
     began = time.process_time()
     loop = asyncio.get_running_loop()
@@ -227,6 +226,16 @@ async def publish_pipelined(broker: Broker, options: argparse.Namespace) -> int:
     )
 
 
+async def publish_apart(broker: Broker, options: argparse.Namespace) -> int:
+    more = argparse.Namespace(**{**vars(options), "topics": apart(options)})
+    return await publish_pipelined(broker, more)
+
+
+def apart(options: argparse.Namespace) -> int:
+    """Topics: of those that are under way, each is the only one on its own."""
+    return max(int(options.topics), 2 * int(options.outstanding))
+
+
 async def append_to_log(broker: Broker, options: argparse.Namespace) -> int:
     log = broker.log(LOG)
     await log.start()
@@ -250,50 +259,61 @@ async def publish_paced(broker: Broker, options: argparse.Namespace) -> int:
     return publications
 
 
+ALONE = {
+    "pipelined": publish_pipelined,
+    "paced": publish_paced,
+    "log": append_to_log,
+    "apart": publish_apart,
+}
+TOGETHER = {"wide": publish_apart}
+CASES = (*ALONE, *TOGETHER)
+
+
 async def measure(name: str, options: argparse.Namespace) -> Figures:
     figures: Figures = {}
     with STARTED[name]() as (url, pid):
-        cases = {"pipelined": publish_pipelined, "paced": publish_paced, "log": append_to_log}
-        figures |= await measure_with(options.subscribers, cases, url, pid, options)
-        figures |= await measure_with(options.wide, {"wide": publish_pipelined}, url, pid, options)
-    more = figures["wide_engine_us"] - figures["pipelined_engine_us"]
+        subscribers: list[Subscriber] = []
+        try:
+            for number, cases in ((options.subscribers, ALONE), (options.wide, TOGETHER)):
+                while len(subscribers) < number:
+                    subscribers.append(Subscriber(url, apart(options)))
+                figures |= await measure_with(subscribers, cases, url, pid, options)
+        finally:
+            for subscriber in subscribers:
+                subscriber.stop()
+    more = figures["wide_engine_us"] - figures["apart_engine_us"]
     further = max(1, options.wide - options.subscribers)
-    figures["wide_engine_us_per_process"] = max(0.0, more / further)
+    figures["engine_us_of_a_further_process"] = max(0.0, more / further)
     return figures
 
 
 async def measure_with(
-    number: int,
+    subscribers: Sequence[Subscriber],
     cases: Mapping[str, Callable[[Broker, argparse.Namespace], Awaitable[int]]],
     url: str,
     pid: int,
     options: argparse.Namespace,
 ) -> Figures:
     figures: Figures = {}
-    subscribers = [Subscriber(url, options.topics) for _ in range(number)]
-    try:
-        async with started(url) as broker:
-            for case, publish in cases.items():
-                engine, cpu, began = cpu_seconds_of(pid), time.process_time(), time.monotonic()
-                publications = await publish(broker, options)
-                cpu = time.process_time() - cpu
-                for subscriber in subscribers:
-                    subscriber.want(publications)
-                told = [await asyncio.to_thread(each.told) for each in subscribers]
-                seconds = time.monotonic() - began
-                if any(each["received"] != publications for each in told):
-                    raise harness.BenchmarkError(f"{case} lost publications: {told}")
-                figures |= {
-                    f"{case}_per_second": publications / seconds,
-                    f"{case}_publisher_us": cpu / publications * 1e6,
-                    f"{case}_subscriber_us": told[0]["cpu"] / publications * 1e6,
-                    f"{case}_engine_us": (cpu_seconds_of(pid) - engine) / publications * 1e6,
-                    f"{case}_p50_ms": max(each["p50"] for each in told) * 1e3,
-                    f"{case}_p99_ms": max(each["p99"] for each in told) * 1e3,
-                }
-    finally:
-        for subscriber in subscribers:
-            subscriber.stop()
+    async with started(url) as broker:
+        for case, publish in cases.items():
+            engine, cpu, began = cpu_seconds_of(pid), time.process_time(), time.monotonic()
+            publications = await publish(broker, options)
+            cpu = time.process_time() - cpu
+            for subscriber in subscribers:
+                subscriber.want(publications)
+            told = [await asyncio.to_thread(each.told) for each in subscribers]
+            seconds = time.monotonic() - began
+            if any(each["received"] != publications for each in told):
+                raise harness.BenchmarkError(f"{case} lost publications: {told}")
+            figures |= {
+                f"{case}_per_second": publications / seconds,
+                f"{case}_publisher_us": cpu / publications * 1e6,
+                f"{case}_subscriber_us": told[0]["cpu"] / publications * 1e6,
+                f"{case}_engine_us": (cpu_seconds_of(pid) - engine) / publications * 1e6,
+                f"{case}_p50_ms": max(each["p50"] for each in told) * 1e3,
+                f"{case}_p99_ms": max(each["p99"] for each in told) * 1e3,
+            }
     return figures
 
 

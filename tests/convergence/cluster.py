@@ -52,6 +52,15 @@ class Process(Server):
     def arguments(self) -> list[str]:
         return ["--broker", self.broker]
 
+    def kill(self) -> None:
+        super().kill()
+        self._process = None
+
+    def go_on(self) -> None:
+        """Start again, where it ended by itself: the engine was away when it came."""
+        if self._process is not None and self._process.poll() is not None:
+            self.start()
+
     def suspend(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
@@ -155,10 +164,18 @@ class ClusterRun(Run):
 
     async def run(self) -> Outcome:
         await self.server.open()
+        supervising = asyncio.create_task(self._supervise())
         try:
             return await super().run()
         finally:
+            supervising.cancel()
             await self.server.close()
+
+    async def _supervise(self) -> None:
+        while True:
+            await asyncio.sleep(0.3)
+            for process in self.server.processes:
+                process.go_on()
 
     @property
     def relay_fault(self) -> str:
