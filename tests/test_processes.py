@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from snorky.brokers.memory import MemoryBroker
-from snorky.processes import Processes
+from snorky.processes import BEAT_SECONDS, GONE_SECONDS, Processes
 from snorky.services.base import RPCError
 from tests.conftest import ExpectLog
 from tests.lines import until
@@ -64,6 +64,10 @@ async def test_who_was_killed_is_noticed(processes: list[Process]) -> None:
     first, second, third = processes
     third.die()
     await until(lambda: first.gone == [third.id] and second.gone == [third.id])
+
+
+def test_who_was_killed_has_gone_within_thirty_seconds() -> None:
+    assert GONE_SECONDS + BEAT_SECONDS <= 30  # it is noticed at the next beat
 
 
 async def test_who_is_cut_off_takes_nobody_for_gone_and_is_heard_again(

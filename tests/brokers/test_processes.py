@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from snorky.brokers import Broker
+from snorky.brokers import Broker, connecting
 from snorky.brokers.postgres import reader, writer
 from snorky.brokers.redis import log as redis_log
 from snorky.cli.brokers import broker_at
@@ -110,6 +110,26 @@ def held_on_postgresql(url: str, request: pytest.FixtureRequest) -> int:
             "(SELECT oid FROM pg_database WHERE datname = current_database()))"
         ).fetchall()
     return int(sessions + locks)
+
+
+async def test_processes_do_not_come_back_to_an_engine_all_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waited: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(connecting.asyncio, "sleep", note)
+    pauses = [connecting.Pause() for _ in range(20)]
+    for _ in range(10):
+        for pause in pauses:
+            await pause.wait()
+    last = waited[-len(pauses) :]
+    assert len({*last}) == len(pauses)
+    assert max(last) > 1.2 * min(last)
+    assert max(waited[: len(pauses)]) < 0.1
+    assert max(waited) <= 2
 
 
 def test_a_log_that_does_not_continue_is_noticed_within_ten_seconds() -> None:
