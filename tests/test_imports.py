@@ -44,6 +44,7 @@ LAYERS = {
     "snorky.cli": TOOLS,
     "snorky.client": CORE,
     "snorky.close_codes": GROUND,
+    "snorky.connected_client": CORE,
     "snorky.connection": CORE,
     "snorky.deltas": GROUND,
     "snorky.envelope": CORE,
@@ -111,7 +112,6 @@ class Import(NamedTuple):
     importer: str
     imported: str
     line: int
-    in_a_function: bool
 
 
 def _names_of_modules() -> dict[str, Path]:
@@ -125,20 +125,19 @@ def _names_of_modules() -> dict[str, Path]:
 MODULES = _names_of_modules()
 
 
-def _imports_in(name: str, tree: ast.AST, *, in_a_function: bool = False) -> Iterator[Import]:
+def _imports_in(name: str, tree: ast.AST) -> Iterator[Import]:
     for node in ast.iter_child_nodes(tree):
-        inside = in_a_function or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield Import(name, alias.name, node.lineno, inside)
+                yield Import(name, alias.name, node.lineno)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name}:{node.lineno}: imports are absolute here"
             assert node.module is not None
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
                 imported = whole if whole in MODULES else node.module
-                yield Import(name, imported, node.lineno, inside)
-        yield from _imports_in(name, node, in_a_function=inside)
+                yield Import(name, imported, node.lineno)
+        yield from _imports_in(name, node)
 
 
 IMPORTS = [
@@ -195,11 +194,10 @@ def test_imports_go_downwards_only() -> None:
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    """Nor for type checkers alone; but inside functions, for what is loaded where it is used."""
+    """Nor for type checkers alone, nor inside functions, where what is used late is loaded."""
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for found in INNER:
-        if not found.in_a_function:
-            sorter.add(found.importer, found.imported)
+        sorter.add(found.importer, found.imported)
     try:
         sorter.prepare()
     except CycleError as error:

@@ -15,7 +15,7 @@ from collections.abc import Container
 from typing import Any
 
 from snorky.filters import BadQuery, parse
-from snorky.filters.sql import fields_in
+from snorky.filters.conditions import fields_in
 
 MAX_WISH_CHARACTERS = 8_000  # of a filter in an address; servers take little more
 

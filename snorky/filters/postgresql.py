@@ -14,8 +14,8 @@ from typing import Any
 from uuid import UUID
 
 from snorky.filters import bounds
+from snorky.filters.columns import BOOLEAN, DOUBLE, INTEGER, JSON, NAIVE_INSTANT, Operand
 from snorky.filters.fragments import FALSE, TRUE, Fragment, joined, sql
-from snorky.filters.sql import BOOLEAN, DOUBLE, INTEGER, JSON, NAIVE_INSTANT, Operand
 from snorky.filters.values import (
     DAY,
     DECIMAL,

@@ -14,19 +14,16 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Mapper
 from sqlalchemy.sql.functions import FunctionElement
 
+from snorky.filters.columns import (
+    NAIVE_INSTANT,
+    kinds_of_columns,
+    operand_of,
+    types_of_columns,
+)
+from snorky.filters.conditions import dialect_of, fields_in, refuse_others, translated
 from snorky.filters.fragments import Column, Value
 from snorky.filters.grammar import parse
 from snorky.filters.nodes import Filter
-from snorky.filters.sql import (
-    NAIVE_INSTANT,
-    dialect_of,
-    fields_in,
-    kinds_of_columns,
-    operand_of,
-    refuse_others,
-    translated,
-    types_of_columns,
-)
 
 # The first that fits counts: True is an integer, too, and a datetime a date.
 _KNOWN = (bool, int, float, str, Decimal, datetime, date, time, UUID, dict, list)

@@ -12,8 +12,8 @@ from json import loads
 from typing import Any
 
 from snorky.filters import bounds
+from snorky.filters.columns import BOOLEAN, DOUBLE, INTEGER, JSON, NAIVE_INSTANT, Operand
 from snorky.filters.fragments import FALSE, TRUE, Fragment, joined, sql
-from snorky.filters.sql import BOOLEAN, DOUBLE, INTEGER, JSON, NAIVE_INSTANT, Operand
 from snorky.filters.values import (
     DAY,
     DECIMAL,

@@ -19,7 +19,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, aliased, mapped_column
 
 from snorky.filters import BadQuery, filter_matches
-from snorky.filters.sql import to_sql, to_sqlalchemy, types_of_columns
+from snorky.filters.columns import types_of_columns
+from snorky.filters.sql import to_sql, to_sqlalchemy
 from tests.filters.tables import (
     COLUMNS,
     CONSTANTS,

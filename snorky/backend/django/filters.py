@@ -22,19 +22,16 @@ from django.db.models import BooleanField, Expression, F, Field, Model, Q
 from django.db.models import fields as django_fields
 from django.db.models.fields.json import JSONField
 
+from snorky.filters.columns import (
+    NAIVE_INSTANT,
+    kinds_of_columns,
+    operand_of,
+    types_of_columns,
+)
+from snorky.filters.conditions import dialect_of, fields_in, refuse_others, translated
 from snorky.filters.fragments import Column, Value
 from snorky.filters.grammar import parse
 from snorky.filters.nodes import Filter
-from snorky.filters.sql import (
-    NAIVE_INSTANT,
-    dialect_of,
-    fields_in,
-    kinds_of_columns,
-    operand_of,
-    refuse_others,
-    translated,
-    types_of_columns,
-)
 
 # The first that fits counts: a DateTimeField is a DateField, too.
 _TYPES: tuple[tuple[type[Field[Any, Any]], type], ...] = (
