@@ -47,6 +47,12 @@ class Held:
         self.described = Described(None, frozenset(), frozenset())
         self.pot: str | None = None
 
+    def stop_waiting(self) -> None:
+        """Once, and not when the time has come: a factory of a user's own may take it ill."""
+        if self.timeout is not None:
+            self.timeout.cancel()
+            self.timeout = None
+
 
 class Acquisitions:
     """The classic subscriptions of one service, in this process."""
@@ -88,6 +94,7 @@ class Acquisitions:
         held = self._held.get(subscription)
         if held is not None and not held.acquired:
             metrics.tokens_expired += 1
+            held.timeout = None
             self.end(subscription)
 
     def give_up(self, origin: str) -> None:
@@ -156,8 +163,7 @@ class Acquisitions:
     def _acquired(self, subscription: Subscription, held: Held, client: Peer) -> None:
         self._by_client.setdefault(client, {})[subscription] = None
         metrics.subscriptions += 1
-        if held.timeout is not None:
-            held.timeout.cancel()
+        held.stop_waiting()
         held.acquired = True
         subscription.client = client
         assert held.item_set is not None  # it has not ended
@@ -196,8 +202,7 @@ class Acquisitions:
             return
         subscription.ended = True
         held = self._held.pop(subscription)
-        if held.timeout is not None:
-            held.timeout.cancel()
+        held.stop_waiting()
         subscription.take_kept()
         del self._by_token[subscription.token]
         del self._by_origin[held.origin]

@@ -91,8 +91,8 @@ class Timer:
         self.callback = callback
 
     def cancel(self) -> None:
-        if self in self.clock.timers:
-            self.clock.timers.remove(self)
+        assert self in self.clock.timers, "cancelled once, and not when its time has come"
+        self.clock.timers.remove(self)
 
 
 class Page(FakeClient):
