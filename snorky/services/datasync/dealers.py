@@ -16,6 +16,7 @@ from snorky.filters import BadQuery, Filter, FilterIndex, filter_matches
 from snorky.log import snorky_log
 from snorky.services.datasync.items import SharedQuery
 from snorky.services.datasync.subscription import SubscriptionItem
+from snorky.services.datasync.unknown_fields import UnknownFields
 from snorky.wire import canonical
 
 __all__ = [
@@ -271,16 +272,20 @@ class FilterDealer(SharingDealer):
         super().__init__()
         self.index: FilterIndex[SharedQuery] = FilterIndex(self.types, self.max_unindexed)
         self._parsed: Filter | None = None
+        self._unknown_fields = UnknownFields()
 
     def get_matching_queries(self, row: Row) -> list[SharedQuery]:
+        if self._unknown_fields.not_seen:
+            self._unknown_fields.look_in(row, self.name, self.model)
         return self.index.match(row)
 
     def _make(self, key: str, query: Any) -> SharedQuery:
         shared = FilterQuery(key, self.index)
         parsed = self._parsed  # the last one: mostly that whose key was asked for
-        shared.handle = self.index.add(
-            query if parsed is None or parsed.text != key else parsed, shared
-        )
+        if parsed is None or parsed.text != key:
+            parsed = self.index.parse(query)
+        shared.handle = self.index.add(parsed, shared)
+        self._unknown_fields.note(parsed)
         return shared
 
     def _drop(self, shared: SharedQuery) -> None:

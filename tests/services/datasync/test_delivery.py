@@ -296,6 +296,22 @@ def test_equal_queries_are_one_filter_found_once(app: Any, datasync: Any, delta:
         assert [message["delta"]["type"] for message in page.messages] == ["insert", "delete"]
 
 
+def test_a_filter_that_names_a_field_no_row_has_is_warned_of_once(
+    app: Any, page: Any, delta: Any, expect_log: Any
+) -> None:
+    app.subscribe(page, ("players", ["==", "colour", "blue"]))
+    app.subscribe(page, ("players", ["or", ["==", "skin.hue", 1], ["isnull", "club", True]]))
+    for _ in range(2):
+        app.publish(delta.insert({"id": 1, "color": "blue", "skin": {"shade": 2}}))
+    app.subscribe(page, ("players", ["and", ["!=", "colour", "red"], ["==", "color", "red"]]))
+    app.publish(delta.delete({"id": 1, "color": "blue", "skin": {"shade": 2}}))
+
+    expect_log(
+        'A filter of dealer "players" names the field "colour", which a row of model "Player" has '
+        "not. It has: id, color, skin"
+    )
+
+
 def test_a_list_of_a_thousand_subscribers_is_told_once_per_delta(
     app: Any, monkeypatch: Any, delta: Any
 ) -> None:

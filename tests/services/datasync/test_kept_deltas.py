@@ -52,6 +52,7 @@ def test_more_than_may_be_kept_ends_the_subscription_whole(
     assert metrics.tokens_overflowed == overflowed + 1
     record = expect_log("Too many deltas for a subscription that nobody has acquired")
     assert "witness" in record.getMessage()
+    expect_log('names the field "color", which a row of model "Player" has not')
     assert len(clock.timers) == 1  # the other one's
 
     # All or nothing: a part would be a gap that nobody sees.
