@@ -34,7 +34,10 @@ class Attendance:
         identity = client.identity
         if type(identity) is Authenticated:
             client.identity = identity.identity
-            self.stay(client, identity.expires_at)
+            if identity.ends is None:
+                self.stay(client, identity.expires_at)
+            else:
+                self.stay_for(client, max(0.0, identity.ends - time.monotonic()))
             identity = client.identity
         try:
             self._clients.setdefault(identity, set()).add(client)

@@ -106,7 +106,7 @@ class Pasts:
         history = self._history_of(key)
         if kept is None or history is None:
             return []
-        kept.drop_older(time.time() - history.seconds)
+        kept.drop_older(history.seconds)
         if after is None:
             return list(kept.entries)
         if kept.dropped > after:
@@ -158,9 +158,9 @@ class Pasts:
     def _note_all(self) -> None:
         """What the log kept before this process came."""
         for entry in self.log.read(self.log.first, MAX_READ):
-            self._note(entry, entry.data[0])
+            self._note(entry, entry.data[0], max(0.0, time.time() - entry.at))
 
-    def _note(self, entry: Entry, key: str) -> None:
+    def _note(self, entry: Entry, key: str, age: float = 0.0) -> None:
         self._order.append((entry.position.seq, key))
         history = self._history_of(key)
         if history is None:
@@ -168,7 +168,7 @@ class Pasts:
         kept = self._kept.get(key)
         if kept is None:
             kept = self._kept[key] = _Kept()
-        kept.add(entry, history)
+        kept.add(entry, age, history)
 
     def _entry_trimmed(self, entry: Entry) -> None:
         if not self._order or self._order[0][0] != entry.position.seq:
@@ -191,16 +191,19 @@ class Pasts:
 class _Kept:
     """What is kept of one channel."""
 
-    __slots__ = ("bytes", "dropped", "entries")
+    __slots__ = ("_came", "bytes", "dropped", "entries")
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque()
+        self._came: deque[float] = deque()
+        """When each was appended, by a clock that nobody sets."""
         self.bytes = 0
         self.dropped = 0
         """The sequence of the newest that is not kept any more."""
 
-    def add(self, entry: Entry, history: History) -> None:
+    def add(self, entry: Entry, age: float, history: History) -> None:
         self.entries.append(entry)
+        self._came.append(time.monotonic() - age)
         self.bytes += len(entry.text)
         while len(self.entries) > history.entries or (
             self.bytes > history.bytes and len(self.entries) > 1
@@ -211,12 +214,14 @@ class _Kept:
         while self.entries and self.entries[0].position.seq <= seq:
             self._drop_oldest()
 
-    def drop_older(self, at: float) -> None:
-        while self.entries and self.entries[0].at < at:
+    def drop_older(self, seconds: float) -> None:
+        oldest = time.monotonic() - seconds
+        while self._came and self._came[0] < oldest:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         oldest = self.entries.popleft()
+        self._came.popleft()
         self.bytes -= len(oldest.text)
         self.dropped = oldest.position.seq
 

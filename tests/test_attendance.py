@@ -97,16 +97,18 @@ async def test_a_time_that_never_comes_is_no_trouble(expires_at: float) -> None:
 async def test_how_long_one_may_stay_is_no_matter_of_the_clock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    expired: list[str] = []
+    expired: list[Any] = []
     attendance = Attendance(expired.append)
     attendance.stay_for("alice", 0.05)
     attendance.stay_for("bob", 60)
+    carol = FakeClient(Authenticated("carol", time.time() + 0.05, time.monotonic() + 0.05))
+    attendance.enter(carol)
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() - 3600)
-    await until(lambda: expired)
+    await until(lambda: len(expired) == 2)
     monkeypatch.setattr(time, "time", lambda: now() + 3600)
     await asyncio.sleep(0.1)
-    assert expired == ["alice"]
+    assert expired == ["alice", carol]
     attendance.leave("bob")
 
 

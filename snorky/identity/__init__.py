@@ -64,6 +64,9 @@ class Authenticated:
     identity: Any
     expires_at: float = field(compare=False)
     """Seconds since the epoch. The connection is closed then, unless it was renewed meanwhile."""
+    ends: float | None = field(default=None, compare=False)
+    """The same by ``time.monotonic()``, where it is known how long it lasts: then it ends by that,
+    whatever clocks are set to meanwhile."""
 
 
 Authenticate = Callable[[Handshake], Any | Awaitable[Any]]

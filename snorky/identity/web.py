@@ -133,4 +133,4 @@ def _identity_in(answer: Any) -> Any:
         return identity
     if type(seconds) not in (int, float) or not 0 < seconds < 1e10:
         raise ValueError(f"expected expiresIn as seconds, got {seconds!r}")
-    return Authenticated(identity, time.time() + seconds)
+    return Authenticated(identity, time.time() + seconds, time.monotonic() + seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -95,6 +96,15 @@ def test_who_was_away_for_too_long_is_told_so(pubsub: PubSubService, clock: Cloc
     late = call(pubsub, FakeClient(), "subscribe", channel="news", since=late["position"])
     assert late["reason"] == "trimmed"
     assert said(call(pubsub, FakeClient(), "subscribe", channel="news", since="")) == []
+
+
+def test_no_past_goes_because_a_clock_was_set(
+    pubsub: PubSubService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(pubsub, 1)
+    later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert said(call(pubsub, FakeClient(), "subscribe", channel="news", since="")) == [1]
 
 
 def test_what_has_gone_is_remembered_for_as_long_as_somebody_may_have_missed_it(
