@@ -205,8 +205,10 @@ class Program:
 class Served(Program):
     """``snorky serve`` on free ports."""
 
-    def __init__(self, file: Path, *options: str, **env: str) -> None:
-        command = [sys.executable, "-m", "snorky", "serve", str(file), *options]
+    def __init__(self, file: Path | None, *options: str, **env: str) -> None:
+        command = [sys.executable, "-m", "snorky", "serve", *options]
+        if file is not None:
+            command.append(str(file))
         if "--port" not in options:
             command += ["--port", "0", "--backend-port", "0"]
         super().__init__(command, {"SNORKY_API_KEY": "swordfish", **env})
@@ -247,7 +249,7 @@ def serve() -> Iterator[Callable[..., Served]]:
     """``serve(file, *options, **env)`` -> ``snorky serve`` running on free ports."""
     programs: list[Served] = []
 
-    def run(file: Path, *options: str, **env: str) -> Served:
+    def run(file: Path | None, *options: str, **env: str) -> Served:
         programs.append(Served(file, *options, **env))
         return programs[-1]
 

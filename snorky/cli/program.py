@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import ipaddress
 import os
@@ -49,13 +50,16 @@ class Served:
 
 
 def load(
-    file: Path,
+    file: Path | None,
     more_origins: Sequence[str] = (),
     more_hosts: Sequence[str] = (),
     broker_url: str | None = None,
 ) -> Served:
-    """Run ``file`` and take what it defines. Raises click.ClickException, which names the fault."""
-    module = run_file(file)
+    """Run ``file`` and take what it defines. Raises click.ClickException, which names the fault.
+
+    None: what is served by default, lists of a web application.
+    """
+    module = importlib.import_module("snorky.cli.lists") if file is None else run_file(file)
     frontend = getattr(module, "frontend", None)
     if not isinstance(frontend, ServiceRegistry):
         raise click.ClickException(
@@ -72,8 +76,8 @@ def load(
     api_keys = tuple(key.strip() for key in keys if key.strip())
     if backend is not None and not api_keys:
         raise click.ClickException(
-            f"{file} defines a back end, but there is no key for it: "
-            "set the environment variable SNORKY_API_KEY, or define api_key in the file."
+            f"{file or 'Snorky'} defines a back end, but there is no key for it: set the "
+            "environment variable SNORKY_API_KEY, or define api_key in the file."
         )
     sign_tokens(frontend, api_keys)
     broker = _broker(module, file, broker_url)
@@ -97,7 +101,7 @@ def load(
 
 
 def _listed(
-    module: ModuleType, name: str, file: Path, more: Sequence[str]
+    module: ModuleType, name: str, file: Path | None, more: Sequence[str]
 ) -> tuple[str, ...] | None:
     """What the file lists and what the command line adds; None where neither does."""
     listed = getattr(module, name, None)
@@ -114,7 +118,7 @@ def sign_tokens(frontend: ServiceRegistry, api_keys: Sequence[str]) -> None:
             service.sign_with(api_keys)
 
 
-def _broker(module: ModuleType, file: Path, url: str | None) -> Broker | None:
+def _broker(module: ModuleType, file: Path | None, url: str | None) -> Broker | None:
     """The broker of the command line, else that of the file."""
     broker = url or getattr(module, "broker", None)
     if isinstance(broker, str):

@@ -24,7 +24,9 @@ from snorky.cli.workers import Worker, supervise
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address for clients.")
 @click.option(
     "--port",
@@ -119,7 +121,7 @@ from snorky.cli.workers import Worker, supervise
     help="Start anew whenever a Python file in FILE's folder changes. For development.",
 )
 def serve(
-    file: Path,
+    file: Path | None,
     host: str,
     port: int,
     unix_socket: Path | None,
@@ -136,6 +138,9 @@ def serve(
     reload: bool,
 ) -> None:
     """Serve the services that FILE, a Python program, defines.
+
+    Without FILE these are the lists of a web application: a DataSyncService "datasync" for pages,
+    and its back end, "datasync_backend".
 
     \b
     FILE defines
@@ -162,6 +167,8 @@ def serve(
     status, at both ports, whether clients may be sent here.
     """
     if reload:
+        if file is None:
+            raise click.UsageError("--reload needs a FILE: nothing else changes.")
         arguments = [word for word in sys.argv[1:] if word != "--reload"]
         serve_again_and_again(file, arguments)
         return

@@ -207,6 +207,14 @@ def test_a_file_that_cannot_be_served_is_refused_with_the_reason(
     assert says in result.output
 
 
+def test_without_a_file_it_serves_lists_which_need_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SNORKY_API_KEY", raising=False)
+    served = CliRunner().invoke(main, ["serve"])
+    assert (served.exit_code, "there is no key for it" in served.output) == (1, True)
+    reloaded = CliRunner().invoke(main, ["serve", "--reload"])
+    assert (reloaded.exit_code, "--reload needs a FILE" in reloaded.output) == (2, True)
+
+
 def test_an_error_in_the_file_is_shown_with_its_place(app, run_program) -> None:
     program = run_program([sys.executable, "-m", "snorky", "serve", str(app("1 / 0"))])
     program.wait_for("ZeroDivisionError")
