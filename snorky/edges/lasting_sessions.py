@@ -25,6 +25,10 @@ still, for a slow service or a suspended machine, is read first."""
 MOST_GRACE = 8
 """How many times in a row. A loop that is always late must not keep sessions for ever."""
 
+SECONDS_TO_COME_BACK = 1.0
+"""How long who has no connection keeps its place where all are taken: longer than a poller is
+between two requests. Sessions without a connection cost a stranger nothing."""
+
 
 class SessionClient(Client):
     """A client at the other end of a session."""
@@ -61,9 +65,25 @@ class Address(Protocol):
 
     heartbeat_interval: float
     disconnect_delay: float
+    max_sessions: int
+    absent: dict[str, float]
+    """Sessions without a receiver, and since when, the oldest first."""
 
     @property
     def sessions(self) -> dict[str, Any]: ...
+
+
+def has_room(address: Address) -> bool:
+    """Whether one more session may be opened; who has stayed away for longest makes room for it."""
+    if len(address.sessions) < address.max_sessions:
+        return True
+    now = asyncio.get_running_loop().time()
+    for session_id, since in address.absent.items():
+        if now - since >= SECONDS_TO_COME_BACK:
+            address.sessions[session_id].make_room()
+            return True
+        break
+    return False
 
 
 class LastingSession(Session):
@@ -116,6 +136,12 @@ class LastingSession(Session):
             self._loop.call_soon(self._end)
             self._wait_for_a_receiver()
 
+    def make_room(self) -> None:
+        """End at once, as if nobody had come back in time."""
+        assert self._timer is not None  # there is no receiver
+        self._timer.cancel()
+        self._expire()
+
     def ping_or_close(self) -> None:
         """Called once per heartbeat interval."""
         self._intervals_without_progress += 1
@@ -131,6 +157,7 @@ class LastingSession(Session):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            del self._address.absent[self._id]
 
     def _is_read(self) -> None:
         self._intervals_without_progress = 0
@@ -139,6 +166,7 @@ class LastingSession(Session):
     def _wait_for_a_receiver(self) -> None:
         if self.receiver is None and self._timer is None:
             delay = self._address.disconnect_delay
+            self._address.absent[self._id] = self._loop.time()
             self._timer = self._loop.call_later(delay, self._give_grace, MOST_GRACE)
 
     def _give_grace(self, times: int) -> None:
@@ -152,7 +180,7 @@ class LastingSession(Session):
             self._expire()
 
     def _expire(self) -> None:
-        del self._address.sessions[self._id]
+        del self._address.sessions[self._id], self._address.absent[self._id]
         self.close(*self.INTERRUPTED)
         self._timer = None  # no cycle is left for the collector
 

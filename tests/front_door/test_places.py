@@ -15,6 +15,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, StaticFileHandler
 
 from snorky import ServiceRegistry
+from snorky.edges import lasting_sessions
 from snorky.limits import Limits
 from snorky.metrics import metrics
 from snorky.request_handlers.backend_door import MAX_OTHER_BODY_BYTES, BackendDoor
@@ -114,6 +115,33 @@ async def test_a_websocket_takes_one_place_whichever_way_it_comes(
     assert house.door.connections == 1
     writer.close()
     await until(lambda: house.door.connections == 0)
+
+
+@pytest.mark.parametrize("path", ["/comet", "/sockjs/0/{}/xhr"])
+async def test_sessions_without_a_connection_make_room_for_newcomers(
+    listen: Callable[..., int], monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(lasting_sessions, "SECONDS_TO_COME_BACK", 0.0)
+    registry = ServiceRegistry()
+    routes = [
+        *SnorkyCometHandler.get_routes(registry, "/comet", max_sessions=2),
+        *SnorkySockJSHandler.get_routes(registry, "/sockjs", max_sessions=2),
+    ]
+    port = listen(Application(routes, log_function=lambda handler: None))
+
+    async def open_session(name: str) -> tuple[str, asyncio.StreamWriter]:
+        head, writer = await asked(port, post(path.format(name)), b"\r\n\r\n")
+        return head.split()[1].decode(), writer
+
+    for name in "abcd":
+        status, writer = await open_session(name)
+        assert status == "200"
+        writer.close()
+    await until(lambda: len(registry.clients) == 2)
+    monkeypatch.setattr(lasting_sessions, "SECONDS_TO_COME_BACK", 60.0)
+    status, writer = await open_session("e")
+    assert status == "503", "they may be between two requests"
+    writer.close()
 
 
 # Who does not read

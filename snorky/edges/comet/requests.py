@@ -20,6 +20,7 @@ from snorky import close_codes
 from snorky.client import refuse_message
 from snorky.edges.comet.sessions import Endpoint, HTTPSession
 from snorky.edges.handshakes import REFUSAL_TYPE, admit, log_refused_page, page_of, why_refused
+from snorky.edges.lasting_sessions import has_room
 from snorky.edges.pace import Pace
 from snorky.identity import Handshake, Refused
 from snorky.log import printable
@@ -231,7 +232,7 @@ def _session(endpoint: Endpoint, exchange: Exchange, identity: Any) -> HTTPSessi
 async def _open(
     endpoint: Endpoint, exchange: Exchange, identity: Any, headers: HeaderFields
 ) -> Answer:
-    if len(endpoint.sessions) >= endpoint.max_sessions:
+    if not has_room(endpoint):
         metrics.clients_refused += 1
         raise Refused(503, "Too many sessions")
     session = HTTPSession(endpoint, exchange.handshake, identity)

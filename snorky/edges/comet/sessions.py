@@ -60,7 +60,8 @@ class Endpoint:
     """Bytes after which a stream ends, and the client asks anew."""
 
     max_sessions: int = 10_000
-    """Sessions at a time; past it newcomers get status 503."""
+    """Sessions at a time. Past it those make room that have no connection for a second; where there
+    are none newcomers get status 503."""
 
     max_body_bytes: int = 1024 * KIB
     """Longest body of a request, which may hold many messages. Past it: 413."""
@@ -70,6 +71,7 @@ class Endpoint:
     status 410, and starts anew."""
 
     sessions: dict[str, HTTPSession] = field(default_factory=dict)
+    absent: dict[str, float] = field(default_factory=dict)
 
     @property
     def body_timeout(self) -> float:

@@ -75,7 +75,8 @@ class SnorkySockJSHandler:
         ``heartbeat_interval``: seconds; proxies cut connections on which nothing is said.
         ``disconnect_delay``: seconds without a connection after which a client counts as gone.
         ``response_limit``: bytes after which a streaming response ends, and the client asks anew.
-        ``max_sessions``: sessions over HTTP at a time; past it newcomers get status 503.
+        ``max_sessions``: sessions over HTTP at a time. Past it those make room that have no
+        connection for a second; where there are none newcomers get status 503.
         ``max_body_bytes``: longest body of a request, which may hold many messages. Past it: 413.
         """
         endpoint = Endpoint(

@@ -67,6 +67,7 @@ class Endpoint:
     max_sessions: int
     max_body_bytes: int
     sessions: dict[str, HTTPSession] = field(default_factory=dict)
+    absent: dict[str, float] = field(default_factory=dict)
 
     def handler_of(
         self, session: Session, identity: Any, request: HTTPServerRequest

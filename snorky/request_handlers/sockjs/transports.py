@@ -17,6 +17,7 @@ from tornado.iostream import StreamClosedError
 
 from snorky.client import refuse_message
 from snorky.edges.handshakes import admit
+from snorky.edges.lasting_sessions import has_room
 from snorky.edges.pace import Pace
 from snorky.identity import Refused
 from snorky.log import printable
@@ -237,7 +238,7 @@ class _ReceiverHandler(_SessionHandler):
             self.refuse(Refused(403, "Session of another client"))
             return None
         if session is None:
-            if len(sessions) >= self.endpoint.max_sessions:
+            if not has_room(self.endpoint):
                 self.refuse(Refused(503, "Too many sessions"))
                 return None
             session = HTTPSession(self.endpoint, session_id, self.identity)
