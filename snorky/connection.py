@@ -17,7 +17,6 @@ from typing import Any, Protocol
 
 from snorky import close_codes, visit
 from snorky.client import Client
-from snorky.envelope import text_frame
 from snorky.hooks import HOOK_FAULTS
 from snorky.limits import Limits
 from snorky.metrics import metrics
@@ -58,29 +57,6 @@ class Receiver(Protocol):
     def client_connected(self, client: Any) -> Awaitable[None] | None: ...
     def process_message_raw(self, client: Any, text: Any) -> Awaitable[None] | None: ...
     def client_disconnected(self, client: Any) -> None: ...
-
-
-class ConnectedClient(Client):
-    """A client at the other end of a Connection."""
-
-    def __init__(self, remote_address: str | None = None, identity: Any = None) -> None:
-        self.remote_address = remote_address
-        self.identity = identity
-        self.connection: Connection | None = None
-
-    def send(self, msg: Any) -> None:
-        frame = text_frame(msg)
-        if self.connection is not None and not self.connection.closing:
-            metrics.messages_sent += 1
-            self.connection.send_frame(frame)
-
-    def close(self, code: int = 1000, reason: str = "") -> None:
-        if self.connection is not None:
-            self.connection.close(code, reason)
-
-    @property
-    def unsent_bytes(self) -> int:
-        return 0 if self.connection is None else self.connection.unsent_bytes
 
 
 class _SharedBuffer(threading.local):
@@ -132,12 +108,13 @@ class Connection(asyncio.BufferedProtocol):
     )
 
     client: Any
+    """Who is at the other end; its ``connection`` is this one, as long as it is there."""
     transport: asyncio.Transport
     turn: Turn
 
     def __init__(
         self,
-        client: ConnectedClient,
+        client: Client,
         receiver: Receiver,
         *,
         limits: Limits,

@@ -16,7 +16,8 @@ from typing import Any
 
 from websockets.frames import Frame, Opcode
 
-from snorky.connection import ConnectedClient, Connection
+from snorky.connected_client import ConnectedClient
+from snorky.connection import Connection
 from snorky.limits import DEFAULT_LIMITS, Limits
 from tests.patience import patient
 

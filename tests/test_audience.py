@@ -11,7 +11,7 @@ import pytest
 from snorky import audience as audience_module
 from snorky import turn as turn_module
 from snorky.audience import Audience
-from snorky.connection import ConnectedClient
+from snorky.connected_client import ConnectedClient
 from snorky.envelope import Envelope
 from snorky.testing import FakeClient
 from tests.lines import MemoryLine, connect_in_memory, take_frames

@@ -13,6 +13,7 @@ from websockets.frames import Opcode
 from snorky import connection as connection_module
 from snorky.audience import Audience
 from snorky.close_codes import ABNORMAL, SLOW_CLIENT
+from snorky.connected_client import ConnectedClient
 from snorky.connection import Connection
 from snorky.envelope import Envelope, text_frame
 from snorky.limits import Limits
@@ -176,7 +177,7 @@ async def test_what_came_behind_the_handshake_is_handled_once_the_client_is_know
             return gate
 
     receiver = Opening(echo)
-    client = connection_module.ConnectedClient()
+    client = ConnectedClient()
     connection = Connection(client, receiver, limits=Limits(), ping_interval=None, head=b"HEAD")
     connection.early = text("early")
     line = connect_in_memory()[1]  # any transport will do

@@ -27,7 +27,8 @@ from tornado.iostream import IOStream
 from websockets.frames import Opcode
 
 from snorky.audience import Audience
-from snorky.connection import ConnectedClient, Connection
+from snorky.connected_client import ConnectedClient
+from snorky.connection import Connection
 from snorky.envelope import Envelope, text_frame
 from snorky.limits import Limits
 from snorky.request_handlers.stream_transport import StreamTransport

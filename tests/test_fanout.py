@@ -14,7 +14,8 @@ import pytest
 import uvloop
 
 from snorky import fanout
-from snorky.connection import ConnectedClient, Connection
+from snorky.connected_client import ConnectedClient
+from snorky.connection import Connection
 from snorky.fanout import write_to_all
 from snorky.limits import Limits
 from tests.conftest import Certificate

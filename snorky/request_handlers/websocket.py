@@ -19,7 +19,8 @@ from tornado.iostream import IOStream
 from tornado.web import Application
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from snorky.connection import HEARTBEAT_SUBPROTOCOL, ConnectedClient, Connection
+from snorky.connected_client import ConnectedClient
+from snorky.connection import HEARTBEAT_SUBPROTOCOL, Connection
 from snorky.edges.handshakes import (
     REFUSAL_TYPE,
     admit,

@@ -24,7 +24,8 @@ from websockets.frames import Opcode
 
 from snorky import ServiceRegistry
 from snorky.client import Client
-from snorky.connection import ConnectedClient, Connection
+from snorky.connected_client import ConnectedClient
+from snorky.connection import Connection
 from snorky.limits import Limits
 from snorky.request_handlers.stream_transport import StreamTransport
 from snorky.request_handlers.websocket import SnorkyWebSocketHandler

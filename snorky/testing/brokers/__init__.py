@@ -12,9 +12,10 @@ import pytest
 from snorky.brokers import Broker
 from snorky.envelope import Envelope
 from snorky.testing.brokers.log import Inbox, LogContract, done
+from snorky.testing.brokers.sources import SourceContract
 
 
-class BrokerContract(LogContract):
+class BrokerContract(LogContract, SourceContract):
     """Subclass it as ``TestMyBroker`` and override the fixture ``joined``."""
 
     # Publications

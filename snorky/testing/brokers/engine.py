@@ -11,7 +11,8 @@ import pytest
 from snorky.brokers import Append, Broker, BrokerUnavailable, Entry, FenceOld, Log
 from snorky.envelope import Envelope
 from snorky.testing.brokers import BrokerContract
-from snorky.testing.brokers.log import DEADLINE, Inbox, done, opened, take_lease, until
+from snorky.testing.brokers.log import DEADLINE, Inbox, done, opened, until
+from snorky.testing.brokers.sources import take_lease
 
 
 class Engine(Protocol):
