@@ -15,7 +15,7 @@ const staticFile = (name: string) =>
   fileURLToPath(new URL(`../../snorky/static/${name}`, import.meta.url));
 const signalsFile = createRequire(import.meta.url).resolve("signals");
 
-/** A page that has loaded these scripts, one after the other. */
+/** A page that has loaded these scripts, one after the other. As in Jest's jsdom, no TextEncoder. */
 function page(...files: string[]): vm.Context {
   const context = vm.createContext({
     console,

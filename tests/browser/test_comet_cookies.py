@@ -1,4 +1,4 @@
-"""Cookies and pages of other origins, by Server-Sent Events and by long polling."""
+"""Cookies, pages of other origins and many windows, by Server-Sent Events and by long polling."""
 
 from __future__ import annotations
 
@@ -77,3 +77,19 @@ def test_a_page_is_who_its_cookie_says_and_foreign_pages_cannot_use_it(
     context.clear_cookies()
     nobody = open_page(context, OURS, transport, address)
     nobody.wait_for_function("ended")
+
+
+@pytest.mark.parametrize("transport", ["sse", "polling"])
+def test_as_many_windows_as_a_browser_has_connections_hear_and_are_heard(
+    context: BrowserContext, address: str, transport: str
+) -> None:
+    """By HTTP/1.1 it has six to a host: each of these windows keeps one to hear by."""
+    windows = [open_page(context, OURS, transport, address) for _ in range(6)]
+    for window in windows:
+        window.wait_for_function("snorky.isConnected")
+    for window in windows:
+        window.evaluate(
+            "void snorky.services.names.rpcCall('mine', {}).then((me) => { who = me; })"
+        )
+    for window in windows:
+        window.wait_for_function("globalThis.who === 'alice'")
