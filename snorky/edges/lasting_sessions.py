@@ -7,6 +7,7 @@ are.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any, Protocol
 
 from snorky import close_codes, visit
@@ -77,13 +78,11 @@ def has_room(address: Address) -> bool:
     """Whether one more session may be opened; who has stayed away for longest makes room for it."""
     if len(address.sessions) < address.max_sessions:
         return True
-    now = asyncio.get_running_loop().time()
-    for session_id, since in address.absent.items():
-        if now - since >= SECONDS_TO_COME_BACK:
-            address.sessions[session_id].make_room()
-            return True
-        break
-    return False
+    session_id, since = next(iter(address.absent.items()), ("", math.inf))
+    if asyncio.get_running_loop().time() - since < SECONDS_TO_COME_BACK:
+        return False
+    address.sessions[session_id].make_room()
+    return True
 
 
 class LastingSession(Session):
