@@ -64,6 +64,8 @@ class Application:
         """All transactions, for a relay: key and deltas. None: they are published by hand."""
         self.accepted = 0
         """The newest transaction that will not be told again, to no other log either."""
+        self.keys, self.numbers = 12, 3
+        """Of each model at most so many rows; ``n`` goes from 0 up to that."""
         self.breakage = ""
         self.unpublished = False
         self._database = sqlite3.connect(path, isolation_level=None)
@@ -144,11 +146,11 @@ class Application:
         chance, deltas = self.chance, list[Any]()
         rows = self.read()
         for _ in range(statements or chance.randint(1, 5)):
-            model, key = chance.choice(["Task", "Note"]), chance.randint(1, 12)
+            model, key = chance.choice(["Task", "Note"]), chance.randint(1, self.keys)
             new = {
                 "id": key,
                 "color": chance.choice(["red", "blue"]),
-                "n": chance.randint(0, 3),
+                "n": chance.randint(0, self.numbers),
                 "team": chance.choice(["a", "b"]),
             }
             is_deleted = (model, key) in rows and chance.random() < 0.25

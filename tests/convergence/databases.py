@@ -97,13 +97,13 @@ class Postgresql:
 Database = Sqlite | Postgresql
 
 
-def write(database: Database, connection: Any, chance: random.Random) -> bool:
+def write(database: Database, connection: Any, chance: random.Random, keys_of_a_model: int) -> bool:
     """One transaction of several statements; false where the database refused it."""
     try:
         database.begin(connection)
         touched: set[tuple[str, int]] = set()
         for _ in range(chance.randint(1, 4)):
-            touched |= _statement(database, connection, chance)
+            touched |= _statement(database, connection, chance, keys_of_a_model)
         changes: Changes = [
             (model, number, _row(database, connection, model, number))
             for model, number in sorted(touched)
@@ -121,10 +121,12 @@ def write(database: Database, connection: Any, chance: random.Random) -> bool:
     return True
 
 
-def _statement(database: Database, connection: Any, chance: random.Random) -> set[tuple[str, int]]:
+def _statement(
+    database: Database, connection: Any, chance: random.Random, most: int
+) -> set[tuple[str, int]]:
     """The rows that it changed, as the database says. These alone are locked until the commit: what
     is read there of a row that was not found to be deleted may be another transaction's."""
-    model, number, mark = chance.choice(MODELS), chance.randint(1, 12), database.parameter
+    model, number, mark = chance.choice(MODELS), chance.randint(1, most), database.parameter
     values = (number, chance.choice(["red", "blue"]), chance.randint(0, 3), chance.choice("ab"))
     if chance.random() < 0.1:
         changed = database.bulk(connection, chance, model)

@@ -86,6 +86,9 @@ class Relay:
 
 
 class Run:
+    number_of_pages = 3
+    keys_of_a_model = 12
+
     def __init__(
         self,
         seed: int,
@@ -105,7 +108,7 @@ class Run:
         self._backend_url = f"http://127.0.0.1:{self.server.backend_port}/backend"
         self.backend = Backend(self._backend_url)
         self.relay = self._new_relay()
-        self.pages = [self._page(number) for number in range(3)]
+        self.pages = [self._page(number) for number in range(self.number_of_pages)]
 
     def _new_relay(self) -> Relay:
         return Relay(self.database.url, self._backend_url, self.breakage)
@@ -161,8 +164,8 @@ class Run:
         known = committed(self.database, connection)
         connection.close()
         self.outcome.counts["transactions"] = len(known)
-        told = Told(self._record, known)
-        self.outcome.problems += told.problems(self._lists())
+        self.told = Told(self._record, known)
+        self.outcome.problems += self.told.problems(self._lists())
         self.outcome.counts.update(shown.why for each in self._lists() for shown in each.log)
         return self.outcome
 
@@ -213,7 +216,7 @@ class Run:
                 with suppress(*self.database.errors):
                     connection = self.database.connect()
             else:
-                write(self.database, connection, chance)
+                write(self.database, connection, chance, self.keys_of_a_model)
             pause()
         connection.close()
 

@@ -102,6 +102,8 @@ class Server:
 
 
 class Run:
+    number_of_pages = 4
+
     def __init__(self, seed: int, mode: str, breakage: str, folder: str) -> None:
         self.chance = random.Random(f"{seed} {mode}")
         self.outcome = Outcome(seed, mode)
@@ -117,7 +119,7 @@ class Run:
         self.between_relays = False
         self.revoked: list[Revoked] = []
         url = f"ws://127.0.0.1:{self.server.port}/ws"
-        self.pages = [self._page(url, number) for number in range(4)]
+        self.pages = [self._page(url, number) for number in range(self.number_of_pages)]
         for page in self.pages:
             page.one_since_for_all = breakage == "one since for all"
 
@@ -296,9 +298,8 @@ class Run:
                     each.status = "loading"
                     page.fetch_again(each)
         ends = monotonic() + SECONDS_TO_SETTLE
-        while monotonic() < ends and not all(map(self._is_right, self._lists())):
+        while monotonic() < ends and not await self._stay_right():
             await asyncio.sleep(0.05)
-        await asyncio.sleep(0.1)
         for number, page in enumerate(self.pages):
             for each in page.lists:
                 if not self._is_right(each):
@@ -309,6 +310,15 @@ class Run:
     def _has_lied(self) -> bool:
         found = problems(self.application.history, self._lists(), self.revoked)
         return next(found, None) is not None
+
+    async def _stay_right(self) -> bool:
+        """Whether all lists are right now and a moment later: one may have been before, too, by
+        chance, and be told of what came in between."""
+        for _ in range(3):
+            if not all(map(self._is_right, self._lists())):
+                return False
+            await asyncio.sleep(0.05)
+        return True
 
     async def _was_fetched(self) -> bool:
         """Whether all that are live by fetching have answered the last touch, in a second or so."""

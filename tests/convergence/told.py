@@ -45,6 +45,12 @@ class Told:
         for each in lists:
             yield from self._problem(each)
 
+    def moments(self) -> Iterator[Rows]:
+        """The tables as the logs told them, entry after entry, one log after the other."""
+        for epoch, entries in self._epochs.items():
+            for sequence in sorted(entries):
+                yield self._at(epoch, sequence)
+
     def _problem(self, each: ListView) -> Iterator[str]:
         newest: dict[str, int] = {}
         for shown in each.log:
