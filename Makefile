@@ -12,7 +12,7 @@ PEERS  := $(PEERS:%=%/node_modules/.stamp)
 INSTALL := PYTHONWARNINGS="ignore:Editable installation" $(BIN)/python -m pip install -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo quick test test-python test-client test-pure coverage check format client docs packages bench convergence convergence-database fuzz chromium clean
+.PHONY: help demo quick test test-python test-client test-pure coverage check format client docs packages bench properties convergence convergence-database convergence-windows fuzz chromium clean
 
 help: ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,14 @@ convergence: $(VENV)/dev.stamp ## Judge live lists under faults (ARGS="--seeds 1
 
 convergence-database: $(VENV)/dev.stamp ## The same with triggers in SQLite and PostgreSQL (ARGS="--seeds 1-200 --mode sqlite")
 	$(BIN)/python -m tests.convergence.outbox $(ARGS)
+
+convergence-windows: $(VENV)/dev.stamp client/node_modules/.stamp ## The same for windows in the built client, over every way and engine (ARGS="--seeds 1-100 --over sqlite")
+	$(BIN)/python -m tests.convergence.windowed $(ARGS)
+
+# The index against plain evaluation, each translation against its real database.
+CASES ?= 100000
+properties: $(VENV)/dev.stamp ## Try what is promised of filters on 100,000 random cases each (CASES=1000000): an hour
+	SNORKY_FILTER_CASES=$(CASES) $(PYTEST) -q --timeout 0 tests/filters/test_index_at_random.py tests/filters/test_sql.py tests/backend/django/test_filters.py
 
 bench: $(VENV)/dev.stamp ## Measure everything beside the peers, 20 minutes (ARGS=--help): needs Node and a C compiler
 	$(BIN)/python benchmarks/bench.py $(ARGS)

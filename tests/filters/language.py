@@ -5,6 +5,7 @@ What is random comes from a ``random.Random``, so that a seed gives the same cas
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from random import Random
@@ -12,6 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from snorky.filters.values import Types
+
+CASES = int(os.environ.get("SNORKY_FILTER_CASES", "0"))
+"""Random cases of each property, for a long look (``make properties``); else each knows its own."""
 
 TYPES: Types = {
     "price": Decimal,
