@@ -7,7 +7,7 @@ ask, in a node of its own (`filing`). Filters with a bound lie in blocks.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -18,15 +18,25 @@ from snorky.filters.shapes import Shape
 BUCKET_SIZE = 32
 """Filters that share a predicate before they are parted by another one."""
 
+PARTED_AT_ONCE = 2
+"""Filters of a bucket that overflowed which are filed anew with each that is added: so no single
+one pays for all of them."""
+
 SAMPLE_SIZE = 8
 BLOCK_SIZE = 128
 """Filters in one block of bounds before it is cut in two."""
+
+
+class Unindexed(Exception):
+    """More filters than allowed have nothing by which they could be told apart."""
 
 
 class Node(Protocol):
     """What files filters (`filing`), as its buckets see it."""
 
     def child(self, used: Used) -> Node: ...
+
+    def place(self, code: Code | None) -> tuple[Node, Code | None]: ...
 
     def is_below(self, other: object) -> bool: ...
 
@@ -42,7 +52,7 @@ class Node(Protocol):
 class Entry:
     """A filter in the index. Whoever holds it is no business of the nodes."""
 
-    __slots__ = ("arguments", "holders", "key", "places", "shape")
+    __slots__ = ("arguments", "first", "key", "more", "payload", "places", "shape")
 
     def __init__(self, key: bytes, shape: Shape, arguments: tuple[Any, ...]) -> None:
         self.key = key
@@ -51,10 +61,17 @@ class Entry:
         # Nodes and codes in turn; as code None where it is in the node's rest. A million of
         # these are held, so nothing is kept that the arguments say anyway.
         self.places: tuple[Any, ...] = ()
-        self.holders: Any = None
+        # Who holds it, with the payload of the first beside: mostly there is one, and a match
+        # of a million filters waits for memory.
+        self.first: Any = None
+        self.payload: Any = None
+        self.more: dict[Any, None] | None = None
 
-    def enter(self, node: Node, codes: Iterable[Code | None]) -> None:
-        self.places += tuple([part for code in codes for part in (node, code)])
+    def enter(self, node: Node, codes: Sequence[Code | None]) -> None:
+        if len(codes) == 1 and not self.places:
+            self.places = node.place(codes[0])
+        else:
+            self.places += tuple([part for code in codes for part in (node, code)])
 
     def each_place(self) -> Iterator[tuple[Node, Code | None]]:
         return zip(self.places[::2], self.places[1::2], strict=True)
@@ -68,13 +85,15 @@ class Entry:
 class Bucket:
     """Filters that share a predicate; with each the bound by which it was filed, or None."""
 
-    __slots__ = ("entries", "node", "part_at", "used")
+    __slots__ = ("entries", "node", "part_at", "used", "waiting")
 
     def __init__(self, used: Used, part_at: int = BUCKET_SIZE) -> None:
         self.entries: dict[Entry, Any] = {}
         self.node: Node | None = None
         self.used = used
         self.part_at = part_at
+        # Of those that are parted by the node: which it has not filed yet.
+        self.waiting: list[Entry] | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -86,14 +105,13 @@ class Bucket:
         self.entries[entry] = bound
         if self.node is not None:
             self.node.add(entry)
+            if self.waiting is not None:
+                self._part_some(self.node, self.waiting)
         elif len(self.entries) > self.part_at:
-            self._part(parent)
+            self.part(parent)
 
-    def fill(self, entries: list[Entry], parent: Node) -> None:
-        self.entries = dict.fromkeys(entries)
-        self._part(parent)
-
-    def _part(self, parent: Node) -> None:
+    def part(self, parent: Node) -> None:
+        """Begin to."""
         self.part_at = 2 * len(self.entries)
         node = parent.child(self.used)
         if self.used[-1][0] in ("above", "below"):
@@ -102,18 +120,32 @@ class Bucket:
             parted = sum(node.cover_of(entry) is not None for entry in sample)
             if 2 * parted < len(sample):
                 return
-        for entry in self.entries:
-            node.add(entry)
         self.node = node
+        self.waiting = list(self.entries)
+
+    def _part_some(self, node: Node, waiting: list[Entry]) -> None:
+        for _ in range(PARTED_AT_ONCE):
+            try:
+                node.add(waiting[-1])
+            except Unindexed:
+                return  # They stay: as many as there were before it was parted.
+            waiting.pop()
+            if not waiting:
+                self.waiting = None
+                return
 
     def give_up_node(self) -> None:
         if self.node is not None:
             for entry in self.entries:
                 entry.leave(self.node)
-            self.node = None
+            self.node = self.waiting = None
 
     def discard(self, entry: Entry) -> None:
         self.entries.pop(entry, None)
+        if self.waiting is not None and entry in self.waiting:
+            self.waiting.remove(entry)
+            if not self.waiting:
+                self.waiting = None
         if len(self.entries) == 1:
             self.give_up_node()
 
@@ -121,6 +153,8 @@ class Bucket:
         if self.node is None:
             found += self.entries
         else:
+            if self.waiting is not None:
+                found += self.waiting
             self.node.collect(facts, found)
 
 
@@ -138,7 +172,8 @@ def file(slots: Slots, value: Any, entry: Entry, node: Node, used: Used) -> None
             slot.append(entry)
             if len(slot) > BUCKET_SIZE:
                 bucket = slots[value] = Bucket(used)
-                bucket.fill(slot, node)
+                bucket.entries = dict.fromkeys(slot)
+                bucket.part(node)
     elif type(slot) is Bucket:
         slot.add(entry, node)
     elif slot is not entry:
@@ -219,11 +254,14 @@ class Blocks:
         if middle is None:
             return
         # What nothing else parted so far is not looked at again before the next cut.
-        part_at = BUCKET_SIZE if block.node is not None else BLOCK_SIZE
-        halves = Bucket(self.used, part_at), Bucket(self.used, part_at)
+        is_parted = block.node is not None
+        halves = Bucket(self.used, BLOCK_SIZE), Bucket(self.used, BLOCK_SIZE)
         block.give_up_node()
         for entry, bound in block.entries.items():
-            halves[bound >= middle].add(entry, node, bound)
+            halves[bound >= middle].entries[entry] = bound
+        for half in halves:
+            if is_parted and len(half) > BUCKET_SIZE:
+                half.part(node)
         self.blocks[index : index + 1] = halves
         self.firsts.insert(index + 1, middle)
 

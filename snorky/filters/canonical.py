@@ -6,7 +6,6 @@ negations. It does not allow to rewrite ``not <`` as ``>=``: a missing field is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
 from snorky.filters.nodes import FALSE, TRUE, Group, Leaf, Node, node_text, one_of
@@ -17,14 +16,23 @@ def canonicalised(node: Node) -> tuple[Node, str]:
     """The canonical form of a node, and its text."""
     if isinstance(node, Leaf):
         return node, node_text(node)
-    parts = _flattened(
-        node.operator,
-        [part if isinstance(part, Leaf) else canonicalised(part)[0] for part in node.parts],
-    )
-    if node.operator == "and":
+    operator = node.operator
+    texts: dict[int, str] = {}
+    parts: list[Node] = []
+    for part in node.parts:
+        if isinstance(part, Leaf):
+            parts.append(part)
+            continue
+        inner, text = canonicalised(part)
+        if isinstance(inner, Group) and inner.operator == operator:
+            parts += inner.parts
+        else:
+            texts[id(inner)] = text
+            parts.append(inner)
+    if _nothing_to_simplify(operator, parts):
+        return _sorted_group(operator, parts, texts)
+    if operator == "and":
         return _conjunction(parts)
-    if _nothing_to_simplify(parts):
-        return _sorted_group("or", parts)
     result = _negated(_conjunction([_negated(part) for part in parts])[0])
     return result, node_text(result)
 
@@ -58,16 +66,6 @@ def _compare(name: str, one: Any, other: Any) -> bool:
     return bool(one > other) if name == ">" else bool(one >= other)
 
 
-def _flattened(operator: Literal["and", "or"], parts: Iterable[Node]) -> list[Node]:
-    flat: list[Node] = []
-    for part in parts:
-        if isinstance(part, Group) and (part.operator == operator):
-            flat += part.parts
-        else:
-            flat.append(part)
-    return flat
-
-
 def _negated(node: Node) -> Node:
     if isinstance(node, Leaf):
         return node._replace(positive=not node.positive)
@@ -96,26 +94,32 @@ def _conjunction(parts: list[Node]) -> tuple[Node, str]:
             groups += merged
         else:
             groups += leaves
-    return _sorted_group("and", groups)
+    return _sorted_group("and", groups, {})
 
 
-def _nothing_to_simplify(parts: list[Node]) -> bool:
-    """Whether no two parts of an ``or`` say something of one field, and none is true."""
+def _nothing_to_simplify(operator: Literal["and", "or"], parts: list[Node]) -> bool:
+    """Whether no two parts say something of one field, and none says all that there is to say."""
     fields = [part.field for part in parts if isinstance(part, Leaf)]
-    return len(set(fields)) == len(fields) and TRUE not in parts
+    return len(set(fields)) == len(fields) and (FALSE if operator == "and" else TRUE) not in parts
 
 
-def _sorted_group(operator: Literal["and", "or"], parts: list[Node]) -> tuple[Node, str]:
-    by_text = {node_text(part): part for part in parts}
-    texts = sorted(by_text)
-    if len(texts) == 1:
-        return by_text[texts[0]], texts[0]
-    text = "".join([f",{text}" for text in texts])
-    return Group(operator, tuple([by_text[text] for text in texts])), f'["{operator}"{text}]'
+def _sorted_group(
+    operator: Literal["and", "or"], parts: list[Node], texts: dict[int, str]
+) -> tuple[Node, str]:
+    """``texts``: those that are known, by the identity of the part."""
+    by_text = {texts.get(id(part)) or node_text(part): part for part in parts}
+    sorted_texts = sorted(by_text)
+    if len(sorted_texts) == 1:
+        return by_text[sorted_texts[0]], sorted_texts[0]
+    text = "".join([f",{text}" for text in sorted_texts])
+    group = Group(operator, tuple([by_text[text] for text in sorted_texts]))
+    return group, f'["{operator}"{text}]'
 
 
 def _merged(leaves: list[Leaf]) -> list[Leaf] | None:
     """What leaves of one field say together; None where nothing can satisfy them."""
+    if len(leaves) == 2 and _are_an_interval(*leaves):
+        return leaves
     one_of_these = [leaf for leaf in leaves if leaf.positive and leaf.operator in ("==", "in")]
     if one_of_these:
         return _chosen(one_of_these, leaves)
@@ -137,6 +141,19 @@ def _merged(leaves: list[Leaf]) -> list[Leaf] | None:
     kept = [leaf for leaf in kept if leaf.operator != "isnull"]
     chosen = [bound for bound in bounds if bound.positive and bound.operator == "=="]
     return _chosen(chosen, kept + bounds) if chosen else kept + bounds
+
+
+def _are_an_interval(one: Leaf, other: Leaf) -> bool:
+    """The common case: a lower bound and a higher one above it."""
+    if not (one.positive and other.positive and one.value and other.value):
+        return False
+    low, high = (one, other) if one.operator[0] == ">" else (other, one)
+    return (
+        low.operator in (">", ">=")
+        and high.operator in ("<", "<=")
+        and low.value[0] == high.value[0]
+        and bool(low.value[1] < high.value[1])
+    )
 
 
 def _chosen(one_of_these: list[Leaf], leaves: list[Leaf]) -> list[Leaf] | None:

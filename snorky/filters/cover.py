@@ -8,8 +8,8 @@ exponentially large: an ``and`` is covered by its cheapest part, an ``or`` by al
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 from snorky.filters.shapes import Program, Shape
 from snorky.filters.values import OTHER
@@ -17,13 +17,9 @@ from snorky.filters.values import OTHER
 Method = Literal["equal", "prefix", "between", "above", "below"]
 
 
-class Predicate(NamedTuple):
-    """``method`` says what ``value`` is: the value, the prefix, both bounds, or the one bound."""
-
-    method: Method
-    key: str
-    value: Any
-
+Asked = tuple[Method, str, Iterable[Any]]
+"""Predicates of one comparison: a method, the key of a fact, and for each the value: the value, the
+prefix, both bounds, or the one bound, as the method says."""
 
 Used = tuple[tuple[Method, str], ...]
 """Methods and keys that have parted the filters already: to ask them again parts nothing."""
@@ -53,20 +49,19 @@ _METHODS: dict[str, Method] = {
 }
 _CODES = 2**16
 
-# (rank, places, filters filed there): the lowest is the cheapest
-_Cost = tuple[int, int, int]
-_Found = tuple[_Cost, list[Code]]
+# (rank, places): the lowest is the cheapest; of equal ones that where fewer filters are.
+_Found = tuple[tuple[int, int], list[Code]]
 
 
-def predicates_of(code: Code, shape: Shape, arguments: tuple[Any, ...]) -> list[Predicate]:
+def asked_by(code: Code, shape: Shape, arguments: tuple[Any, ...]) -> Asked:
+    """The predicates that a code stands for."""
     if code < 0:
         low, high = divmod(-1 - code, _CODES)
-        both = (arguments[low + 1], arguments[high + 1])
-        return [Predicate("between", arguments[low], both)]
-    operator, key, value = shape.operators[code], arguments[code], arguments[code + 1]
+        return "between", arguments[low], ((arguments[low + 1], arguments[high + 1]),)
+    operator, value = shape.operators[code], arguments[code + 1]
     if operator == "in":
-        return [Predicate("equal", key, one) for one in value]
-    return [Predicate(_METHODS[operator], key, value)]
+        return "equal", arguments[code], value
+    return _METHODS[operator], arguments[code], (value,)
 
 
 class Cover:
@@ -75,69 +70,84 @@ class Cover:
     ``used`` are those that would part nothing, ``count`` tells how full the others are.
     """
 
-    __slots__ = ("_count", "_most", "_used")
+    __slots__ = ("_arguments", "_count", "_most", "_shape", "_used")
 
-    def __init__(self, used: Used, count: Count, most: int) -> None:
+    def __init__(
+        self, shape: Shape, arguments: tuple[Any, ...], used: Used, count: Count, most: int
+    ) -> None:
+        self._shape = shape
+        self._arguments = arguments
         self._used = used
         self._count = count
         self._most = most
 
-    def of(self, shape: Shape, arguments: tuple[Any, ...]) -> list[Code] | None:
+    def find(self) -> list[Code] | None:
         """None where there is no cover. An empty one: no row matches."""
-        found = self._of(shape.program, arguments)
+        found = self._of(self._shape.program)
         return None if found is None else found[1]
 
-    def _of(self, program: Program, arguments: tuple[Any, ...]) -> _Found | None:
+    def _of(self, program: Program) -> _Found | None:
         operator, rest = program
         method = _METHODS.get(operator)
         if method is None:
             if operator == "or":
-                return self._union(rest, arguments)
-            return self._cheapest(rest, arguments) if operator == "and" else None
-        key = arguments[rest]
+                return self._union(rest)
+            return self._cheapest(rest) if operator == "and" else None
+        key = self._arguments[rest]
         if self._used and (method, key) in self._used:
             return None
         rank = _RANKS[method]
         if method == "equal" and key[0] == OTHER:
             rank = _RANK_OF_TWO_VALUES
-        value = arguments[rest + 1]
         if operator != "in":
-            return (rank, 1, self._count(method, key, value)), [rest]
-        if len(value) > self._most:
-            return None
-        return (rank, len(value), sum([self._count(method, key, one) for one in value])), [rest]
+            return (rank, 1), [rest]
+        places = len(self._arguments[rest + 1])
+        return None if places > self._most else ((rank, places), [rest])
 
-    def _union(self, parts: tuple[Program, ...], arguments: tuple[Any, ...]) -> _Found | None:
-        rank, places, filed = 0, 0, 0
+    def _union(self, parts: tuple[Program, ...]) -> _Found | None:
+        rank, places = 0, 0
         codes: list[Code] = []
         for part in parts:
-            found = self._of(part, arguments)
+            found = self._of(part)
             if found is None:
                 return None
-            (part_rank, part_places, part_filed), part_codes = found
-            rank, filed = max(rank, part_rank), filed + part_filed
+            (part_rank, part_places), part_codes = found
+            rank = max(rank, part_rank)
             places += part_places
             if places > self._most:
                 return None
             codes += part_codes
-        return (rank, places, filed), codes
+        return (rank, places), codes
 
-    def _cheapest(self, parts: tuple[Program, ...], arguments: tuple[Any, ...]) -> _Found | None:
+    def _cheapest(self, parts: tuple[Program, ...]) -> _Found | None:
         best: _Found | None = None
         bounds: list[tuple[str, int]] = []
         for part in parts:
             if part[0] in _BOUNDS:
                 bounds.append(part)
-            found = self._of(part, arguments)
-            if found is not None and (best is None or found[0] < best[0]):
+            found = self._of(part)
+            if found is not None and (best is None or self._is_cheaper(found, best)):
                 best = found
         if len(bounds) > 1:
-            for key, code in _pairs(bounds, arguments):
+            for key, code in _pairs(bounds, self._arguments):
                 if ("between", key) in self._used:
                     continue
                 if best is None or best[0][0] > _RANKS["between"]:
-                    best = (_RANKS["between"], 1, 0), [code]
+                    best = (_RANKS["between"], 1), [code]
         return best
+
+    def _is_cheaper(self, found: _Found, best: _Found) -> bool:
+        if found[0] == best[0]:
+            return self._filed(found[1]) < self._filed(best[1])
+        return found[0] < best[0]
+
+    def _filed(self, codes: list[Code]) -> int:
+        filed = 0
+        for code in codes:
+            if code >= 0:
+                method, key, values = asked_by(code, self._shape, self._arguments)
+                filed += sum([self._count(method, key, value) for value in values])
+        return filed
 
 
 def _pairs(bounds: list[tuple[str, int]], arguments: tuple[Any, ...]) -> list[tuple[str, Code]]:

@@ -10,8 +10,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from snorky.filters.buckets import BLOCK_SIZE, Blocks, Entry, Slots, collect, count, file, unfile
-from snorky.filters.cover import Code, Cover, Method, Predicate, Used, predicates_of
+from snorky.filters.buckets import (
+    BLOCK_SIZE,
+    Blocks,
+    Entry,
+    Slots,
+    Unindexed,
+    collect,
+    count,
+    file,
+    unfile,
+)
+from snorky.filters.cover import Asked, Code, Cover, Method, Used, asked_by
 from snorky.filters.facts import Facts
 from snorky.filters.positions import cells_of, position
 
@@ -25,12 +35,10 @@ MAX_WORK = 4_000
 """Places times comparisons of a filter: past it, it is not parted from others any further. So to
 add the largest filter takes some milliseconds, not seconds."""
 
+MAX_KEPT_PLACES = 256
+
 MAX_PREFIX = 64
 """Characters by which a prefix is filed: they bound the look-ups for a long text."""
-
-
-class Unindexed(Exception):
-    """More filters than allowed have nothing by which they could be told apart."""
 
 
 class Column:
@@ -81,7 +89,7 @@ class Column:
 class Node:
     """Files filters under the predicates of their covers; those without one are its rest."""
 
-    __slots__ = ("columns", "limit", "parent", "parted_by_nothing", "rest", "used")
+    __slots__ = ("_places", "columns", "limit", "parent", "parted_by_nothing", "rest", "used")
 
     def __init__(self, limit: int, used: Used = (), parent: Node | None = None) -> None:
         self.limit = limit
@@ -90,6 +98,16 @@ class Node:
         self.columns: dict[str, Column] = {}
         self.rest: dict[Entry, None] = {}
         self.parted_by_nothing = 0
+        self._places: dict[Code | None, tuple[Node, Code | None]] = {}
+
+    def place(self, code: Code | None) -> tuple[Node, Code | None]:
+        """The same object for all filters that are here and nowhere else: most are in one place."""
+        known = self._places.get(code)
+        if known is None:
+            known = (self, code)
+            if len(self._places) < MAX_KEPT_PLACES:
+                self._places[code] = known
+        return known
 
     def child(self, used: Used) -> Node:
         """A node for a bucket of this one."""
@@ -109,7 +127,7 @@ class Node:
             if len(entry.places) * entry.shape.leaves > 2 * MAX_WORK:
                 return None
             most = MAX_PLACES_BELOW
-        return Cover(self.used, self.count, most).of(entry.shape, entry.arguments)
+        return Cover(entry.shape, entry.arguments, self.used, self.count, most).find()
 
     def add(self, entry: Entry) -> None:
         """Raises Unindexed where the rest is full."""
@@ -124,8 +142,7 @@ class Node:
             return
         entry.enter(self, codes)
         for code in codes:
-            for predicate in predicates_of(code, entry.shape, entry.arguments):
-                self._file(predicate, entry)
+            self._file(asked_by(code, entry.shape, entry.arguments), entry)
 
     def _counts(self, entry: Entry) -> bool:
         """Whether rows look at this filter of the rest in vain.
@@ -134,56 +151,64 @@ class Node:
         """
         return self.parent is None or not entry.shape.one_is_enough
 
-    def _file(self, predicate: Predicate, entry: Entry) -> None:
-        method, key, value = predicate
+    def _file(self, asked: Asked, entry: Entry) -> None:
+        method, key, values = asked
         column = self.columns.get(key)
         if column is None:
             column = self.columns[key] = Column()
+        then = (*self.used, (method, key))
         if method == "equal":
             if column.equal is None:
                 column.equal = {}
-            file(column.equal, value, entry, self, self._then(method, key))
-        elif method == "prefix":
+            for value in values:
+                file(column.equal, value, entry, self, then)
+            return
+        [value] = values
+        if method == "prefix":
             if column.prefix is None:
                 column.prefix = {}
             prefix = value[:MAX_PREFIX]
-            slots = column.prefix.setdefault(len(prefix), {})
-            file(slots, prefix, entry, self, self._then(method, key))
+            file(column.prefix.setdefault(len(prefix), {}), prefix, entry, self, then)
         elif method == "between":
             if column.between is None:
                 column.between = {}
             level, cells = cells_of(*value)
             slots = column.between.setdefault(level, {})
             for cell in cells:
-                file(slots, cell, entry, self, self._then(method, key))
+                file(slots, cell, entry, self, then)
         elif method == "above":
             if column.above is None:
-                column.above = Blocks(self._then(method, key), upwards=True)
+                column.above = Blocks(then, upwards=True)
             column.above.add(value, entry, self)
         else:
             if column.below is None:
-                column.below = Blocks(self._then(method, key), upwards=False)
+                column.below = Blocks(then, upwards=False)
             column.below.add(value, entry, self)
-
-    def _then(self, method: Method, key: str) -> Used:
-        return (*self.used, (method, key))
 
     def discard(self, code: Code | None, entry: Entry) -> None:
         if code is None:
             del self.rest[entry]
             self.parted_by_nothing -= self._counts(entry)
             return
-        for predicate in predicates_of(code, entry.shape, entry.arguments):
-            self._unfile(predicate, entry)
+        self._unfile(asked_by(code, entry.shape, entry.arguments), entry)
 
-    def _unfile(self, predicate: Predicate, entry: Entry) -> None:
-        method, key, value = predicate
+    def _unfile(self, asked: Asked, entry: Entry) -> None:
+        method, key, values = asked
         column = self.columns.get(key)
         if column is None:
             return
         if method == "equal":
-            unfile(column.equal or {}, value, entry)
-        elif method == "prefix":
+            slots = column.equal or {}
+            for value in values:
+                unfile(slots, value, entry)
+        else:
+            [value] = values
+            self._unfile_one(column, method, value, entry)
+        if column.is_empty():
+            del self.columns[key]
+
+    def _unfile_one(self, column: Column, method: Method, value: Any, entry: Entry) -> None:
+        if method == "prefix":
             prefix = value[:MAX_PREFIX]
             _unfile_grouped(column.prefix or {}, len(prefix), (prefix,), entry)
         elif method == "between":
@@ -192,8 +217,6 @@ class Node:
             blocks = column.above if method == "above" else column.below
             if blocks is not None:
                 blocks.discard(value, entry)
-        if column.is_empty():
-            del self.columns[key]
 
     def count(self, method: Method, key: str, value: Any) -> int:
         """About how many filters are filed under a predicate."""

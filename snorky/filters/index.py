@@ -7,15 +7,14 @@ shape (`shapes`). To add and to remove cost the same whatever is in the index.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
-from snorky.filters.buckets import Entry
-from snorky.filters.cover import Cover, Method, predicates_of
+from snorky.filters.buckets import Entry, Unindexed
+from snorky.filters.cover import Cover, Method, asked_by
 from snorky.filters.facts import Facts, Reader
-from snorky.filters.filing import MAX_PLACES, Node, Unindexed
+from snorky.filters.filing import MAX_PLACES, Node
 from snorky.filters.grammar import BadQuery, parse_by_kinds
 from snorky.filters.nodes import Filter
 from snorky.filters.shapes import Lowered, Shape, Shapes
@@ -46,7 +45,7 @@ class Handle(Generic[T]):
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the index does for one row."""
+    """What the index does for one row, or for an update of one."""
 
     filters: int
     """Different filters in the index."""
@@ -80,6 +79,9 @@ class FilterIndex(Generic[T]):
         self._reader = Reader()
         self._shapes = Shapes()
         self._length = 0
+        # The facts of the last row, and the answer to them.
+        self._asked: Facts | None = None
+        self._answer: list[T] = []
 
     def __len__(self) -> int:
         """How often `add` was called, less `remove`."""
@@ -107,69 +109,87 @@ class FilterIndex(Generic[T]):
     def add(self, filter: Any, payload: T) -> Handle[T]:  # noqa: A002
         """File ``payload`` under a filter: JSON, or what `parse` returned. Raises BadQuery."""
         parsed = filter if isinstance(filter, Filter) else self.parse(filter)
+        self._asked = None
         key = _key(parsed)
         entry = self._entries.get(key)
         if entry is None:
             entry = self._file(key, parsed)
         handle = Handle(entry, payload)
-        holders = entry.holders
-        if holders is None:
-            entry.holders = handle
-        elif type(holders) is dict:
-            holders[handle] = None
+        if entry.first is None:
+            entry.first, entry.payload = handle, payload
+        elif entry.more is None:
+            entry.more = {handle: None}
         else:
-            entry.holders = {holders: None, handle: None}
+            entry.more[handle] = None
         self._length += 1
         return handle
 
     def get(self, filter: Any) -> Handle[T] | None:  # noqa: A002
-        """The handle that was first added under an equal filter, if there is one."""
+        """The handle of those under an equal filter that was added first, if there is one."""
         parsed = filter if isinstance(filter, Filter) else self.parse(filter)
         entry = self._entries.get(_key(parsed))
-        return None if entry is None else next(_handles(entry))
+        return None if entry is None else entry.first
 
     def remove(self, handle: Handle[T]) -> None:
         """Undo one `add`. Raises KeyError where that was done already."""
-        entry = handle._entry
-        holders = entry.holders
-        if type(holders) is dict:
-            del holders[handle]
-            if len(holders) == 1:
-                entry.holders = next(iter(holders))
-        elif holders is handle:
-            entry.holders = None
-            self._unfile(entry)
+        self._asked = None
+        entry, more = handle._entry, handle._entry.more
+        if handle is entry.first:
+            if more is None:
+                entry.first = None
+                self._unfile(entry)
+            else:
+                entry.first = next(iter(more))
+                entry.payload = entry.first.payload
+                del more[entry.first]
+        elif more is not None and handle in more:
+            del more[handle]
         else:
             raise KeyError(handle)
+        if not more:
+            entry.more = None
         self._length -= 1
 
     def match(self, row: Any) -> list[T]:
-        """The payloads of the filters that match a row, each `add` once, in any order."""
-        return _payloads(self._hits(self._reader.read(row)))
+        """The payloads of the filters that match a row, each `add` once, in any order.
+
+        An update asks for the row before and the row after: where they do not differ in what any
+        filter asks for, the second answer is the first.
+        """
+        facts = self._reader.read(row)
+        if facts != self._asked:
+            self._answer = self._payloads(facts)
+            self._asked = facts
+        return self._answer.copy()
 
     def match_update(self, old: Any, new: Any) -> tuple[list[T], list[T]]:
-        """The payloads that match the row before and after. One match where no filter asks for
-        what changed."""
-        before, after = self._reader.read(old), self._reader.read(new)
-        matched = _payloads(self._hits(after))
-        if before == after:
-            return matched, matched
-        return _payloads(self._hits(before)), matched
+        """The payloads that match the row before, and those that match it after."""
+        return self.match(old), self.match(new)
 
     def matches(self, handle: Handle[T], row: Any) -> bool:
         """Whether one filter of the index matches a row."""
         entry = handle._entry
         return entry.shape.test(self._reader.read(row).get, entry.arguments)
 
-    def explain(self, row: Any) -> Explanation:
-        """What is looked up for a row, and how many filters are checked and match."""
+    def explain(self, row: Any, before: Any = None) -> Explanation:
+        """What is looked up for a row, and how many filters are checked and match.
+
+        ``before``: of an update, the row as it was. Where it differs in what filters ask for it is
+        looked up, too, and both are counted.
+        """
         facts = self._reader.read(row)
-        found: list[Entry] = []
-        self._root.collect(facts, found)
+        looked_up = [facts]
+        if before is not None:
+            looked_up += [old for old in (self._reader.read(before),) if old != facts]
+        candidates, hits = 0, 0
+        for each in looked_up:
+            found = set(self._found(each))
+            candidates += len(found)
+            hits += sum(entry.shape.test(each.get, entry.arguments) for entry in found)
         return Explanation(
             filters=len(self._entries),
-            candidates=len(dict.fromkeys(found)),
-            hits=len(self._hits(facts)),
+            candidates=candidates,
+            hits=hits,
             unindexed=len(self._root.rest),
             facts=dict(
                 sorted((key[2:], value) for key, value in facts.items() if key[0] not in "pv")
@@ -182,17 +202,31 @@ class FilterIndex(Generic[T]):
         parsed = filter if isinstance(filter, Filter) else self.parse(filter)
         lowered = Lowered(parsed.node)
         shape, arguments = Shape(lowered.program), tuple(lowered.arguments)
-        codes = Cover((), lambda method, key, value: 0, MAX_PLACES).of(shape, arguments)
+        codes = Cover(shape, arguments, (), lambda method, key, value: 0, MAX_PLACES).find()
         if codes is None:
             return None
-        found = [one for code in codes for one in predicates_of(code, shape, arguments)]
-        return list(dict.fromkeys(f"{one.key[2:]} {_WORDS[one.method]}" for one in found))
+        asked = [asked_by(code, shape, arguments) for code in codes]
+        return list(dict.fromkeys(f"{key[2:]} {_WORDS[method]}" for method, key, _ in asked))
 
-    def _hits(self, facts: Facts) -> dict[Entry, None]:
+    def _found(self, facts: Facts) -> list[Entry]:
+        """Those that may match; some more than once."""
         found: list[Entry] = []
         self._root.collect(facts, found)
-        get = facts.get
-        return {entry: None for entry in found if entry.shape.test(get, entry.arguments)}
+        return found
+
+    def _payloads(self, facts: Facts) -> list[T]:
+        get, payloads, seen = facts.get, [], set()
+        for entry in self._found(facts):
+            shape = entry.shape
+            if shape.test(get, entry.arguments):
+                if shape.has_or:  # Others are found in one place only.
+                    if entry in seen:
+                        continue
+                    seen.add(entry)
+                payloads.append(entry.payload)
+                if entry.more is not None:
+                    payloads += [handle.payload for handle in entry.more]
+        return payloads
 
     def _file(self, key: bytes, parsed: Filter) -> Entry:
         lowered = Lowered(parsed.node)
@@ -223,21 +257,3 @@ class FilterIndex(Generic[T]):
 
 def _key(parsed: Filter) -> bytes:
     return blake2b(parsed.text.encode(), digest_size=16).digest()
-
-
-def _handles(entry: Entry) -> Iterator[Handle[Any]]:
-    if type(entry.holders) is dict:
-        yield from entry.holders
-    else:
-        yield entry.holders
-
-
-def _payloads(hits: dict[Entry, None]) -> list[Any]:
-    payloads = []
-    for entry in hits:
-        holders = entry.holders
-        if type(holders) is dict:
-            payloads += [handle.payload for handle in holders]
-        else:
-            payloads.append(holders.payload)
-    return payloads

@@ -113,6 +113,11 @@ def leaves_of(program: Program) -> list[tuple[str, int]]:
     return [program]
 
 
+def _has_or(program: Program) -> bool:
+    operator, rest = program
+    return operator == "or" or (operator == "and" and any(map(_has_or, rest)))
+
+
 def key_offsets(program: Program) -> list[int]:
     """Where in the arguments the keys of facts are."""
     return [
@@ -128,6 +133,7 @@ class Shape:
     __slots__ = (
         "compiled",
         "count",
+        "has_or",
         "key_offsets",
         "leaves",
         "one_is_enough",
@@ -141,6 +147,7 @@ class Shape:
         self.key_offsets = key_offsets(program)
         self.operators = {offset: operator for operator, offset in leaves_of(program)}
         self.leaves = len(self.operators)
+        self.has_or = _has_or(program)
         # Whether each of its predicates makes it true by itself.
         self.one_is_enough = program[0] not in ("and", "or") or (
             program[0] == "or" and all(part[0] not in ("and", "or") for part in program[1])

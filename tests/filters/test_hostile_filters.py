@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snorky.filters import BadQuery, FilterIndex, Handle, parse
-from snorky.filters.buckets import BUCKET_SIZE
+from snorky.filters.buckets import BUCKET_SIZE, PARTED_AT_ONCE
 from snorky.filters.filing import MAX_PLACES, MAX_WORK
 from snorky.filters.grammar import MAX_COMPARISONS, MAX_DEPTH
 from tests.filters.language import a_row
@@ -99,6 +99,21 @@ def test_a_bucket_that_overflows_is_parted_by_what_else_its_filters_ask() -> Non
     assert checked(index) <= FEW
     assert index.match(ROW | {"title": "t55-x", "votes": -1}) == []
     assert sorted(index.match(ROW | {"title": "b3", "due": -5})) == [3, 4]
+
+
+def test_no_filter_pays_for_the_bucket_that_it_makes_overflow() -> None:
+    index: FilterIndex[int] = FilterIndex()
+    handles = []
+    for number in range(3 * BUCKET_SIZE):
+        before = sum(map(places, handles))
+        handles.append(index.add(of_tenant(1, ["startswith", "title", f"t{number}-"]), number))
+        assert sum(map(places, handles)) - before <= 2 + PARTED_AT_ONCE
+    # And when some more have come all are parted.
+    assert {places(handle) for handle in handles} == {2}
+    assert checked(index) == 0
+    for handle in handles[1:]:
+        index.remove(handle)
+    assert index.match(ROW | {"title": "t0-a"}) == [0]
 
 
 def test_the_work_of_one_filter_is_bounded() -> None:

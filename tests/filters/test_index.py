@@ -111,6 +111,33 @@ def test_it_explains_what_a_row_costs(index):
     assert index.fields == ["gone", "team", "votes"]
 
 
+def test_of_an_update_the_row_before_is_looked_up_where_filters_ask_for_what_changed(index):
+    for votes in range(10):
+        index.add(["==", "votes", votes], votes)
+    before, after = {"votes": 3, "title": "a"}, {"votes": 4, "title": "b"}
+    assert index.explain(after, before).candidates == 2
+    assert index.explain(after, before).hits == 2
+    assert index.explain(before | {"title": "c"}, before).candidates == 1
+
+
+def test_the_answer_to_an_unchanged_row_is_not_that_of_other_filters(index):
+    row = {"team": 1}
+    handles = [index.add(["==", "team", 1], number) for number in range(3)]
+    assert index.match(row) == [0, 1, 2]
+    index.match(row).clear()
+    assert index.match(row | {"title": "of no account"}) == [0, 1, 2]
+    index.remove(handles[0])
+    assert index.match(row) == [1, 2]
+    index.add(["<", "team", 2], 3)
+    assert sorted(index.match(row)) == [1, 2, 3]
+    index.remove(handles[2])
+    index.remove(handles[1])
+    assert index.match(row) == [3]
+    for handle in handles:
+        with pytest.raises(KeyError):
+            index.remove(handle)
+
+
 def test_a_type_that_is_unknown_is_refused():
     with pytest.raises(TypeError, match=r"the type of field 'a' must be one of .*Decimal.*; got"):
         FilterIndex({"a": bytes})

@@ -7,12 +7,12 @@ model. It knows rows and queries; who is told how is not its business.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any, ClassVar, cast
 
-from snorky.deltas import Delta, Row
-from snorky.filters import BadQuery, Filter, FilterIndex, filter_matches
+from snorky.deltas import Delta, Row, parse_delta
+from snorky.filters import BadQuery, Explanation, Filter, FilterIndex, filter_matches
 from snorky.log import snorky_log
 from snorky.services.datasync.items import SharedQuery
 from snorky.services.datasync.subscription import SubscriptionItem
@@ -278,6 +278,14 @@ class FilterDealer(SharingDealer):
         if self._unknown_fields.not_seen:
             self._unknown_fields.look_in(row, self.name, self.model)
         return self.index.match(row)
+
+    def explain(self, delta: Delta | Mapping[str, Any]) -> Explanation:
+        """How the index finds who is told of a delta (or of its JSON): how many filters are
+        checked, and match. Raises BadDelta."""
+        parsed = delta if isinstance(delta, Delta) else parse_delta(dict(delta))
+        if parsed.after is None:
+            return self.index.explain(parsed.before or {})
+        return self.index.explain(parsed.after, parsed.before)
 
     def _make(self, key: str, query: Any) -> SharedQuery:
         shared = FilterQuery(key, self.index)

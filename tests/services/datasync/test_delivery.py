@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from snorky.audience import Audience
+from snorky.deltas import BadDelta
 from snorky.envelope import Envelope
 from snorky.metrics import metrics
 from snorky.services.base import RPCError
@@ -310,6 +311,24 @@ def test_a_filter_that_names_a_field_no_row_has_is_warned_of_once(
         'A filter of dealer "players" names the field "colour", which a row of model "Player" has '
         "not. It has: id, color, skin"
     )
+
+
+def test_a_dealer_explains_how_a_delta_finds_its_filters(
+    app: Any, datasync: Any, delta: Any
+) -> None:
+    dealer = datasync.register_dealer(CountingFilters())
+    for number in range(50):
+        app.subscribe(FakeClient(), ("counting", ["==", "n", number]))
+    app.subscribe(FakeClient(), ("counting", ["!=", "n", 7]))
+    told = dealer.explain(delta.insert({"n": 7}))
+    assert (told.filters, told.candidates, told.hits, told.unindexed) == (51, 2, 1, 1)
+    assert dealer.explain(delta.delete({"n": 8})).hits == 2
+    moved = dealer.explain(delta.update({"n": 8}, {"n": 7}))
+    assert (moved.candidates, moved.hits, moved.facts) == (4, 3, {"n": 8})
+    renamed = delta.update({"n": 8, "name": "Eve"}, {"n": 8, "name": "Ann"})
+    assert dealer.explain(renamed).candidates == 2
+    with pytest.raises(BadDelta, match="Invalid delta type"):
+        dealer.explain({"type": "upsert", "model": "Player"})
 
 
 def test_a_list_of_a_thousand_subscribers_is_told_once_per_delta(
