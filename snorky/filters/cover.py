@@ -121,19 +121,15 @@ class Cover:
 
     def _cheapest(self, parts: tuple[Program, ...]) -> _Found | None:
         best: _Found | None = None
-        bounds: list[tuple[str, int]] = []
+        bounds = [part for part in parts if part[0] in _BOUNDS]
+        if len(bounds) > 1:
+            for key, code in _pairs(bounds, self._arguments):
+                if best is None and ("between", key) not in self._used:
+                    best = (_RANKS["between"], 1), [code]
         for part in parts:
-            if part[0] in _BOUNDS:
-                bounds.append(part)
             found = self._of(part)
             if found is not None and (best is None or self._is_cheaper(found, best)):
                 best = found
-        if len(bounds) > 1:
-            for key, code in _pairs(bounds, self._arguments):
-                if ("between", key) in self._used:
-                    continue
-                if best is None or best[0][0] > _RANKS["between"]:
-                    best = (_RANKS["between"], 1), [code]
         return best
 
     def _is_cheaper(self, found: _Found, best: _Found) -> bool:
