@@ -1715,7 +1715,7 @@
         }
       },
       /** So many rows have left that the next ones must be asked for. */
-      _runsOut: () => !!bound && rows.size < Math.min(enough(), fetched),
+      _runsOut: () => bound && rows.size < Math.min(enough(), fetched),
       /** Show another window. False: the rows for it must be asked for. */
       _widen() {
         size += window;
@@ -1910,7 +1910,7 @@
   var CLASSIC_PAUSE = 500;
   function openList(page2, options) {
     if (!options.url && !options.fetch || options.window && !options.order) {
-      throw new TypeError("live() expects a url or a fetch, and an order beside a window");
+      throw new TypeError("live() expects a url or fetch, and an order beside a window");
     }
     const changed = new primitives.Signal();
     const listeners = /* @__PURE__ */ new Set();
@@ -2124,11 +2124,8 @@
       seen: writes._seen,
       refetch: fetchNow,
       more() {
-        let isEnough;
-        page2._step(() => {
-          isEnough = view._widen();
-          isDirty = true;
-        });
+        isDirty = true;
+        const isEnough = view._widen() && asking._count() === fetched;
         return isEnough ? writes._fetched(-1) : fetchNow();
       },
       close: () => page2._step(close2)

@@ -1346,7 +1346,7 @@ function createView(options, writes) {
       }
     },
     /** So many rows have left that the next ones must be asked for. */
-    _runsOut: () => !!bound && rows.size < Math.min(enough(), fetched),
+    _runsOut: () => bound && rows.size < Math.min(enough(), fetched),
     /** Show another window. False: the rows for it must be asked for. */
     _widen() {
       size += window;
@@ -1541,7 +1541,7 @@ var EPOCH_SPREAD = 3e3;
 var CLASSIC_PAUSE = 500;
 function openList(page, options) {
   if (!options.url && !options.fetch || options.window && !options.order) {
-    throw new TypeError("live() expects a url or a fetch, and an order beside a window");
+    throw new TypeError("live() expects a url or fetch, and an order beside a window");
   }
   const changed = new primitives.Signal();
   const listeners = /* @__PURE__ */ new Set();
@@ -1755,11 +1755,8 @@ function openList(page, options) {
     seen: writes._seen,
     refetch: fetchNow,
     more() {
-      let isEnough;
-      page._step(() => {
-        isEnough = view._widen();
-        isDirty = true;
-      });
+      isDirty = true;
+      const isEnough = view._widen() && asking._count() === fetched;
       return isEnough ? writes._fetched(-1) : fetchNow();
     },
     close: () => page._step(close2)

@@ -29,7 +29,7 @@ const CLASSIC_PAUSE = 500;
 
 export function openList<Row>(page: Page, options: LiveOptions<Row>): LiveList<Row> {
   if ((!options.url && !options.fetch) || (options.window && !options.order)) {
-    throw new TypeError("live() expects a url or a fetch, and an order beside a window");
+    throw new TypeError("live() expects a url or fetch, and an order beside a window");
   }
   const changed = new primitives.Signal<[LiveList<Row>]>();
   const listeners = new Set<() => void>();
@@ -279,11 +279,9 @@ export function openList<Row>(page: Page, options: LiveOptions<Row>): LiveList<R
     refetch: fetchNow,
 
     more() {
-      let isEnough!: boolean;
-      page._step(() => {
-        isEnough = view._widen();
-        isDirty = true;
-      });
+      isDirty = true;
+      // What is under way was asked for before, and will take the place of what there is.
+      const isEnough = view._widen() && asking._count() === fetched;
       return isEnough ? writes._fetched(-1) : fetchNow();
     },
 

@@ -64,7 +64,7 @@ export function createView<Row>(options: LiveOptions<Row>, writes: Overlays<Row>
     },
 
     /** So many rows have left that the next ones must be asked for. */
-    _runsOut: () => !!bound && rows.size < Math.min(enough(), fetched),
+    _runsOut: () => bound && rows.size < Math.min(enough(), fetched),
 
     /** Show another window. False: the rows for it must be asked for. */
     _widen() {

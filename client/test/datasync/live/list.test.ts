@@ -266,6 +266,6 @@ test("a listener that fails keeps nothing from the others", async () => {
 test("what live() cannot work with is refused at once", () => {
   const page = new Page();
   const { datasync } = page.snorky.services;
-  expect(() => datasync.live({})).toThrow("expects a url or a fetch");
+  expect(() => datasync.live({})).toThrow("expects a url or fetch");
   expect(() => datasync.live({ url: "/", window: 50 })).toThrow("an order beside a window");
 });

@@ -110,6 +110,43 @@ test("more() shows what is there, or fetches it by a new token while the old row
   expect(other.application.requests).toEqual([]);
 });
 
+test("more() is not lost on rows that are under way, which were asked for before", async () => {
+  const page = new Page();
+  const made = page.live(OPTIONS);
+  let shown = false;
+  made.list.more().then(() => (shown = true));
+  const request = await made.application.asked();
+  request.answer(newest(100, request.limit!), "first");
+  (await page.server.called("openSubscriptions")).answer([opened("a", { live: true })]);
+  await idle();
+  expect(shown).toBe(false);
+  const second = await made.application.asked();
+  expect(second.limit).toBe(25);
+  second.answer(newest(100, 25), "second");
+  (await page.server.called("openSubscriptions")).answer([opened("a2", { live: true })]);
+  await idle();
+  expect(shown).toBe(true);
+  expect(ids(made.list)).toEqual(range(100, 81));
+
+  // There are enough rows, but those that will take their place are fewer.
+  const other = new Page();
+  const { list, application } = await windowOf(other, newest(100, 28));
+  list.refetch();
+  const refetched = await application.asked();
+  expect(refetched.limit).toBe(15);
+  refetched.answer(newest(100, 15), "second");
+  const opening = await other.server.called("openSubscriptions");
+  list.more();
+  opening.answer([opened("b2", { live: true })]);
+  await other.server.called("closeSubscriptions");
+  const wider = await application.asked();
+  expect(wider.limit).toBe(25);
+  wider.answer(newest(100, 25), "third");
+  (await other.server.called("openSubscriptions")).answer([opened("b3", { live: true })]);
+  await idle();
+  expect(ids(list)).toEqual(range(100, 81));
+});
+
 test("pages of the web application's own size are the bound, for as long as it says there are more", async () => {
   const page = new Page();
   const { list, application } = await windowOf(page, { next: "/?page=2", results: newest(100, 6) });
