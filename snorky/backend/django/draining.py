@@ -41,7 +41,9 @@ def _outbox() -> Any:
     alias = settings.outbox_database()
     connection = connections[alias]
     if connection.vendor == "postgresql":
-        return PostgreSQLOutbox(_transaction, lambda: connections[alias].close())
+        return PostgreSQLOutbox(
+            _transaction, lambda: connections[alias].close(), subscribable_models
+        )
     file = str(connection.settings_dict["NAME"])
     if connection.vendor != "sqlite" or "mode=memory" in file or file == ":memory:":
         raise ImproperlyConfigured(

@@ -16,8 +16,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from snorky.backend.draining.entries import Entry
-from snorky.backend.entries import MAX_ENTRY_BYTES
+from snorky.backend.draining.entries import Found, entry_of_rows
+from snorky.backend.entries import MAX_ENTRY_BYTES, new_key
+from snorky.backend.exchange import snorky_log
 
 POLL_SECONDS = 0.02
 SUFFIX = "-snorky"
@@ -37,8 +38,6 @@ SELECT DISTINCT model, NULL, NULL, tx_key FROM snorky_outbox WHERE id > ? AND id
 
 class SQLiteOutbox:
     """``models`` gives the names of all that is told here, for when some of it is lost."""
-
-    has_places = True
 
     def __init__(self, file: str | os.PathLike[str], models: Callable[[], Iterable[str]]) -> None:
         self._path = Path(file)
@@ -62,7 +61,8 @@ class SQLiteOutbox:
     def waits(self, place: Any) -> bool:
         with self._connected() as connection:
             [newest] = connection.execute("SELECT max(id) FROM snorky_outbox").fetchone()
-        return newest is not None and (place is None or newest > place["id"])
+        # An older one, too: a file that was copied back.
+        return bool((newest or 0) != (0 if place is None else place.get("id")))
 
     def close(self) -> None:
         """Nothing is open between turns."""
@@ -75,7 +75,7 @@ class SQLiteOutbox:
             yield connection
             connection.rollback()
 
-    def _read(self, place: Any) -> list[Entry]:
+    def _read(self, place: Any) -> list[Found]:
         """All that is there after a place, as one entry: whole transactions, none of them known.
 
         Read and let go at once: a reader keeps writers from committing.
@@ -92,17 +92,20 @@ class SQLiteOutbox:
             nonce = _nonce(connection, newest)
             whole = size is not None and size <= MAX_ENTRY_BYTES
             rows = connection.execute(_ROWS if whole else _MODELS, [after, newest]).fetchall()
+        key = f"{state['born']}:{after}:{newest}:{nonce}"
         if lost:
+            snorky_log.warning("Rows of the outbox may have been missed: lists fetch anew")
+            key = new_key()  # some of these rows may have been told by the other
             rows = [(model, None, None, None) for model in self._models()] + [
                 (model, None, None, key) for model, _, _, key in rows
             ]
-        told = {"born": state["born"], "id": newest, "nonce": nonce}
-        return [Entry.of(f"{state['born']}:{after}:{newest}:{nonce}", rows, told)]
+        place = {"born": state["born"], "id": newest, "nonce": nonce}
+        return [Found(entry_of_rows(key, rows), place)]
 
 
 def _stands(connection: sqlite3.Connection, place: Any, state: dict[str, Any]) -> bool:
     """Whether all that came after a place is there: not so in a file that was copied back."""
-    if place["born"] != state["born"] or place["id"] < state["trimmed"]:
+    if place.get("born") != state["born"] or place["id"] < state["trimmed"]:
         return False
     known = place.get("nonce")
     return known is None or _nonce(connection, place["id"]) in (
@@ -116,7 +119,7 @@ def _nonce(connection: sqlite3.Connection, number: int) -> int | None:
 
 
 class SQLiteTurn:
-    def __init__(self, file: IO[str], read: Callable[[Any], list[Entry]]) -> None:
+    def __init__(self, file: IO[str], read: Callable[[Any], list[Found]]) -> None:
         self._file = file
         self.read = read
         try:
@@ -131,7 +134,7 @@ class SQLiteTurn:
         self._file.write(json.dumps(state))
         self._file.flush()
 
-    def forget(self, entries: Sequence[Entry]) -> None:
+    def forget(self, found: Sequence[Found]) -> None:
         """The table trims itself."""
 
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 from snorky.backend import SnorkyBackend, SnorkyHTTPTransport
-from snorky.backend.draining.entries import Entry, Outbox, Turn, steps
+from snorky.backend.draining.entries import Found, Outbox, Turn, steps
 from snorky.backend.exchange import SnorkyError
+from snorky.backend.outbox.reading import STEP_ENTRIES
 
 ATTEMPTS = 4  # to be the holder: the log may be another one by the time it is told something
 
@@ -54,16 +55,21 @@ class Turns:
 
         ``patience``: seconds to wait for the turn.
         """
-        for _ in range(ATTEMPTS):
+        attempts = 0
+        while attempts < ATTEMPTS:
             with self.outbox.turn(patience) as turn:
                 if turn is None:
                     return "busy"
                 if turn.state.get("holder") != self._holder:
                     if not self._take_over(turn):
                         return "relayed"
-                    continue  # it stands there before it is used
-                if self._tell(turn):
-                    return "told"
+                    attempts += 1  # it stands there before it is used
+                    continue
+                match self._tell(turn):
+                    case "all":
+                        return "told"
+                    case "fence":
+                        self._new_holder()
         raise RuntimeError("Snorky gave the lease to others again and again")
 
     def waits(self) -> bool:
@@ -125,30 +131,32 @@ class Turns:
         turn.save({"holder": self._holder, "fence": self.fence, "place": place})
         return True
 
-    def _tell(self, turn: Turn) -> bool:
-        """False: the fence is old, or the log another one."""
-        while True:
-            told = False
+    def _tell(self, turn: Turn) -> Literal["all", "some", "fence"]:
+        """Tell what there is. "fence": it is old, or the log another one.
+
+        Not more at once than the log knows the keys of: what a turn has told may not be forgotten
+        with it, where it ends in the middle, and is told again then.
+        """
+        told = 0
+        while told < STEP_ENTRIES:
+            before = told
             for step in steps(turn.read(self._place)):
                 if not self._append(step):
-                    self._new_holder()
-                    return False
+                    return "fence"
                 turn.forget(step)
-                if self.outbox.has_places:
-                    self._place = step[-1].told
-                told = True
-            if not told:
-                return True
-            if self.outbox.has_places and self.fence is None:
-                turn.save({**turn.state, "place": self._place})
+                self._place = step[-1].place
+                if self.fence is None:
+                    turn.save({**turn.state, "place": self._place})
+                told += len(step)
+            if told == before:
+                return "all"
+        return "some"
 
-    def _append(self, step: Sequence[Entry]) -> bool:
+    def _append(self, step: Sequence[Found]) -> bool:
         if self.fence is None:
             return self._publish(step)
-        params = {"source": self._source, "fence": self.fence}
-        if self.outbox.has_places:
-            params["place"] = step[-1].told
-        entries = ",".join(entry.text for entry in step)
+        params = {"source": self._source, "fence": self.fence, "place": step[-1].place}
+        entries = ",".join(each.entry.text for each in step)
         text = f'{json.dumps(params)[:-1]},"entries":[{entries}]}}'
         try:
             self._snorky.call_encoded(self._service, "appendEntries", text)
@@ -158,8 +166,8 @@ class Turns:
             return False
         return True
 
-    def _publish(self, step: Sequence[Entry]) -> bool:
-        for entry in step:
+    def _publish(self, step: Sequence[Found]) -> bool:
+        for entry, *_ in step:
             # By the key that its page waits for, where there is one.
             key = entry.keys[0] if entry.keys else entry.key
             text = f'{{"deltas":{entry.deltas},"key":{json.dumps(key)}}}'

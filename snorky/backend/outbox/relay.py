@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from time import monotonic, time
 from typing import Any, Protocol
 
@@ -140,6 +141,7 @@ class Relay:
             finally:
                 self.figures.ready = False
                 self._source.close()
+        self._end_lease()
 
     def stop(self) -> None:
         """Let `run` return soon. For any thread."""
@@ -219,6 +221,12 @@ class Relay:
                 continue
             self._fence, self._place = lease["fence"], lease["place"]
             self._asked = self._passed = 0
+
+    def _end_lease(self) -> None:
+        """The next one need not wait. Where it cannot be said, or an older Snorky does not know."""
+        if self._fence is not None:
+            with suppress(RuntimeError, SnorkyError, FenceLost):
+                self._call("endLease")
 
     def _ask(self, serving: threading.Event) -> None:
         """Learn who waits for a pass; each answer renews the lease, while passes are made."""

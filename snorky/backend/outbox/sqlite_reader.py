@@ -7,6 +7,8 @@ they were committed, since SQLite lets one write at a time.
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -48,6 +50,7 @@ class SqliteReader(Reader):
         self._models = set(models)
         """Beside the tables with triggers: what an ORM writes."""
         self._tables: dict[str, Table] = {}
+        self._booleans: dict[str, re.Pattern[bytes]] = {}
         self._schema_version = -1
 
     def begin(self) -> Iterator[Step]:
@@ -141,11 +144,18 @@ class SqliteReader(Reader):
                 keys.append(key)
                 size += len(key) + 3
             if table is not None:
-                rows.append(Row(table, old, new))
+                rows.append(self._row(table, old, new))
                 size += len(old or b"") + len(new or b"") + len(table) + 40
             if size > MAX_ENTRY_BYTES:
                 return None, [], nonce
         return rows, keys, nonce
+
+    def _row(self, table: str, old: bytes | None, new: bytes | None) -> Row:
+        """With true and false in columns that are declared so, where SQLite has 1 and 0."""
+        booleans = self._booleans.get(table)
+        if booleans is None:
+            return Row(table, old, new)
+        return Row(table, *(text and booleans.sub(_true_or_false, text) for text in (old, new)))
 
     def _key(self, place: Any, newest: int) -> str:
         """The same for the same rows, so that they are told once; never that of others."""
@@ -182,6 +192,19 @@ class SqliteReader(Reader):
         text = repr(sorted((table.name, table.fingerprint) for table in self._tables.values()))
         self.place = {**self.place, "schema": hashlib.sha256(text.encode()).hexdigest()[:16]}
         self.rendering.note_conditions(self._tables.values())
+        found = ((name, self._booleans_of(name)) for name in self._tables)
+        self._booleans = {name: pattern for name, pattern in found if pattern is not None}
+
+    def _booleans_of(self, table: str) -> re.Pattern[bytes] | None:
+        """What finds the columns of booleans in the JSON of a row: a name that a colon follows,
+        which no text in it looks like."""
+        names = [
+            re.escape(json.dumps(name, ensure_ascii=False).encode())
+            for (name,) in self._connection.execute(
+                "SELECT name FROM pragma_table_xinfo(?) WHERE type LIKE '%bool%'", (table,)
+            )
+        ]
+        return re.compile(rb"(?:%b):[01](?=[,}])" % b"|".join(names)) if names else None
 
     def _version(self) -> int:
         version: int = self._connection.execute("PRAGMA schema_version").fetchone()[0]
@@ -193,3 +216,7 @@ class SqliteReader(Reader):
             (MOST_ROWS,),
         )
         return sorted({*self._tables, *self._models, *(name for (name,) in found if name)})
+
+
+def _true_or_false(found: re.Match[bytes]) -> bytes:
+    return found[0][:-1] + (b"true" if found[0].endswith(b"1") else b"false")

@@ -105,7 +105,7 @@ class Outbox:
 
                 yield execute
 
-        return PostgreSQLOutbox(transaction, engine.dispose)
+        return PostgreSQLOutbox(transaction, engine.dispose, model_names)
 
 
 def create_outbox(connection: Connection) -> None:

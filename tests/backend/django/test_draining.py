@@ -1,8 +1,11 @@
 """The outbox of the ORM from the commit to the page, drained by the project itself."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +18,9 @@ from snorky.backend import SnorkyBackend, SnorkyHTTPTransport
 from snorky.backend.django import authorize_subscription
 from snorky.backend.django.draining import drainer, make_turns
 from snorky.backend.django.models import OutboxRow
-from snorky.backend.draining.entries import Entry
+from snorky.backend.draining.entries import Entry, Found
 from snorky.backend.draining.turns import Turns
+from snorky.backend.outbox.table import create_postgresql
 from tests.patience import patient
 
 ALONE = {"main": []}
@@ -129,7 +133,7 @@ def test_who_slept_and_lost_the_turn_is_refused(project, using, quiet, turns):
     sleeper, other = turns(), turns()
     assert sleeper.drain(0) == "told"
     assert other.drain(0) == "told"
-    late = Entry("late", '[{"type":"reset","model":"Task"}]', [], {"born": "", "id": 0})
+    late = Found(Entry("late", '[{"type":"reset","model":"Task"}]'), {"born": "", "id": 0})
     assert sleeper._append([late]) is False
     assert other._append([late]) is True
 
@@ -189,7 +193,7 @@ def test_transactions_are_told_by_their_last_change(project, page, using, quiet,
         Task.objects.using(using).filter(pk=a.pk).update(votes=1)
     other.join(patient(10))
     with turns().outbox.turn(0) as turn:
-        told = [json.loads(entry.deltas) for entry in turn.read(None)]
+        told = [json.loads(found.entry.deltas) for found in turn.read(None)]
     assert [[delta["newData"]["votes"] for delta in deltas] for deltas in told] == [[2], [1, 1]]
     assert told[1][1]["oldData"]["votes"] == 2
 
@@ -201,24 +205,123 @@ def test_a_transaction_that_is_too_large_is_a_reset(project, using, quiet, turns
         [Task(title="a", details={"text": text}) for _ in range(6)]
     )
     with turns().outbox.turn(0) as turn:
-        [entry] = turn.read(None)
+        [(entry, *_)] = turn.read(None)
     assert {(delta["type"], delta["model"]) for delta in json.loads(entry.deltas)} == {
         ("reset", "Task")
     }
     assert len(entry.deltas) < 1_000
 
 
+@pytest.mark.parametrize("using", ["postgres"], indirect=True)
+@with_source
+def test_what_was_told_does_not_fill_the_outbox(project, using, quiet, turns):
+    with connections[using].cursor() as cursor:
+        for statement in create_postgresql("public", 150_000):
+            cursor.execute(statement)
+    mine, told = turns(), []
+    for number in range(4):
+        Task.objects.using(using).create(title=f"{number}", details={"text": "a" * 100_000})
+        with mine.outbox.turn(0) as turn:
+            told += [json.loads(found.entry.deltas)[0]["type"] for found in turn.read(None)]
+        assert mine.drain(0) == "told"
+    with connections[using].cursor() as cursor:
+        for statement in create_postgresql("public"):
+            cursor.execute(statement)
+    assert told == ["insert"] * 4
+
+
 @pytest.mark.parametrize("using", ["default"], indirect=True)
 @with_source
 def test_where_sqlite_has_trimmed_what_was_not_told_all_models_are_reset(
-    project, using, quiet, turns
+    project, using, quiet, turns, expect_log
 ):
     Task.objects.create(title="a")
     place = {"born": "another life", "id": 0}
     with turns().outbox.turn(0) as turn:
-        [entry] = turn.read(place)
+        [(entry, *_)] = turn.read(place)
     assert {"type": "reset", "model": "Task"} in json.loads(entry.deltas)
     assert all(delta["type"] == "reset" for delta in json.loads(entry.deltas))
+    expect_log("Rows of the outbox may have been missed")
+
+
+@pytest.mark.usefixtures("each_fanout")
+@with_source
+def test_a_database_that_was_restored_from_an_older_copy_is_a_reset(
+    project, page, using, quiet, turns, tmp_path, expect_log
+):
+    opened = open_all(page)
+    tasks = Task.objects.using(using)
+    tasks.create(title="kept")
+    mine = turns()
+    assert mine.drain(0) == "told"
+    with older_copy(using, tmp_path):
+        tasks.create(title="lost")
+        assert mine.drain(0) == "told"
+        assert not mine.waits()
+    assert mine.waits()
+    assert (mine if using == "default" else turns()).drain(0) == "told"
+    assert frame_of(page, "resync") == {
+        "type": "resync",
+        "subscriptions": [opened["subscription"]],
+        "reason": "reset",
+        "after_ms": 0,
+    }
+    tasks.create(title="after")
+    assert mine.drain(0) == "told"
+    expect_log("Rows of the outbox may have been missed")
+
+
+@contextmanager
+def older_copy(using: str, folder: Path) -> Iterator[None]:
+    """Undo what was written meanwhile, in a way that no transaction is."""
+    file = Path(connections[using].settings_dict["NAME"])
+    if using == "default":
+        connections[using].close()
+        shutil.copy(file, folder / "copy")
+        yield
+        connections[using].close()
+        shutil.copy(folder / "copy", file)
+        return
+    state = "SELECT value FROM snorky_outbox_state WHERE name = 'drainer'"
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT last_value FROM snorky_outbox_id_seq")
+        [newest] = cursor.fetchone()
+        cursor.execute(state)
+        [before] = cursor.fetchone()
+        yield
+        Task.objects.using(using).filter(title="lost").delete()
+        cursor.execute("DELETE FROM snorky_outbox")
+        cursor.execute("SELECT setval('snorky_outbox_id_seq', %s)", [newest])
+        cursor.execute(
+            f"UPDATE snorky_outbox_state SET value = %s WHERE value = ({state})", [before]
+        )
+
+
+@pytest.mark.parametrize("using", ["postgres"], indirect=True)
+@with_source
+def test_no_more_is_told_at_once_than_the_log_knows_when_it_is_told_again(
+    project, using, quiet, turns, monkeypatch
+):
+    for module in ("entries", "postgresql", "turns"):
+        monkeypatch.setattr(f"snorky.backend.draining.{module}.STEP_ENTRIES", 2)
+    for title in "abcde":
+        Task.objects.using(using).create(title=title)
+    mine, left = turns(), []
+    append = mine._append
+
+    def appended(step: Any) -> bool:
+        seen = threading.Thread(target=look)
+        seen.start()
+        seen.join(patient(10))
+        return append(step)
+
+    def look() -> None:
+        left.append(OutboxRow.objects.using(using).count())
+        connections[using].close()
+
+    monkeypatch.setattr(mine, "_append", appended)
+    assert mine.drain(0) == "told"
+    assert left == [5, 3, 1]
 
 
 def test_while_snorky_is_away_writes_succeed_and_are_told_when_it_is_back(

@@ -7,10 +7,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, delete, insert, text, update
+from sqlalchemy import Engine, delete, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from snorky.backend.outbox.table import MAX_ROW_BYTES
+from snorky.backend.sqlalchemy.writing import gathered_keys, outbox_table
 from tests.backend.sqlalchemy.conftest import Book, Item, Note, Project, Task, Told
 
 
@@ -180,3 +181,27 @@ def test_a_row_that_cannot_be_rendered_is_a_reset_and_a_line_in_the_log(
     assert told.rows == [("Task", None, None)]
     assert "a row of Task must be rendered as an object, got [" in caplog.text
     caplog.clear()
+
+
+def test_a_key_that_went_with_its_savepoint_is_gathered_by_nobody(
+    session: Session, engine: Engine, told: Told
+) -> None:
+    keys: list[str] = []
+    before = gathered_keys.set(keys)
+    with session.begin_nested() as savepoint:
+        session.add(Task(title="a"))
+        session.flush()
+        savepoint.rollback()
+    session.add(Task(title="b"))
+    session.flush()
+    with session.begin_nested() as savepoint:
+        session.add(Task(title="c"))
+        session.flush()
+        savepoint.rollback()
+    session.commit()
+    gathered_keys.reset(before)
+    columns = outbox_table.c
+    with engine.connect() as connection:
+        written = connection.scalars(select(columns.tx_key).order_by(columns.id)).all()
+    assert [*written] == keys
+    assert len(keys) == 1
