@@ -75,8 +75,8 @@ packages: $(VENV)/dev.stamp client/node_modules/.stamp ## Build what is publishe
 convergence: $(VENV)/dev.stamp ## Judge live lists under faults (ARGS="--seeds 1-200 --mode hand --breakage 'rule 5'")
 	$(BIN)/python -m tests.convergence.run $(ARGS)
 
-convergence-database: $(VENV)/dev.stamp ## The same with triggers in SQLite and PostgreSQL (ARGS="--seeds 1-200 --mode sqlite")
-	$(BIN)/python -m tests.convergence.outbox $(ARGS)
+convergence-database: $(VENV)/dev.stamp ## The same with triggers and ORMs, SQLite and PostgreSQL (ARGS="--seeds 1-200 --mode sqlite")
+	$(BIN)/python -m tests.convergence.seeds $(ARGS)
 
 convergence-windows: $(VENV)/dev.stamp client/node_modules/.stamp ## The same for windows in the built client, over every way and engine (ARGS="--seeds 1-100 --over sqlite")
 	$(BIN)/python -m tests.convergence.windowed $(ARGS)

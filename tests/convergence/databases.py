@@ -15,6 +15,7 @@ from tests.convergence.history import Rows
 from tests.convergence.told import Changes
 from tests.patience import patient
 
+HISTORY = "CREATE TABLE history (key text, changes text)"
 TABLE = "(id integer PRIMARY KEY, color text, n integer, team text)"
 MODELS = ("Task", "Note")
 FIELDS = ("id", "color", "n", "team")
@@ -33,9 +34,17 @@ class Sqlite:
         connection.execute("PRAGMA journal_mode = wal")
         for model in MODELS:
             connection.execute(f'CREATE TABLE "{model}" {TABLE}')
-        connection.execute("CREATE TABLE history (key text, changes text)")
-        sqlite_triggers.install(connection, MODELS)
+        self.prepare(connection)
         connection.close()
+
+    def prepare(self, connection: Any) -> None:
+        """Make what tells of changes, and what knows them."""
+        connection.execute(HISTORY)
+        sqlite_triggers.install(connection, MODELS)
+
+    def committed(self, connection: Any) -> dict[str, Changes]:
+        """By its key, what each transaction changed."""
+        return _committed(connection)
 
     def connect(self) -> Any:
         return sqlite3.connect(
@@ -70,9 +79,17 @@ class Postgresql:
             'CREATE TABLE note_0 PARTITION OF "Note" FOR VALUES WITH (MODULUS 2, REMAINDER 0);'
             'CREATE TABLE note_1 PARTITION OF "Note" FOR VALUES WITH (MODULUS 2, REMAINDER 1)'
         )
-        connection.execute("CREATE TABLE history (key text, changes text)")
-        postgresql_triggers.install(connection, MODELS)
+        self.prepare(connection)
         connection.close()
+
+    def prepare(self, connection: Any) -> None:
+        """Make what tells of changes, and what knows them."""
+        connection.execute(HISTORY)
+        postgresql_triggers.install(connection, MODELS)
+
+    def committed(self, connection: Any) -> dict[str, Changes]:
+        """By its key, what each transaction changed."""
+        return _committed(connection)
 
     def connect(self) -> Any:
         return psycopg.connect(self.url, autocommit=True)
@@ -164,6 +181,6 @@ def read(database: Database, connection: Any) -> Rows:
         connection.execute("ROLLBACK")
 
 
-def committed(database: Database, connection: Any) -> dict[str, Changes]:
+def _committed(connection: Any) -> dict[str, Changes]:
     found = connection.execute("SELECT key, changes FROM history").fetchall()
     return {key: [tuple(change) for change in json.loads(changes)] for key, changes in found}

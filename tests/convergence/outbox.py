@@ -1,18 +1,13 @@
-"""One seed with a database that tells its changes itself: triggers, and ``snorky relay``.
-
-python -m tests.convergence.outbox [--seeds 1-20] [--mode sqlite|postgresql] [--breakage NAME]
-"""
+"""One seed with a database that tells its changes itself: triggers, and ``snorky relay``."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import os
 import random
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,13 +17,13 @@ from typing import Any
 
 from tests.convergence.application import AWAY, Backend, Refused
 from tests.convergence.client import Page
-from tests.convergence.databases import Database, Postgresql, Sqlite, committed, read, write
+from tests.convergence.databases import Database, read, write
 from tests.convergence.history import view_of
 from tests.convergence.lists import Fetched, ListView
 from tests.convergence.run import OPTIONS, QUERIES, SECONDS_TO_SETTLE, Outcome, Server
 from tests.convergence.told import Told
 from tests.patience import patient
-from tests.servers import Postgres, run_postgres
+from tests.servers import Postgres
 
 MODES = ("sqlite", "postgresql")
 LEASE = patient(0.6)
@@ -39,8 +34,9 @@ ROOT = Path(__file__).parent.parent.parent
 class RecordedServer(Server):
     """One that writes down its log."""
 
-    def __init__(self, record: Path) -> None:
-        super().__init__({**OPTIONS, "relay": True, "lease": LEASE, "log_bytes": 4_000_000}, "")
+    def __init__(self, record: Path, sources: Any) -> None:
+        options = {**OPTIONS, "relay": sources, "lease": LEASE, "log_bytes": 4_000_000}
+        super().__init__(options, "")
         self._env["CONVERGENCE_RECORD"] = str(record)
 
     def start(self) -> None:
@@ -86,25 +82,27 @@ class Relay:
 
 
 class Run:
+    """``sources``: which relays the service waits for."""
+
+    sources: Any = True
     number_of_pages = 3
     keys_of_a_model = 12
 
     def __init__(
         self,
-        seed: int,
+        outcome: Outcome,
         database: Database,
         folder: str,
         postgres: Postgres | None,
-        breakage: str,
+        breakage: str = "",
     ) -> None:
-        self.mode = "sqlite" if postgres is None else "postgresql"
-        self.outcome = Outcome(seed, self.mode)
-        self.chance = random.Random(f"{seed} {self.mode}")
+        self.outcome = outcome
+        self.chance = random.Random(f"{outcome.seed} {outcome.mode}")
         self.database = database
         self.breakage = breakage
         self._postgres = postgres
         self._record = Path(folder) / "record"
-        self.server = RecordedServer(self._record)
+        self.server = RecordedServer(self._record, self.sources)
         self._backend_url = f"http://127.0.0.1:{self.server.backend_port}/backend"
         self.backend = Backend(self._backend_url)
         self.relay = self._new_relay()
@@ -161,7 +159,7 @@ class Run:
             f"a page failed: {result!r}" for result in results if isinstance(result, Exception)
         ]
         connection = self.database.connect()
-        known = committed(self.database, connection)
+        known = self.database.committed(connection)
         connection.close()
         self.outcome.counts["transactions"] = len(known)
         self.told = Told(self._record, known)
@@ -183,7 +181,7 @@ class Run:
         connection = self.database.connect()
         self.database.begin(connection) if self._postgres else connection.execute("BEGIN")
         create = "CREATE TABLE unrelated (id integer)"
-        connection.execute(create if self._postgres else "SELECT * FROM history")
+        connection.execute(create if self._postgres else 'SELECT * FROM "Task"')
         yield
         connection.close()
 
@@ -287,37 +285,3 @@ class Pause:
 
     def __call__(self) -> None:
         self._never.wait(self._chance.uniform(0, 0.06))
-
-
-async def run_seed(
-    seed: int, mode: str, postgres: Postgres | None = None, breakage: str = ""
-) -> Outcome:
-    with tempfile.TemporaryDirectory() as folder:
-        if mode == "sqlite":
-            database = Sqlite(Path(folder) / "app.sqlite")
-            return await Run(seed, database, folder, None, breakage).run()
-        assert postgres is not None
-        postgres.start()
-        with postgres.database() as url:
-            return await Run(seed, Postgresql(url), folder, postgres, breakage).run()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", default="1-5")
-    parser.add_argument("--mode", choices=MODES, action="append")
-    parser.add_argument("--breakage", default="")
-    options = parser.parse_args()
-    first, _, last = options.seeds.partition("-")
-    failed = 0
-    with run_postgres() as postgres:
-        for seed in range(int(first), int(last or first) + 1):
-            for mode in options.mode or MODES:
-                outcome = asyncio.run(run_seed(seed, mode, postgres, options.breakage))
-                print(outcome, flush=True)
-                failed += bool(outcome.problems)
-    sys.exit(1 if failed else 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,16 +6,27 @@ import pytest
 
 from tests.convergence import outbox
 from tests.convergence.broken_relay import BREAKAGES
-from tests.convergence.outbox import MODES, run_seed
+from tests.convergence.orm.run import ORMS
+from tests.convergence.seeds import TRIGGERS, run_seed
 from tests.patience import patient
 from tests.servers import Postgres
 
 SEEDS_TO_NOTICE = 8
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", TRIGGERS)
 async def test_views_converge_and_never_lie(mode: str, postgres_server: Postgres) -> None:
     outcome = await run_seed(1, mode, postgres_server)
+    assert outcome.problems == [], outcome
+    assert outcome.counts["transactions"] > 5
+
+
+@pytest.mark.parametrize(("seed", "mode"), [*enumerate(ORMS, 1)])
+async def test_they_do_where_processes_with_an_orm_tell_their_own(
+    seed: int, mode: str, postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "SECONDS_OF_WRITES", 2.5)
+    outcome = await run_seed(seed, mode, postgres_server)
     assert outcome.problems == [], outcome
     assert outcome.counts["transactions"] > 5
 

@@ -193,6 +193,15 @@ def test_a_second_one_waits_for_the_lease_to_lapse(
     wait_until(lambda: told(snorky) == [1])
 
 
+def test_one_that_is_stopped_leaves_the_lease(
+    tasks: Database, snorky: Snorky, relay: StartRelay
+) -> None:
+    snorky.lease = patient(60)
+    snorky.begin_anew()
+    relay(tasks).wait_until_ready().stop()
+    relay(tasks).wait_until_ready()
+
+
 def test_snorky_may_be_away(tasks: Database, snorky: Snorky, relay: StartRelay) -> None:
     snorky.away = True
     running = relay(tasks)
@@ -234,14 +243,16 @@ def test_what_snorky_refuses_is_told_as_a_reset(
 
 
 def test_a_very_large_transaction_is_a_reset(
-    tasks: Database, snorky: Snorky, relay: StartRelay
+    database: Database, snorky: Snorky, relay: StartRelay
 ) -> None:
-    numbers = "WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 25000)"
-    tasks.execute(f"INSERT INTO task {numbers} SELECT i, 'a', 0 FROM g")
-    relay(tasks).wait_until_ready()
-    tasks.execute("UPDATE task SET n = 1")
-    wait_until(lambda: snorky.deltas == [[reset("task")], [reset("task")]], 30)
-    add(tasks, 100_001)
+    database.execute("CREATE TABLE task (id integer PRIMARY KEY, title text, n integer)")
+    numbers = "WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < 100000)"
+    database.execute(f"INSERT INTO task {numbers} SELECT i, 'a', 0 FROM g")
+    database.install("task")
+    database.execute("UPDATE task SET n = 1")
+    relay(database).wait_until_ready()
+    assert snorky.deltas == [[reset("task")]]
+    add(database, 100_001)
     wait_until(lambda: told(snorky) == [100_001])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from snorky.backend.outbox import sqlite_reader
 from snorky.backend.outbox.reading import Lost
 from snorky.backend.outbox.table import create_sqlite
-from tests.outbox.databases import SqliteDatabase, begun, deltas, insert, reset, told
+from tests.outbox.databases import SqliteDatabase, begun, deltas, insert, reset, told, update
 
 
 @pytest.fixture
@@ -172,3 +173,24 @@ def test_triggers_that_were_made_again_while_nobody_looked_are_noticed(
     add(tasks, 1)
     tasks.install("task")
     assert deltas(begun(tasks.reader(place))) == [[reset("task")]]
+
+
+def test_columns_of_booleans_are_told_as_true_and_false(sqlite: SqliteDatabase) -> None:
+    sqlite.execute(
+        "CREATE TABLE task (id INTEGER PRIMARY KEY, n INTEGER, note TEXT,"
+        ' done BOOLEAN, "is ""é""" bool NOT NULL DEFAULT 0)'
+    )
+    sqlite.install("task")
+    reader = sqlite.reader()
+    begun(reader)
+    note = '"done":1,'
+    sqlite.execute(
+        f"INSERT INTO task (id, n, note, done) VALUES (1, 1, '{note}', 1), (2, 0, '', 7)"
+    )
+    sqlite.execute("UPDATE task SET done = NULL WHERE id = 1")
+    name = 'is "é"'
+    before = {"id": 1, "n": 1, "note": note, "done": True, name: False}
+    [(first, second, third)] = deltas(told(reader))
+    assert json.dumps(first["data"]) == json.dumps(before), "1 is not true in JSON"
+    assert json.dumps(second["data"]["done"]) == "7", "which is neither"
+    assert third == update("task", before, before | {"done": None})

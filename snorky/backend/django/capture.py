@@ -199,7 +199,8 @@ def _update(capture: Capture, compiler: Any, execute: Execute) -> Any:
 
 
 def _delete(capture: Capture, compiler: Any, execute: Execute) -> Any:
-    return _on_locked_rows(capture, compiler, execute)
+    # Where there are no rows there is no statement, and no number of them.
+    return _on_locked_rows(capture, compiler, execute) or 0
 
 
 def _on_locked_rows(capture: Capture, compiler: Any, execute: Execute) -> Any:

@@ -21,7 +21,7 @@ from snorky.backend.outbox.reading import STEP_ENTRIES
 ATTEMPTS = 4  # to be the holder: the log may be another one by the time it is told something
 
 Outcome = Literal["told", "busy", "relayed"]
-"""All that was there has been told; others have the turn; a relay tells it."""
+"""All that was there has been told; others have the turn; a relay tells it, and pages wait."""
 
 
 class _LeaseGone(Exception):
@@ -62,7 +62,8 @@ class Turns:
                     return "busy"
                 if turn.state.get("holder") != self._holder:
                     if not self._take_over(turn):
-                        return "relayed"
+                        # A relay's, or of a drainer that was killed before it could say so.
+                        return "relayed" if self._is_awaited() else "busy"
                     attempts += 1  # it stands there before it is used
                     continue
                 match self._tell(turn):
@@ -114,22 +115,31 @@ class Turns:
         self._holder = secrets.token_hex(8)
 
     def _take_over(self, turn: Turn) -> bool:
-        fence = turn.state.get("fence")
-        known = {} if fence is None else {"fence": fence}
         place = turn.state.get("place")
+        # Our own, too: the transaction in which we would have left it may have failed.
+        for fence in dict.fromkeys((turn.state.get("fence"), self.fence)):
+            known = {} if fence is None else {"fence": fence}
+            try:
+                lease = self._snorky.call(self._service, "takeLease", source=self._source, **known)
+            except SnorkyError as error:
+                match str(error):
+                    case "Lease is held":
+                        continue
+                    case "Unknown source":
+                        lease = {"fence": None, "place": place}
+                    case _:
+                        raise
+            self.fence, self._place = lease["fence"], lease["place"]
+            turn.save({"holder": self._holder, "fence": self.fence, "place": place})
+            return True
+        return False
+
+    def _is_awaited(self) -> bool:
+        """Whether pages wait for a relay before they are live."""
         try:
-            lease = self._snorky.call(self._service, "takeLease", source=self._source, **known)
-        except SnorkyError as error:
-            match str(error):
-                case "Lease is held":
-                    return False
-                case "Unknown source":
-                    lease = {"fence": None, "place": place}
-                case _:
-                    raise
-        self.fence, self._place = lease["fence"], lease["place"]
-        turn.save({"holder": self._holder, "fence": self.fence, "place": place})
-        return True
+            return bool(self._snorky.call(self._service, "waitsFor", source=self._source))
+        except SnorkyError:
+            return True  # an older Snorky
 
     def _tell(self, turn: Turn) -> Literal["all", "some", "fence"]:
         """Tell what there is. "fence": it is old, or the log another one.

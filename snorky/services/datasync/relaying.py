@@ -106,6 +106,22 @@ class RelayCommands(RPCService):
         data = {"pass": {"source": source, "asked": asked}}
         await _accepted(lambda: self.frontend.changes.append_fenced(data, source, fence))
 
+    @rpc_command
+    async def endLease(self, req: Request, source: str, fence: str) -> None:
+        """Let go of a source: who comes next need not wait until the lease has lapsed."""
+        self._check_source(source)
+        log = self.frontend.changes.log
+        await _accepted(lambda: log.renew_lease(source, fence))
+        try:
+            await _accepted(lambda: log.take_lease(source, 0, fence))  # with a fence of nobody's
+        except LeaseHeld as error:
+            raise RPCError("Fence is old") from error
+
+    @rpc_command
+    async def waitsFor(self, req: Request, source: str) -> bool:
+        """Whether pages wait for a pass of a source: not where it is named without models."""
+        return self.frontend.passes.sources.get(source, frozenset()) != frozenset()
+
     def _check_source(self, source: str) -> None:
         if source not in self.frontend.passes.sources:
             raise RPCError("Fence is old")  # it was never given one

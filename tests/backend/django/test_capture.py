@@ -150,6 +150,15 @@ def test_delete_of_a_queryset_tells_the_rows(outbox, tasks):
     assert outbox.titles[2:] == [("c", None)]
 
 
+def test_a_row_that_another_has_deleted_is_none(outbox, tasks):
+    mine = tasks.get(title="a")
+    tasks.filter(title="a").delete()
+    outbox.clear()
+    assert mine.delete()[0] == 0
+    assert tasks.filter(title="a").update(votes=1) == 0
+    assert outbox.rows == []
+
+
 def test_more_rows_than_are_told_are_a_reset(outbox, tasks, monkeypatch):
     monkeypatch.setattr("snorky.backend.django.capture.MAX_ROWS", 2)
     tasks.update(votes=5)

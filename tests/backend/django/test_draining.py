@@ -19,6 +19,8 @@ from snorky.backend.django import authorize_subscription
 from snorky.backend.django.draining import drainer, make_turns
 from snorky.backend.django.models import OutboxRow
 from snorky.backend.draining.entries import Entry, Found
+from snorky.backend.draining.postgresql import PostgreSQLTurn
+from snorky.backend.draining.sqlite import SQLiteTurn
 from snorky.backend.draining.turns import Turns
 from snorky.backend.outbox.table import create_postgresql
 from tests.patience import patient
@@ -138,15 +140,31 @@ def test_who_slept_and_lost_the_turn_is_refused(project, using, quiet, turns):
     assert other._append([late]) is True
 
 
-@with_source
-def test_a_relay_that_holds_the_lease_is_left_alone(project, using, quiet, turns):
+@pytest.mark.parametrize(("server", "waits"), [(ALONE, False), (True, True)], indirect=["server"])
+def test_a_relay_that_holds_the_lease_is_left_alone(project, using, quiet, turns, waits):
     transport = SnorkyHTTPTransport(project.backend_url, project.key)
     SnorkyBackend(transport).call("datasync_backend", "takeLease", source="main")
     transport.close()
     Task.objects.using(using).create(title="a")
-    assert turns().drain(0) == "relayed"
+    assert turns().drain(0) == ("relayed" if waits else "busy")
     assert OutboxRow.objects.using(using).exists()
-    assert drainer.drained(patient(10)), "the relay passes before a page is live"
+    assert drainer.drained(patient(1)) is waits, "the relay passes before a page is live"
+
+
+@with_source
+def test_a_lease_that_could_not_be_noted_is_not_lost(project, using, quiet, turns, monkeypatch):
+    mine = turns()
+    Task.objects.using(using).create(title="a")
+    kind = SQLiteTurn if using == "default" else PostgreSQLTurn
+    with monkeypatch.context() as failing:
+        failing.setattr(kind, "save", fail)
+        with pytest.raises(OSError, match="No space"):
+            mine.drain(0)
+    assert mine.drain(0) == "told"
+
+
+def fail(*_: Any) -> None:
+    raise OSError("No space left on device")
 
 
 @with_source

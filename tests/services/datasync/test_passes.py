@@ -291,6 +291,20 @@ async def test_one_relay_has_the_lease(site: Site) -> None:
     await ScriptedRelay(site).take()
 
 
+async def test_a_lease_that_was_ended_is_there_for_the_next() -> None:
+    site = Site(relay=True, lease=60)
+    relay, other = ScriptedRelay(site), ScriptedRelay(site)
+    await relay.take()
+    await site.async_call("endLease", source="main", fence=relay.fence)
+    assert site.service.changes.log.leases() == {}
+    await other.take()
+    for command in ("endLease", "awaitPass"):
+        params = {"timeout": 0} if command == "awaitPass" else {}
+        with pytest.raises(RPCError, match=r"^Fence is old$"):
+            await site.async_call(command, source="main", fence=relay.fence, **params)
+    assert [*site.service.changes.log.leases()] == ["main"]
+
+
 async def test_an_unknown_source_gets_no_lease(site: Site) -> None:
     with pytest.raises(RPCError, match=r"^Unknown source$"):
         await ScriptedRelay(site, "shop").take()
