@@ -66,8 +66,8 @@ class Drainer:
         self._thread = self._listener = None
         self._life = 0
         self._wanted = self._done = 0  # drains
-        self._asked = self._passed = 0  # passes
-        self._deaf = False  # the listener ended, though the lease may be ours
+        self._asked = self._passed = 0  # passes, of the lease with this fence
+        self._fence: str | None = None
         self._outcome = None
 
     def _start(self) -> None:
@@ -90,14 +90,17 @@ class Drainer:
                 )
                 if life != self._life:
                     break
-                wanted, asked = self._wanted, self._asked
-                looks = wanted == self._done and not again and not self._deaf
+                wanted, asked, fence = self._wanted, self._asked, self._fence
+                looks = wanted == self._done and not again
+                listens = self._listener is not None
             outcome: Outcome | None = None
             try:
                 turns = turns or self._make()
-                if looks and not turns.waits():
+                if looks and not turns.waits() and (listens or not turns.becomes_holder()):
                     continue
                 outcome = turns.drain(PATIENCE_SECONDS)
+                if turns.fence != fence:
+                    asked = 0  # by those who heard of another log, perhaps
                 if outcome == "told" and asked > self._passed:
                     turns.end_pass(asked)
                 failures = 0
@@ -110,8 +113,8 @@ class Drainer:
                     turns.outbox.close()
             with self._changed:
                 self._outcome, self._done = outcome, wanted
-                if outcome == "told":
-                    self._passed = asked
+                if outcome == "told" and fence == self._fence:
+                    self._passed = max(asked, self._passed)
                 self._changed.notify_all()
                 if turns is not None and turns.fence is not None and outcome == "told":
                     self._listen_to_pages(turns, life)
@@ -119,21 +122,27 @@ class Drainer:
             turns.close()
 
     def _listen_to_pages(self, turns: Turns, life: int) -> None:
-        if self._listener is None and life == self._life:
-            self._deaf = False
+        if life == self._life and (self._listener is None or self._fence != turns.fence):
+            self._fence = turns.fence
             self._asked = self._passed = 0
             self._listener = threading.Thread(
-                target=self._listen, args=(turns, life), name="snorky-passes", daemon=True
+                target=self._listen,
+                args=(turns, life, turns.fence),
+                name="snorky-passes",
+                daemon=True,
             )
             self._listener.start()
 
-    def _listen(self, turns: Turns, life: int) -> None:
-        """Hear of openings that ask for a pass, as long as the lease is ours."""
-        deaf = False
+    def _listen(self, turns: Turns, life: int, fence: str) -> None:
+        """Hear of openings that ask for a pass, as long as this lease is ours."""
+
+        def ends() -> bool:
+            return life != self._life or fence != self._fence
+
         try:
-            for asked in turns.await_passes(PASS_SECONDS):
+            for asked in turns.await_passes(fence, PASS_SECONDS):
                 with self._changed:
-                    if life != self._life:
+                    if ends():
                         break
                     if asked <= self._passed:
                         continue
@@ -141,15 +150,14 @@ class Drainer:
                     self._wanted += 1
                     self._changed.notify_all()
                     self._changed.wait_for(
-                        lambda asked=asked: self._passed >= asked or life != self._life,  # type: ignore[misc]
+                        lambda asked=asked: self._passed >= asked or ends(),  # type: ignore[misc]
                         PASS_SECONDS,
                     )
         except Exception as error:
             snorky_log.debug("The drainer does not hear of openings: %s", error)
-            deaf = True
         with self._changed:
-            if life == self._life:
-                self._listener, self._deaf = None, deaf
+            if not ends():
+                self._listener = self._fence = None
 
     def _finish(self) -> None:
         """A program that ends after its commit tells it before."""

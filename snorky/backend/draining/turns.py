@@ -48,6 +48,7 @@ class Turns:
         self._service = service
         self._source = source
         self._place: Any = None
+        self._is_gone = False
         self._new_holder()
 
     def drain(self, patience: float) -> Outcome:
@@ -60,8 +61,8 @@ class Turns:
             with self.outbox.turn(patience) as turn:
                 if turn is None:
                     return "busy"
-                if turn.state.get("holder") != self._holder:
-                    if not self._take_over(turn):
+                if turn.state.get("holder") != self._holder or self._is_gone:
+                    if not self._take_over(turn, turn.state.get("fence"), self.fence):
                         # A relay's, or of a drainer that was killed before it could say so.
                         return "relayed" if self._is_awaited() else "busy"
                     attempts += 1  # it stands there before it is used
@@ -76,15 +77,33 @@ class Turns:
     def waits(self) -> bool:
         return self.outbox.waits(self._place)
 
-    def await_passes(self, timeout: float) -> Iterator[int]:
-        """How many openings have asked for a pass, again and again, as long as the lease is ours.
+    def becomes_holder(self) -> bool:
+        """Hold the lease, where pages wait for who does and nobody else does. False: no need to.
+
+        Who held it may have been killed, or the log may be another one, while there is nothing to
+        tell.
+        """
+        try:
+            if not self._is_awaited():
+                return False
+            with self.outbox.turn(0) as turn:
+                if turn is None:
+                    return False
+                if turn.state.get("holder") == self._holder and not self._is_gone:
+                    return True
+                return self._take_over(turn, None)
+        except RuntimeError:
+            return False  # nothing waits that would have to be told
+
+    def await_passes(self, fence: str, timeout: float) -> Iterator[int]:
+        """How many openings have asked for a pass, again and again, as long as this lease is ours.
 
         In a thread of its own: it waits for more, each time until the timeout.
         """
         snorky = self._connect()
         try:
-            while self.fence is not None:
-                yield self._fenced(snorky, "awaitPass", timeout=timeout)
+            while self.fence == fence:
+                yield self._fenced(snorky, fence, "awaitPass", timeout=timeout)
         except _LeaseGone:
             return
         finally:
@@ -93,7 +112,7 @@ class Turns:
     def end_pass(self, asked: int) -> None:
         """All was told that had committed when so many had asked."""
         try:
-            self._fenced(self._snorky, "passEnded", asked=asked)
+            self._fenced(self._snorky, self.fence, "passEnded", asked=asked)
         except _LeaseGone:
             pass  # who has it hears of those who still wait
 
@@ -101,23 +120,24 @@ class Turns:
         self.outbox.close()
         _close(self._snorky)
 
-    def _fenced(self, snorky: SnorkyBackend, command: str, **params: Any) -> Any:
+    def _fenced(self, snorky: SnorkyBackend, fence: str | None, command: str, **params: Any) -> Any:
         try:
-            return snorky.call(
-                self._service, command, source=self._source, fence=self.fence, **params
-            )
+            return snorky.call(self._service, command, source=self._source, fence=fence, **params)
         except SnorkyError as error:
             if str(error) != "Fence is old":
                 raise
+            if fence == self.fence:
+                self._is_gone = True
             raise _LeaseGone from error
 
     def _new_holder(self) -> None:
         self._holder = secrets.token_hex(8)
 
-    def _take_over(self, turn: Turn) -> bool:
+    def _take_over(self, turn: Turn, *fences: str | None) -> bool:
+        """By one of these fences: the one that was left, and our own, which is the newest where the
+        transaction failed in which it would have been left."""
         place = turn.state.get("place")
-        # Our own, too: the transaction in which we would have left it may have failed.
-        for fence in dict.fromkeys((turn.state.get("fence"), self.fence)):
+        for fence in dict.fromkeys(fences):
             known = {} if fence is None else {"fence": fence}
             try:
                 lease = self._snorky.call(self._service, "takeLease", source=self._source, **known)
@@ -129,7 +149,7 @@ class Turns:
                         lease = {"fence": None, "place": place}
                     case _:
                         raise
-            self.fence, self._place = lease["fence"], lease["place"]
+            self.fence, self._place, self._is_gone = lease["fence"], lease["place"], False
             turn.save({"holder": self._holder, "fence": self.fence, "place": place})
             return True
         return False

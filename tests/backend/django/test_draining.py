@@ -151,6 +151,22 @@ def test_a_relay_that_holds_the_lease_is_left_alone(project, using, quiet, turns
     assert drainer.drained(patient(1)) is waits, "the relay passes before a page is live"
 
 
+@pytest.mark.usefixtures("each_fanout")
+@pytest.mark.parametrize("server", [True], indirect=True)
+def test_a_page_is_live_soon_though_who_had_the_lease_was_killed(
+    project, page, using, turns, monkeypatch
+):
+    monkeypatch.setattr("snorky.backend.draining.drainer.LOOK_SECONDS", 0.05)
+    killed = turns()
+    assert killed.drain(0) == "told"
+    lease = {"source": "main", "fence": killed.fence}
+    killed._snorky.call("datasync_backend", "endLease", **lease)  # it has lapsed
+    opened = open_all(page)
+    assert not opened["live"]
+    drainer._start()
+    assert frame_of(page, "live")["subscriptions"] == [opened["subscription"]]
+
+
 @with_source
 def test_a_lease_that_could_not_be_noted_is_not_lost(project, using, quiet, turns, monkeypatch):
     mine = turns()
