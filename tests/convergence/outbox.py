@@ -27,7 +27,7 @@ from tests.servers import Postgres
 
 MODES = ("sqlite", "postgresql")
 LEASE = patient(0.6)
-SECONDS_OF_WRITES = 4.0
+SECONDS_OF_WRITES = patient(4)
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -25,7 +25,7 @@ async def test_views_converge_and_never_lie(mode: str, postgres_server: Postgres
 async def test_they_do_where_processes_with_an_orm_tell_their_own(
     seed: int, mode: str, postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "SECONDS_OF_WRITES", 2.5)
+    monkeypatch.setattr(outbox, "SECONDS_OF_WRITES", patient(2.5))
     outcome = await run_seed(seed, mode, postgres_server)
     assert outcome.problems == [], outcome
     assert outcome.counts["transactions"] > 5
@@ -36,7 +36,7 @@ async def test_they_do_where_processes_with_an_orm_tell_their_own(
 async def test_a_broken_relay_is_noticed(
     breakage: str, postgres_server: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "SECONDS_OF_WRITES", 2.5)
+    monkeypatch.setattr(outbox, "SECONDS_OF_WRITES", patient(2.5))
     monkeypatch.setattr(outbox, "SECONDS_TO_SETTLE", 0.5)
     for seed in range(1, SEEDS_TO_NOTICE + 1):
         if (await run_seed(seed, "postgresql", postgres_server, breakage)).problems:

@@ -133,6 +133,8 @@ PARAMS: dict[Any, list[str]] = {
     "takeLease": ["source"],
     "appendEntries": ["source", "fence", "entries", "place"],
     "passEnded": ["source", "fence", "asked"],
+    "endLease": ["source", "fence"],
+    "waitsFor": ["source"],
     "disconnect": ["identity"],
     ("chat", "send"): ["channel", "body"],
     ("chat", "read"): ["channel"],
