@@ -135,13 +135,14 @@ async def run_seed(seed: int, way: str, engine: Engine | None = None, url: str =
             return await WindowRun(seed, way, "", folder).run()
         if way == "sqlite":
             database = Sqlite(Path(folder) / "app.sqlite")
-            return await WindowOutboxRun(seed, database, folder, None, "").run()
+            return await WindowOutboxRun(Outcome(seed, way), database, folder, None).run()
         assert engine is not None
         engine.start()
         if way == "postgresql":
             assert isinstance(engine, Postgres)
             with engine.database() as address:
-                return await WindowOutboxRun(seed, Postgresql(address), folder, engine, "").run()
+                outcome = Outcome(seed, way)
+                return await WindowOutboxRun(outcome, Postgresql(address), folder, engine).run()
         mode = way.partition("-")[2]
         return await WindowClusterRun(seed, mode, folder, engine, url).run()
 
