@@ -27,9 +27,11 @@ def log_request(request: HTTPServerRequest, status: int, why: str = "") -> None:
     is asked who it is, they are all that somebody else would need. Of refusals an address causes
     no more lines than of other faults: they are warnings, and cost a stranger nothing.
     """
+    level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
+    if not access_log.isEnabledFor(level):
+        return
     if 400 <= status < 500 and not allowance.take(request.remote_ip):
         return
-    level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
     access_log.log(
         level,
         "%s %s %d %s %.1f ms%s",
