@@ -29,7 +29,7 @@ from snorky.services.datasync.directory import Directory, models_of, query_key
 from snorky.services.datasync.items import Item
 from snorky.services.datasync.log import ChangeLog
 from snorky.services.datasync.notices import Renewals
-from snorky.services.datasync.pages import Opened, Page, Pages, spread_ms
+from snorky.services.datasync.pages import Opened, Pages, spread_ms
 from snorky.services.datasync.passes import Passes
 from snorky.services.datasync.selection import Selections, subject_text
 from snorky.services.datasync.tokens import RESUME, BadToken, Token, TokenItems, Tokens
@@ -387,7 +387,6 @@ class Openings:
         self._call_ended(client)
         if not getattr(client, "connected", True):
             return
-        page = self._pages.page_of(client)
         log = self._changes.log
         told_at = ToldAt(
             str(self._changes.processed), log.head.epoch, log.first.seq, log.halfway, time()
@@ -400,7 +399,7 @@ class Openings:
             try:
                 if wanted.reason is not None:
                     raise Refused(wanted.reason)
-                opened, answer, size = self._open(page, wanted, told_at, MAX_ANSWERS_BYTES - told)
+                opened, answer, size = self._open(client, wanted, told_at, MAX_ANSWERS_BYTES - told)
                 told += size
                 begun.append((opened, answer))
                 if wanted.live:
@@ -410,14 +409,14 @@ class Openings:
                 metrics.count_resumes(refusal.reason)
             answers.append(answer)
         metrics.count_resumes("recovered", len(begun))
-        self._pages.arrange(page)
+        self._pages.arrange(self._pages.page_of(client))
         self._passes.begin([opened for opened, _ in begun], was_live)
         for opened, answer in begun:
             answer["live"] = opened.live
         asking.request.reply(answers)
 
     def _open(
-        self, page: Page, wanted: Wanted, told_at: ToldAt, most: int
+        self, client: Peer, wanted: Wanted, told_at: ToldAt, most: int
     ) -> tuple[Opened, dict[str, Any], int]:
         token, since, items = wanted.token, wanted.since, wanted.items
         assert token is not None
@@ -438,6 +437,7 @@ class Openings:
         if before is not None:
             for _ in self._pages.end_all([before], "replaced"):
                 pass
+        page = self._pages.page_of(client)  # a new one where it had nothing else open
         if len(page.opened) >= self.limits.max_subscriptions:
             raise Refused("too-many")
         self._classic.give_up(token.origin)

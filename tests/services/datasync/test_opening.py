@@ -159,6 +159,18 @@ def test_a_lost_answer_is_simply_asked_for_again(site: Site) -> None:
     assert page.changes == [is_in(task(1), *second["items"])]
 
 
+def test_a_transaction_is_one_frame_after_the_only_list_was_asked_for_again(site: Site) -> None:
+    token = site.token(OPEN)
+    page = site.page()
+    page.open_one(token)
+    page.open_one(token)
+    page.open_one(site.token())
+    assert [frame["type"] for frame in page.frames] == ["resync"]
+    site.publish(insert(task(1, done=False)))
+
+    assert [frame["type"] for frame in page.frames] == ["changes"]
+
+
 def test_a_duplicated_tab_takes_the_subscription_over(site: Site) -> None:
     tab, copy = site.page(), site.page()
     answer = tab.open_one(site.token())

@@ -41,7 +41,7 @@ async def process(url: str) -> AsyncIterator[Process]:
     engine = RedisBroker if url.startswith("redis") else PostgresBroker
 
     async def start(url: str = url, **options: Any) -> Site:
-        broker = engine(url, timeout=patient(0.5))
+        broker = engine(url, timeout=patient(2))
         site = Site(broker=broker, token_key="everybody's", **options)
         await broker.start()
         await site.service.start()
