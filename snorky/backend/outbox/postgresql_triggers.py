@@ -1,6 +1,6 @@
 """Triggers in PostgreSQL: which tables have them, and what is missing.
 
-What a trigger does is the function ``snorky_changed`` of the outbox's schema. It is one of rows: a
+What a trigger does is a function of the outbox's schema. It is one of rows: a
 trigger of statements with transition tables takes a third of the time in an UPDATE of many rows,
 but changes that come by logical replication do not fire it, and two statements of one WITH fire
 theirs in no order.
@@ -26,6 +26,19 @@ OLDEST = 140_000
 
 CHANGED, TRUNCATED = "!snorky_changed", "!snorky_truncated"
 """Triggers fire by their names. These come first: another's may change the row once more."""
+
+ANY, PLAIN = "snorky_changed", "snorky_changed_plain"
+"""Functions of triggers: for any table, and the quicker one for those of plain types alone."""
+
+# fmt: off
+PLAIN_TYPES = [
+    "bool", "bpchar", "char", "cidr", "date", "float4", "float8", "inet", "int2", "int4", "int8",
+    "interval", "json", "macaddr", "money", "name", "numeric", "oid", "text", "time", "timestamp",
+    "timestamptz", "timetz", "uuid", "varchar",
+]
+# fmt: on
+"""What these hold always becomes JSON, and not much more of it than there is: one number in a jsonb
+or an array may have 131,072 digits, which stand in 10 bytes."""
 
 PREFIX = "table:"
 LOCK_SECONDS = 5
@@ -88,10 +101,11 @@ def _install(connection: Any, schema: str, name: str, max_row_bytes: int) -> Non
         raise InstallationError(f"{model} is a table of the outbox itself.")
     arguments = [model, str(max_row_bytes), *_left_out(connection, relation)]
     listed = ", ".join(f"'{text.replace(chr(39), chr(39) * 2)}'" for text in arguments)
-    function = f"{quoted(schema)}.snorky_changed({listed})"
+    name_of_function = _function(connection, relation)
+    function = f"{quoted(schema)}.{name_of_function}({listed})"
     family = _family(connection, relation)
     if _condition(connection, family) is not Condition.INSTALLED or (
-        _arguments(connection, relation) != arguments
+        _made(connection, relation) != (name_of_function, arguments)
     ):
         _drop(connection, family)
         connection.execute(
@@ -170,8 +184,12 @@ def _table(connection: Any, schema: str, model: str) -> Table:
     fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
     left_out = _left_out(connection, relation)
     notes = []
-    if condition is Condition.INSTALLED and _arguments(connection, relation)[2:] != left_out:
-        condition = Condition.CHANGED
+    if condition is Condition.INSTALLED:
+        function, arguments = _made(connection, relation)
+        if arguments[2:] != left_out:
+            condition = Condition.CHANGED
+        elif function == PLAIN != _function(connection, relation):
+            notes.append("a new column may have values that make writes fail: install once more")
     if not connection.execute(
         "SELECT 1 FROM pg_index WHERE indrelid = %s AND indisprimary", (relation.oid,)
     ).fetchone():
@@ -288,11 +306,25 @@ def _condition(connection: Any, family: Iterable[Relation]) -> Condition:
     return Condition.INSTALLED if enabled == 2 * len(oids) else Condition.MISSING
 
 
-def _arguments(connection: Any, relation: Relation) -> list[str]:
+def _made(connection: Any, relation: Relation) -> tuple[str, list[str]]:
+    """The function of the triggers that there are, and its arguments."""
     found = connection.execute(
-        "SELECT tgargs FROM pg_trigger WHERE tgname = %s AND tgrelid = %s", (CHANGED, relation.oid)
+        "SELECT proname, tgargs FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid"
+        " WHERE tgname = %s AND tgrelid = %s",
+        (CHANGED, relation.oid),
     ).fetchone()
-    return [] if found is None else bytes(found[0]).decode().split("\0")[:-1]
+    return ("", []) if found is None else (found[0], bytes(found[1]).decode().split("\0")[:-1])
+
+
+def _function(connection: Any, relation: Relation) -> str:
+    """The function that the triggers of a table need."""
+    (others,) = connection.execute(
+        "SELECT count(*) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
+        " WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped AND NOT"
+        " (t.typnamespace = 'pg_catalog'::regnamespace AND t.typname = ANY (%s))",
+        (relation.oid, PLAIN_TYPES),
+    ).fetchone()
+    return ANY if others else PLAIN
 
 
 def _drop(connection: Any, family: Sequence[Relation]) -> None:

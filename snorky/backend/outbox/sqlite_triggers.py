@@ -25,6 +25,9 @@ OLDEST = (3, 38, 0)
 PAIRS_OF_A_CALL = 40
 """Arguments of a function are bounded, by 100 in some builds."""
 
+NOTING = ("inserting", "updating")
+"""Triggers that come before a change, and tell nothing."""
+
 PREFIX = "table:"
 """In the names of ``snorky_outbox_state``; the value tells how the triggers were made."""
 
@@ -98,8 +101,9 @@ class Shape:
 
     def json(self, row: str) -> str:
         """The JSON of a row, NEW, OLD or ``t``. A blob that stands in a column of text is null."""
+        # Blobs come after all other values. To compare takes a third of what ``typeof`` takes.
         pairs = [
-            f"{literal(column)}, CASE typeof({row}.{quoted(column)}) WHEN 'blob' THEN NULL"
+            f"{literal(column)}, CASE WHEN {row}.{quoted(column)} >= x'' THEN NULL"
             f" ELSE {row}.{quoted(column)} END"
             for column in self.columns
         ]
@@ -154,55 +158,77 @@ class Shape:
         if self._has_other_triggers:
             # One of them may have come first, and changed the row again.
             now = f"(SELECT {self.json('t')} FROM {table} t WHERE {self.same('t', 'NEW')})"
-        forget = f"DELETE FROM snorky_outbox_replaced WHERE model = {model}"
+        forget = f"UPDATE snorky_outbox_replaced SET kind = NULL WHERE model = {model}"
         unique = dict.fromkeys(column for index in self.indexes for column in index.columns)
         inserted = told(None, now, "NEW")
         updated = told(self.json("OLD"), now, "OLD", "NEW")
         deleted = told(self.json("OLD"), None, "OLD")
         bodies = {
-            "inserting": ("BEFORE INSERT", f"{forget}; {self._note('insert', max_bytes)}"),
-            "insert": ("AFTER INSERT", f"{self._replaced('insert')} {forget}; {inserted}"),
-            "update": ("AFTER UPDATE", updated),
-            "delete": ("AFTER DELETE", f"{forget} AND id = {self.place('OLD')}; {deleted}"),
+            "inserting": (
+                f"BEFORE INSERT ON {table} WHEN {self._takes_a_place()}",
+                f"{forget}; {self._note('insert', max_bytes)}",
+            ),
+            "insert": (f"AFTER INSERT ON {table}", f"{self._replaced('insert')} {inserted}"),
+            "update": (f"AFTER UPDATE ON {table}", updated),
+            "delete": (
+                f"AFTER DELETE ON {table}",
+                f"{forget} AND id = {self.place('OLD')}; {deleted}",
+            ),
         }
         if unique:
             others = f" AND NOT ({self.same('t', 'OLD')})"
-            changed = " OR ".join(f"NEW.{name} IS NOT OLD.{name}" for name in map(quoted, unique))
+            moved = " OR ".join(
+                f"NEW.{name} IS NOT OLD.{name} COLLATE BINARY" for name in map(quoted, unique)
+            )
             bodies["updating"] = (
-                f"BEFORE UPDATE OF {', '.join(map(quoted, unique))}",
+                f"BEFORE UPDATE OF {', '.join(map(quoted, unique))} ON {table} WHEN {moved}",
                 f"{forget}; {self._note('update', max_bytes, others)}",
             )
-            bodies["update"] = (
-                "AFTER UPDATE",
-                f"{self._replaced('update', f' AND ({changed})')} {forget}; {updated}",
+            # One of the two, always: which of several triggers comes first, SQLite does not say.
+            bodies["update"] = (f"AFTER UPDATE ON {table} WHEN NOT ({moved})", updated)
+            bodies["moved"] = (
+                f"AFTER UPDATE ON {table} WHEN {moved}",
+                f"{self._replaced('update')} {updated}",
             )
         return {
             (name := f"snorky_{self.name}_{kind}"): (
-                f"CREATE TRIGGER {quoted(name)} {event} ON {table} BEGIN {body} END"
+                f"CREATE TRIGGER {quoted(name)} {event} BEGIN {body} END"
             )
             for kind, (event, body) in bodies.items()
         }
+
+    def _takes_a_place(self) -> str:
+        """Whether there is something to note, or to forget: mostly not, and asking is quick."""
+        sources = [f"{quoted(self.name)} t WHERE {index.condition}" for index in self.indexes]
+        return " OR ".join(
+            f"EXISTS (SELECT 1 FROM {source})" for source in ["snorky_outbox_replaced", *sources]
+        )
 
     def _note(self, kind: str, max_bytes: int, others: str = "") -> str:
         """Note the rows whose place the new one will take, if it may."""
         any_of = " OR ".join(f"({index.condition})" for index in self.indexes) or "0"
         text = f"CASE WHEN {self.is_long(max_bytes, 't')} THEN NULL ELSE {self.json('t')} END"
         return (
-            f"INSERT INTO snorky_outbox_replaced SELECT {literal(self.name)}, '{kind}',"
+            f"DELETE FROM snorky_outbox_replaced WHERE model = {literal(self.name)};"
+            f" INSERT INTO snorky_outbox_replaced SELECT {literal(self.name)}, '{kind}',"
             f" {self.place('t')}, {text} FROM {quoted(self.name)} t WHERE ({any_of}){others};"
         )
 
-    def _replaced(self, kind: str, where: str = "") -> str:
-        """Tell of those noted that are not there any more. A note may also be left behind, by a
-        write that gave way to the row (OR IGNORE, ON CONFLICT)."""
+    def _replaced(self, kind: str) -> str:
+        """Tell of those noted that are not there any more.
+
+        A note may be left behind, by a write that gave way to the row (OR IGNORE, ON CONFLICT). It
+        does no harm: that row is there, and the next note is preceded by forgetting.
+        """
+        gone = ""
         if self.rowid is not None:
-            where += (
+            gone = (
                 f" AND NOT EXISTS (SELECT 1 FROM {quoted(self.name)} t WHERE t.{self.rowid} ="
                 f" snorky_outbox_replaced.id AND t.{self.rowid} <> NEW.{self.rowid})"
             )
         return (
-            "UPDATE snorky_outbox_replaced SET kind = NULL"
-            f" WHERE model = {literal(self.name)} AND kind = '{kind}'{where};"
+            "DELETE FROM snorky_outbox_replaced"
+            f" WHERE model = {literal(self.name)} AND kind = '{kind}'{gone};"
         )
 
 
@@ -294,7 +320,7 @@ def _table(database: sqlite3.Connection, name: str, made: dict[str, Any]) -> Tab
     expected = shape.triggers(made["max_row_bytes"])
     if existing == expected:
         condition = Condition.INSTALLED
-    elif existing.keys() >= {f"snorky_{name}_{kind}" for kind in ("insert", "update", "delete")}:
+    elif existing.keys() >= expected.keys() - {f"snorky_{name}_{each}" for each in NOTING}:
         condition = Condition.CHANGED
     else:
         condition = Condition.MISSING
