@@ -23,6 +23,7 @@ POLL_SECONDS = 0.004
 FRESH_SECONDS = 0.02
 """A file's time of change is rounded: what came right after may have the same."""
 
+LOOK_AGAIN_SECONDS = 0.003
 AWAKE_SECONDS = 0.25
 """How long a relay of PostgreSQL looks again and again after the last change, before it sleeps."""
 
@@ -154,8 +155,11 @@ class PostgresqlSource(Source):
             self._url, autocommit=True, connect_timeout=10, application_name="snorky relay"
         )
         self._connection = connection
-        # Few rows among many that are dead: always by the index.
-        connection.execute("SET enable_seqscan = off; SET jit = off")
+        # Few rows among many that are dead: always by the index, and without planning it anew.
+        connection.execute(
+            "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off;"
+            " SET plan_cache_mode = force_generic_plan"
+        )
         self._check_address(connection)
         connection.add_notify_handler(self._note)
         connection.execute(f"LISTEN {CHANNEL}")
@@ -186,7 +190,7 @@ class PostgresqlSource(Source):
         if now < self._busy_until or self._reader.low_water.expects(LOOK_SECONDS):
             if self._asleep:
                 self._sleep(asleep=False)
-            wake.wait(POLL_SECONDS)
+            wake.wait(LOOK_AGAIN_SECONDS)
         elif not self._asleep:
             self._sleep(asleep=True)  # what came before the flag was seen is found by a last look
         elif not self._notified:
