@@ -2,7 +2,8 @@
 
 writes    a statement of many rows, without triggers and with them: microseconds for each row
 writers   PostgreSQL: --writers clients update a row each, again and again: their rate with a relay
-          awake and asleep, divided by their rate without triggers
+          awake and asleep, divided by their rate without triggers, in turns; and once more with
+          commits that are on the disk, as applications have them
 relay     rows a second from the outbox to the log of a server on the other core, one row a
           transaction; on PostgreSQL again with --dead rows deleted and an unrelated transaction
           open; memory of the relay in the end, and after a transaction of --large rows
@@ -11,8 +12,8 @@ recovery  the relay, the server (with its log in memory) and the database are ki
           a page is live again and a write reaches it
 
 The server and the relay are `snorky serve` and `snorky relay`; PostgreSQL is that of a wheel, with
-fsync off: a commit costs next to nothing, so that what is added shows. SQLite is in WAL mode,
-synchronous=normal.
+fsync off but for the last figures of writers: a commit costs next to nothing, so that what is added
+shows. SQLite is in WAL mode, synchronous=normal.
 """
 
 from __future__ import annotations
@@ -104,6 +105,8 @@ class Postgresql:
 Database = Sqlite | Postgresql
 MakeDatabase = Callable[[], Any]
 
+ROUNDS = 3
+
 
 class Programs:
     """A server and a relay, in processes of their own."""
@@ -159,11 +162,15 @@ class Programs:
         )
 
 
-class Page:
-    """A page with a list of all rows. It comes back when it is cut."""
+ALL, NONE = ["and"], ["==", "id", -1]
 
-    def __init__(self, programs: Programs) -> None:
+
+class Page:
+    """A page with a list of rows. It comes back when it is cut."""
+
+    def __init__(self, programs: Programs, query: Any = ALL) -> None:
         self._programs = programs
+        self._query = query
         self.is_live = asyncio.Event()
         self.seen: dict[int, float] = {}
         """When the frame of each row came."""
@@ -181,7 +188,7 @@ class Page:
                 await asyncio.sleep(0.02)
 
     async def _open(self, socket: Any) -> None:
-        items = [{"dealer": "Tasks", "query": ["and"]}]
+        items = [{"dealer": "Tasks", "query": self._query}]
         call = {"command": "authorizeSubscription", "params": {"items": items}}
         async with httpx2.AsyncClient(trust_env=False) as http:
             answer = await http.post(
@@ -256,24 +263,26 @@ def writes(make: MakeDatabase, rows: int) -> dict[str, float]:
 
 
 def writers(make: MakeDatabase, count: int, seconds: float) -> dict[str, float]:
-    """The rate of writers with triggers, as a part of the rate without."""
-    plain = prepared(make, triggers=False)
-    plain.fill(1000)
-    base = rate(plain, count, seconds)
-    database = prepared(make)
-    database.fill(1000)
-    asleep = "SELECT setval('snorky_outbox_asleep', {})"
-    database.connection.execute(asleep.format(1))
-    with_notify = rate(database, count, seconds)
-    database.connection.execute(asleep.format(0))
-    database.connection.execute("TRUNCATE snorky_outbox")
-    with running(database):
-        with_relay = rate(database, count, seconds)
-    return {
-        "transactions a second without": base,
-        "asleep all the time": with_notify / base,
-        "with a relay": with_relay / base,
+    """The rate of writers with triggers, as a part of the rate without; each three times."""
+    databases = {
+        "transactions a second without": prepared(make, triggers=False),
+        "asleep all the time": prepared(make),
+        "with a relay": prepared(make),
     }
+    plain, asleep, relayed = databases
+    for name, database in databases.items():
+        database.fill(1000)
+        if name != plain:
+            database.connection.execute("TRUNCATE snorky_outbox")
+    databases[asleep].connection.execute("SELECT setval('snorky_outbox_asleep', 1)")
+    done = dict.fromkeys(databases, 0.0)
+    with running(databases[relayed]) as programs:
+        for _ in range(ROUNDS):
+            for name, database in databases.items():
+                done[name] += rate(database, count, seconds / ROUNDS)
+            wait_for_key(databases[relayed], programs)  # it may be behind
+    base = done[plain]
+    return {plain: base / ROUNDS, asleep: done[asleep] / base, relayed: done[relayed] / base}
 
 
 def rate(database: Database, count: int, seconds: float) -> float:
@@ -346,7 +355,7 @@ def wait_for_key(database: Database, programs: Programs) -> None:
     """Wait until all that was committed is in the log."""
 
     async def wait() -> None:
-        page = Page(programs)
+        page = Page(programs, NONE)  # what it is sent would be measured as well
         task = asyncio.create_task(page.run())
         await page.is_live.wait()  # after a pass that began later
         task.cancel()
@@ -443,7 +452,7 @@ def main() -> None:
     parser.add_argument("--large", type=int, default=100_000)
     parser.add_argument("--dead", type=int, default=200_000)
     parser.add_argument("--writers", type=int, default=8)
-    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--seconds", type=float, default=9.0)
     parser.add_argument("--rate", type=float, default=200.0)
     parser.add_argument("--writes", type=int, default=2000)
     parser.add_argument("--only", nargs="*", metavar="NAME")
@@ -453,6 +462,9 @@ def main() -> None:
         databases = {"SQLite": sqlite_maker(Path(folder)), "PostgreSQL": maker(postgres)}
         for name in options.databases:
             measure(name, databases[name], postgres, options)
+    if "PostgreSQL" in options.databases and is_wanted("writers", options):
+        with run_postgres(fsync="on") as durable:
+            show("PostgreSQL, writers, fsync on", writers_of(maker(durable), options))
 
 
 def measure(name: str, make: MakeDatabase, postgres: Postgres, options: Any) -> None:
@@ -465,12 +477,23 @@ def measure(name: str, make: MakeDatabase, postgres: Postgres, options: Any) -> 
         "recovery": lambda: recovery(make, postgres if is_postgresql else None),
     }
     if is_postgresql:
-        work["writers"] = lambda: writers(make, options.writers, options.seconds)
+        work["writers"] = lambda: writers_of(make, options)
         work["relay, dead rows"] = lambda: relay_rate(make, rows, 0, options.dead, unrelated=True)
     for title, measured in work.items():
-        if not options.only or title.split(",")[0] in options.only:
-            figures = ", ".join(f"{key}: {value:,.2f}" for key, value in measured().items())
-            print(f"{name}, {title}: {figures}", flush=True)
+        if is_wanted(title, options):
+            show(f"{name}, {title}", measured())
+
+
+def writers_of(make: MakeDatabase, options: Any) -> dict[str, float]:
+    return writers(make, options.writers, options.seconds)
+
+
+def is_wanted(title: str, options: Any) -> bool:
+    return not options.only or title.split(",")[0] in options.only
+
+
+def show(title: str, figures: dict[str, float]) -> None:
+    print(f"{title}: {', '.join(f'{key}: {value:,.2f}' for key, value in figures.items())}")
 
 
 def sqlite_maker(folder: Path) -> MakeDatabase:
