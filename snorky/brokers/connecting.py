@@ -45,9 +45,14 @@ async def first_fault(
         await asyncio.gather(*tasks, return_exceptions=True)
     fault = next(iter(done)).exception()
     assert isinstance(fault, Exception)
-    if not isinstance(fault, lost):
+    if not isinstance(fault, lost) and not is_closed(fault):
         snorky_log.error("Unhandled exception in a broker", exc_info=fault)
     return fault
+
+
+def is_closed(fault: Exception) -> bool:
+    """Whether uvloop says that the connection was closed meanwhile; asyncio says nothing then."""
+    return isinstance(fault, RuntimeError) and "the handler is closed" in str(fault)
 
 
 def deliver(

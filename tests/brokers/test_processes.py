@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import uvloop
 
 from snorky.brokers import Broker, connecting
 from snorky.brokers.postgres import reader, writer
@@ -130,6 +131,24 @@ async def test_processes_do_not_come_back_to_an_engine_all_at_once(
     assert max(last) > 1.2 * min(last)
     assert max(waited[: len(pauses)]) < 0.1
     assert max(waited) <= 2
+
+
+def test_a_connection_that_was_closed_meanwhile_is_lost_and_no_error_of_ours() -> None:
+    async def write_late() -> None:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        await reader.read()
+        writer.transport.abort()
+        server.close()
+        await asyncio.sleep(0.01)
+        while True:
+            writer.writelines([b"late"])
+
+    async def fault() -> Exception:
+        return await connecting.first_fault([write_late()], (OSError,))
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert connecting.is_closed(runner.run(fault()))
 
 
 def test_a_log_that_does_not_continue_is_noticed_within_ten_seconds() -> None:

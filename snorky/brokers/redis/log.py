@@ -12,7 +12,7 @@ from urllib.parse import quote
 from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
 
-from snorky.brokers.connecting import Pause, failed, unavailable
+from snorky.brokers.connecting import Pause, failed, is_closed, unavailable
 from snorky.brokers.log import (
     UNCHANGED,
     Append,
@@ -248,8 +248,11 @@ class RedisLog(Window):
                 await self._read_entries(connection)
             except LOST as error:
                 self._link.changed(self, error)
-            except Exception:
-                snorky_log.exception('Unhandled exception while following log "%s"', self._name)
+            except Exception as error:
+                if is_closed(error):
+                    self._link.changed(self, error)
+                else:
+                    snorky_log.exception('Unhandled exception while following log "%s"', self._name)
             finally:
                 if connection is not None:
                     await connection.disconnect(nowait=True)
