@@ -44,6 +44,11 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors, f"{page.name} links #{anchor}, {file.name} has {anchors}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_no_page_has_both_sides_of_a_merge(page: Path) -> None:
+    assert not re.search(r"(?m)^(<{7}|>{7}) ", page.read_text())
+
+
 def test_every_example_is_on_a_page() -> None:
     shown = {file for page in PAGES for file, _ in included_files(page)}
     examples = [f for f in ROOT.glob("docs/examples/**/*.*") if "__pycache__" not in f.parts]
