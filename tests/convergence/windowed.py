@@ -16,18 +16,23 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from tests.convergence import outbox
 from tests.convergence.cluster import STARTED, ClusterRun, Engine
-from tests.convergence.databases import Postgresql, Sqlite
+from tests.convergence.databases import Postgresql, Sqlite, write
 from tests.convergence.lists import ListView
 from tests.convergence.run import MODES, QUERIES, Outcome, Run
 from tests.convergence.windows import Window, WindowPage, problems, some_windows
+from tests.patience import patient
 from tests.servers import Postgres, run_postgres
 
 KEYS = 40
 """Rows of a model: more than windows show."""
+
+ENOUGH = 200
+"""Renderings: on a machine that is busy it takes longer until there are as many."""
 
 CLUSTERS = ("valkey-hand", "valkey-relay", "postgresql-hand", "postgresql-relay")
 WAYS = (*MODES, *outbox.MODES, *CLUSTERS)
@@ -40,6 +45,23 @@ class PagesWithWindows:
     outcome: Outcome
     pages: list[Any]
     number_of_pages = 2
+
+    async def _fill(self) -> None:
+        """The tables."""
+        raise NotImplementedError
+
+    async def _trouble(self) -> None:
+        await self._fill()
+        ends = monotonic() + patient(20)
+        while monotonic() < ends and not all(each.status == "live" for each in self.windows()):
+            await asyncio.sleep(0.02)
+        ends = monotonic() + patient(20)
+        while self.renderings < ENOUGH and monotonic() < ends:
+            await super()._trouble()  # type: ignore[misc]  # of the run that this is mixed into
+
+    @property
+    def renderings(self) -> int:
+        return sum(len(each.shown) for each in self.windows())
 
     def one_of_them(self) -> WindowPage:
         page: WindowPage = self.chance.choice(self.pages)
@@ -65,7 +87,7 @@ class PagesWithWindows:
         for page in self.pages:
             self.outcome.counts.update(page.counts)
             self.outcome.problems += page.errors
-        self.outcome.counts["renderings"] = sum(len(each.shown) for each in self.windows())
+        self.outcome.counts["renderings"] = self.renderings
 
 
 class WindowRun(PagesWithWindows, Run):
@@ -76,6 +98,10 @@ class WindowRun(PagesWithWindows, Run):
     def _page(self, url: str, number: int) -> Any:
         chance = random.Random(self.chance.random())
         return WindowPage(url, some_windows(chance, QUERIES), self.application.fetch, chance)
+
+    async def _fill(self) -> None:
+        for _ in range(4):
+            await self.application.write(statements=30)
 
     async def _revoke(self) -> None:
         await self._look()  # others see to what is revoked
@@ -108,6 +134,15 @@ class WindowOutboxRun(PagesWithWindows, outbox.Run):
         chance = random.Random(self.chance.random())
         url = f"ws://127.0.0.1:{self.server.port}/ws"
         return WindowPage(url, some_windows(chance, QUERIES), self._fetch, chance)
+
+    async def _fill(self) -> None:
+        await asyncio.to_thread(self._write_some)
+
+    def _write_some(self) -> None:
+        connection = self.database.connect()
+        for _ in range(60):
+            write(self.database, connection, self.chance, KEYS)
+        connection.close()
 
     async def _refresh(self) -> None:
         await self._look()
