@@ -109,7 +109,7 @@ def problem(each: Window, states: Sequence[State], believed: Callable[[Shown], b
             None,
         )
         if found is None:
-            return f"{each} showed what never was, or was before {moment}: {shown}"
+            return f"{each} showed what never was, or was before {moment}: {shown} after {before}"
         moment, before = found, shown
     return None
 
