@@ -12,6 +12,7 @@ import pytest
 from tornado.web import Application
 
 from snorky import ServiceRegistry
+from snorky import attendance as attendance_module
 from snorky.attendance import Attendance
 from snorky.backend.aio import SnorkyBackend, SnorkyHTTPTransport
 from snorky.close_codes import DISCONNECTED, TOKEN_EXPIRED
@@ -110,6 +111,18 @@ async def test_how_long_one_may_stay_is_no_matter_of_the_clock(
     await asyncio.sleep(0.1)
     assert expired == ["alice", carol]
     attendance.leave("bob")
+
+
+async def test_a_stay_until_an_instant_ends_when_the_clock_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attendance_module, "_LONGEST_SLEEP", 0.01)
+    expired: list[float] = []
+    attendance = Attendance(lambda client: expired.append(time.time()))
+    until_then = time.time() + 0.1
+    attendance.stay(FakeClient("alice"), until_then)
+    await until(lambda: expired)
+    assert expired[0] >= until_then
 
 
 async def test_only_who_is_here_is_renewed() -> None:

@@ -200,3 +200,12 @@ async def test_methods_of_a_users_own_that_need_parameters_mean_something_else()
 def test_two_services_of_one_name_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="different names, got two 'one'"):
         ServiceRegistry([Service("one"), Service("one")])
+
+
+async def test_who_stops_while_it_starts_lets_it_start_first(diary: Diary) -> None:
+    registry = ServiceRegistry([diary.service("a")])
+    starting = asyncio.ensure_future(registry.start())
+    await asyncio.sleep(0)
+    await registry.stop()
+    await starting
+    assert diary.lines == ["start a", "stop a"]

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
-from snorky.brokers import Broker
+from snorky.brokers import Broker, BrokerUnavailable
+from snorky.brokers.postgres import PostgresBroker
 from snorky.brokers.postgres.publications import Publications
 from snorky.envelope import Envelope
 from snorky.testing.brokers.engine import EngineContract
+from snorky.testing.brokers.log import done
 from tests.brokers.conftest import StartBroker
 from tests.conftest import ExpectLog
 from tests.patience import patient
@@ -29,6 +31,13 @@ class TestPostgresBroker(EngineContract):
     def away_is_logged(self, expect_log: ExpectLog) -> Iterator[None]:
         yield
         assert expect_log.all("is away")
+
+
+async def test_a_log_that_was_not_started_says_so() -> None:
+    log = PostgresBroker("postgresql://localhost/nobody").log("orders")
+    assert await done(log.kept_beside()) == []
+    with pytest.raises(BrokerUnavailable, match="not started"):
+        await done(log.append(1))
 
 
 async def test_what_is_no_message_is_dropped_and_the_others_come(expect_log: ExpectLog) -> None:

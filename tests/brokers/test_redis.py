@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from snorky.brokers import Broker, BrokerUnavailable, FenceOld, PositionLost, Retention
+from snorky.brokers.connecting import failed
 from snorky.brokers.redis import RedisBroker, pipe
 from snorky.envelope import Envelope
 from snorky.testing.brokers.engine import EngineContract, Followed, back
@@ -264,13 +265,33 @@ async def test_it_may_be_stopped_and_started_again(near: RedisBroker) -> None:
     inbox = Inbox()
     await done(near.subscribe("news", inbox.deliver))
     await near.stop()
-    with pytest.raises(BrokerUnavailable, match="not started"):
-        await done(near.publish("news", Envelope("pubsub", 1)))
+    for refused in (
+        lambda: near.publish("news", Envelope("pubsub", 1)),
+        lambda: near.subscribe("weather", inbox.deliver),
+        lambda: near.get("alice"),
+        lambda: near.put("alice", 1, 60),
+        lambda: near.log("orders").append(1),
+        lambda: near.log("orders").newest(),
+    ):
+        with pytest.raises(BrokerUnavailable, match="not started"):
+            await done(refused())
     await near.start()
     await back(near)
     await done(near.publish("news", Envelope("pubsub", 2)))
 
     assert await inbox.messages(1) == [2]
+
+
+async def test_a_start_that_fails_says_so_and_may_be_made_again(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = RedisBroker(valkey.url)
+    with monkeypatch.context() as patch:
+        patch.setattr(broker._link, "receive", lambda *_: failed(BrokerUnavailable("silence")))
+        with pytest.raises(BrokerUnavailable, match="silence"):
+            await broker.start()
+    async with running(broker):
+        await broker.check()
 
 
 async def test_what_was_accepted_before_it_stops_is_sent(valkey: Valkey, near: RedisBroker) -> None:

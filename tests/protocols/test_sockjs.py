@@ -242,3 +242,10 @@ def test_programs_get_messages_as_they_are() -> None:
     session.close(3000, "over")
     assert stream.frames == ["c<\u2028>".encode()]
     assert session.unsent_bytes == 0
+
+
+def test_what_was_closed_cannot_be_cut_any_more() -> None:
+    session = Session(100)
+    session.close(3000, "enough")
+    session.cut(SLOW_CLIENT)
+    assert session.close_code == CloseCode(3000, "enough")

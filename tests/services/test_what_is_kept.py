@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -31,7 +32,9 @@ CHANNELS: list[tuple[type[Any], str, str, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "command", "parameter", "error"), CHANNELS)
-@pytest.mark.parametrize("value", ["x" * 4096, [{}] * 1400, {"größer": "ö" * 2050}, [[1.0]] * 1100])
+@pytest.mark.parametrize(
+    "value", ["x" * 4096, [{}] * 1400, [{}] * 4000, {"größer": "ö" * 2050}, [[1.0]] * 1100]
+)
 def test_channels_and_documents_have_a_size(
     kind: type[Any], command: str, parameter: str, error: str, value: Any
 ) -> None:
@@ -202,6 +205,16 @@ async def test_what_waits_of_one_client_has_a_size() -> None:
     assert await asyncio.gather(first, other) == [2000, 900]
     assert await async_call(kitchen, alice, "cook", dish="soup") == 4
     assert not kitchen._pending_calls
+
+
+async def test_params_that_are_no_json_have_no_size() -> None:
+    """They are no client's, but those of a program that makes requests itself."""
+    kitchen, answers = Kitchen("kitchen"), []
+    kitchen.done.set()
+    call = {"command": "cook", "params": {"dish": range(3)}, "client": FakeClient()}
+    kitchen.process_request(SimpleNamespace(**call, resolved=False, reply=answers.append))
+    await asyncio.gather(*kitchen.tasks)
+    assert answers == [3]
 
 
 # Why params are refused

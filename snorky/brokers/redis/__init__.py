@@ -95,7 +95,7 @@ class RedisBroker(Broker):
             if subscribed is not None:
                 await subscribed
         except BrokerUnavailable:
-            await self.stop()
+            await self._link.stop()
             raise
 
     async def stop(self) -> None:

@@ -62,9 +62,6 @@ class Subscriptions:
         self._heard = 0.0
         self._task: asyncio.Task[None] | None = None
 
-    def __len__(self) -> int:
-        return len(self._channels)
-
     @property
     def channels(self) -> list[Channel]:
         return list(self._channels.values())

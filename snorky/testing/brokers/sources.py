@@ -46,7 +46,7 @@ class SourceContract:
         self, here: Broker
     ) -> None:
         log = await opened(here)
-        lease = await done(log.take_lease("shop", 0.05))
+        lease = await done(log.take_lease("shop", DEADLINE / 20))
         await lapsed(here, "shop")
         await done(log.append(1, None, "shop", lease.fence))
 
