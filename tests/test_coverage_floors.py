@@ -28,6 +28,15 @@ def test_layers_are_judged_apart() -> None:
     ]
 
 
+def test_some_lines_of_a_function_may_be_left_to_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = {"snorky/brokers/redis/log.py": {"start": 2}}
+    monkeypatch.setattr(coverage_floors, "LEFT_TO_CHANCE", left)
+    files = {"snorky/brokers/redis/log.py": measured(100, start=[7, 8], stop=[])}
+    assert list(coverage_floors.faults(files)) == []
+    files = {"snorky/brokers/redis/log.py": measured(100, start=[7, 8, 9], stop=[])}
+    assert len(list(coverage_floors.faults(files))) == 2
+
+
 def test_excuses_are_by_name_and_must_be_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     excused = {("snorky/fanout.py", "_extension"): "there was a compiler"}
     monkeypatch.setattr(coverage_floors, "EXCUSED", excused)

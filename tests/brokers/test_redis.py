@@ -282,6 +282,15 @@ async def test_it_may_be_stopped_and_started_again(near: RedisBroker) -> None:
     assert await inbox.messages(1) == [2]
 
 
+async def test_what_is_too_much_for_one_write_comes_in_several(near: RedisBroker) -> None:
+    inbox = Inbox()
+    await done(near.subscribe("news", inbox.deliver))
+    work = [near.publish("news", Envelope("pubsub", f"{number}" * 90_000)) for number in range(5)]
+    for result in work:
+        await done(result)
+    assert [message[0] for message in await inbox.messages(5)] == list("01234")
+
+
 async def test_a_start_that_fails_says_so_and_may_be_made_again(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
