@@ -97,6 +97,7 @@ def test_half_an_emoji_is_text_as_in_the_browser() -> None:
     """JavaScript cuts strings between UTF-16 units; JSON.stringify then escapes what is left."""
     assert decode(r'{"body": "hello \ud83d"}') == {"body": "hello \ud83d"}
     assert decode(rb'["\udc00", "\ud83d\ude00"]') == ["\udc00", "😀"]
+    assert decode(r'["\ud83d", 1.5e3]') == ["\ud83d", 1500]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,9 @@ def test_lone_surrogates_are_escaped_since_utf8_cannot_carry_them() -> None:
     assert json.loads(text) == {"\ud83d": "ö\udc00"}
 
 
-@pytest.mark.parametrize("value", [object(), [1, object()], {(1, 2): 3}, {"a": print}])
+@pytest.mark.parametrize(
+    "value", [object(), [1, object()], {(1, 2): 3}, {"a": print}, {None: print}]
+)
 def test_what_cannot_be_encoded_raises(value: Any) -> None:
     with pytest.raises(TypeError):
         encode(value)
