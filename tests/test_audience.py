@@ -135,6 +135,7 @@ async def test_an_audience_knows_its_clients_of_every_kind(audience: Audience) -
     audience.add(alice.client)
     audience.add(fake)
     assert len(audience) == 2
+    assert set(audience) == {alice.client, fake}
     assert alice.client in audience
     assert fake in audience
     assert bob.client not in audience

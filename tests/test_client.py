@@ -97,3 +97,12 @@ def test_an_object_that_is_no_client_of_ours_is_warned_about_every_time(expect_l
         refuse_message(Peer(), "garbage")
 
     assert expect_log.all("garbage") == 3
+
+
+def test_a_log_that_is_switched_off_costs_a_client_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.CRITICAL, "snorky")
+    client = FakeClient()
+    refuse_message(client, "no")
+    assert client.log_lines_left == Client.log_lines_left

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from tornado.httputil import HTTPHeaders
 
-from snorky.identity import Handshake, origin_allowed
+from snorky.identity import Handshake, Refused, origin_allowed
 from snorky.identity.origins import host_allowed
 
 
@@ -208,3 +208,9 @@ def test_other_names_are_listed(host: str) -> None:
     assert host_allowed(host, ["Live.example.com", "*.example.org"])
     assert not host_allowed(host, ["example.com", "*.live.example.com", "example.org"])
     assert host_allowed(host, ["*"])
+
+
+@pytest.mark.parametrize("status", [200, 302, 399, 600])
+def test_a_refusal_has_the_status_of_one(status: int) -> None:
+    with pytest.raises(ValueError, match="from 400 to 599"):
+        Refused(status)

@@ -1,12 +1,13 @@
 """From text to the service it is addressed to; who is told what; who may connect."""
 
+import asyncio
 import json
 import logging
 from typing import Any
 
 import pytest
 
-from snorky import ServiceRegistry
+from snorky import ServiceRegistry, visit
 from snorky.identity import Handshake, Refused
 from snorky.limits import Limits
 from snorky.service_registry import ServiceRegistry as SameServiceRegistry
@@ -438,3 +439,25 @@ def test_a_call_of_too_many_objects_is_refused_and_answered(expect_log: Any) -> 
     error = {"type": "error", "callId": 7, "message": "Too many arrays and objects"}
     assert client.received == [{"service": "rpc", "message": error}]
     assert expect_log.all("Message of more than 10000 arrays and objects") == 2
+
+
+async def test_a_peer_that_gives_up_while_it_is_checked_is_no_fault() -> None:
+    class Registry(ServiceRegistry):
+        async def authenticate(self, handshake: Handshake) -> None:
+            await asyncio.sleep(3600)
+
+    admitting = asyncio.ensure_future(Registry().admit(Handshake("/", {})))
+    await asyncio.sleep(0)
+    admitting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await admitting
+
+
+def test_a_service_that_fails_when_a_client_goes_is_logged(expect_log: Any) -> None:
+    def fail(client: Any) -> None:
+        raise ValueError("a bug")
+
+    client = FakeClient(remote_address="192.0.2.1")
+    visit.goes(client, fail, counted=False)
+    assert not client.connected
+    expect_log("Unhandled exception while disconnecting 192.0.2.1")
