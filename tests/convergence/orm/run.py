@@ -85,6 +85,10 @@ class OrmRun(Run):
             self.sources = {"main": []}  # as the manual has it: no page waits for a pass
         super().__init__(outcome, *arguments)
 
+    async def run(self) -> Outcome:
+        async with self._http:
+            return await super().run()
+
     def _new_relay(self) -> Workers:  # type: ignore[override]
         return Workers(self.outcome.mode, self.database.url, self._backend_url, self.chance)
 
@@ -122,7 +126,6 @@ class OrmRun(Run):
     async def _settle(self) -> None:
         await asyncio.gather(*map(self._stop, self.relay.each))
         await super()._settle()
-        await self._http.aclose()
 
     async def _stop(self, worker: Worker) -> None:
         async with asyncio.timeout(patient(40)):
