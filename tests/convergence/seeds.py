@@ -16,11 +16,11 @@ from pathlib import Path
 from tests.convergence.databases import Postgresql, Sqlite
 from tests.convergence.orm.database import OrmPostgresql, OrmSqlite
 from tests.convergence.orm.run import ORMS, OrmRun
+from tests.convergence.outbox import MODES as TRIGGERS
 from tests.convergence.outbox import Run
 from tests.convergence.run import Outcome
 from tests.servers import Postgres, run_postgres
 
-TRIGGERS = ("sqlite", "postgresql")
 MODES = (*TRIGGERS, *ORMS)
 
 
