@@ -124,16 +124,23 @@ class OrmRun(Run):
         worker.signal(signal.SIGCONT)
 
     async def _settle(self) -> None:
-        await asyncio.gather(*map(self._stop, self.relay.each))
+        await self._answered("/stop")
         await super()._settle()
 
-    async def _stop(self, worker: Worker) -> None:
+    async def _until_up(self) -> None:
+        await super()._until_up()
+        await self._answered("/up")
+
+    async def _answered(self, path: str) -> None:
+        """Wait until all of them have done so."""
+        await asyncio.gather(*[self._answer(worker, path) for worker in self.relay.each])
+
+    async def _answer(self, worker: Worker, path: str) -> None:
         async with asyncio.timeout(patient(40)):
             while True:
                 with suppress(httpx2.HTTPError):
-                    response = await self._http.get(
-                        f"http://{HOST}:{worker.port}/stop", timeout=patient(30)
-                    )
+                    url = f"http://{HOST}:{worker.port}{path}"
+                    response = await self._http.get(url, timeout=patient(30))
                     if response.status_code == 204:
                         return
                 await asyncio.sleep(0.05)

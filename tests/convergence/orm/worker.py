@@ -95,8 +95,9 @@ def main() -> None:
     writer = Writer(site, random.Random(seed))
 
     def answer(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/stop":
-            start_response("204 No Content" if writer.stop() else "503 Not told", [])
+        if environ["PATH_INFO"] in ("/up", "/stop"):
+            is_done = environ["PATH_INFO"] == "/up" or writer.stop()
+            start_response("204 No Content" if is_done else "503 Not told", [])
             return []
         return site.answer(environ, start_response)
 
