@@ -171,8 +171,12 @@ class Turns:
         while told < STEP_ENTRIES:
             before = told
             for step in steps(turn.read(self._place)):
-                if not self._append(step):
-                    return "fence"
+                try:
+                    if not self._append(step):
+                        return "fence"
+                except Exception:
+                    self._new_holder()  # was it accepted? The log has the place
+                    raise
                 turn.forget(step)
                 self._place = step[-1].place
                 if self.fence is None:

@@ -151,6 +151,29 @@ def test_a_relay_that_holds_the_lease_is_left_alone(project, using, quiet, turns
     assert drainer.drained(patient(1)) is waits, "the relay passes before a page is live"
 
 
+@with_source
+def test_an_answer_that_is_lost_doubles_nothing(project, using, quiet, turns, monkeypatch):
+    mine, sent = turns(), []
+    call = mine._snorky.call_encoded
+
+    def lose_the_first(service: str, command: str, params: str) -> Any:
+        sent.append([delta for each in json.loads(params)["entries"] for delta in each["deltas"]])
+        call(service, command, params)
+        if len(sent) == 1:
+            raise RuntimeError("No answer")
+
+    monkeypatch.setattr(mine._snorky, "call_encoded", lose_the_first)
+    Task.objects.using(using).create(title="a")
+    with pytest.raises(RuntimeError, match="No answer"):
+        mine.drain(0)
+    mine.outbox.close()
+    Task.objects.using(using).create(title="b")
+    assert mine.drain(0) == "told"
+    assert authorize_head(project).split(".")[1] == "2", "one entry each"
+    told = [[delta["data"]["title"] for delta in deltas] for deltas in sent]
+    assert told == ([["a"], ["b"]] if using == "default" else [["a"], ["a", "b"]])
+
+
 @pytest.mark.usefixtures("each_fanout")
 @pytest.mark.parametrize("server", [True], indirect=True)
 def test_a_page_is_live_soon_though_who_had_the_lease_was_killed(
