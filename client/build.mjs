@@ -138,9 +138,9 @@ async function writeModules(folder) {
 
 /** The Python package's version, as npm writes versions: 1.0.0.dev0 is 1.0.0-dev.0. */
 function versionForNpm() {
-  const pyproject = readFileSync(join(here, "../pyproject.toml"), "utf8");
-  const [, numbers, kind, number] = pyproject.match(
-    /^version = "(\d+\.\d+\.\d+)(?:\.?(dev|a|b|rc)(\d+))?"$/m,
+  const snorky = readFileSync(join(here, "../snorky/__init__.py"), "utf8");
+  const [, numbers, kind, number] = snorky.match(
+    /version = "(\d+\.\d+\.\d+)(?:\.?(dev|a|b|rc)(\d+))?"$/m,
   );
   return kind ? `${numbers}-${kind}.${number}` : numbers;
 }
