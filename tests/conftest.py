@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,9 +185,22 @@ class Program:
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop it with a signal and return its exit code."""
+        if number == signal.SIGINT:
+            self._let_peers_leave()
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.end()
+
+    def _let_peers_leave(self) -> None:
+        """Wait until it has closed what its peers have left. Interrupted in the middle of that it
+        would say so, where warnings are errors."""
+        ends = time.monotonic() + patient(5)
+        while self.process.poll() is None and time.monotonic() < ends:
+            inodes = {line.split()[9] for line in _lines_of("/proc/net/tcp") if " 08 " in line}
+            sockets = {f"socket:[{inode}]" for inode in inodes}
+            if sockets.isdisjoint(_files_of(self.process.pid)):
+                return
+            time.sleep(0.01)
 
     def end(self) -> int:
         """Wait until it ends by itself and return its exit code."""
@@ -200,6 +214,18 @@ class Program:
             assert self.process.stdout is not None
             self.process.stdout.close()
         return code
+
+
+def _lines_of(table: str) -> list[str]:
+    """Connections by the kernel's table; 08 is one whose other end was closed (CLOSE_WAIT)."""
+    return Path(table).read_text().splitlines()[1:]
+
+
+def _files_of(pid: int) -> set[str]:
+    try:
+        return {str(file.readlink()) for file in Path(f"/proc/{pid}/fd").iterdir()}
+    except OSError:  # it closed one meanwhile, or has ended
+        return set()
 
 
 class Served(Program):

@@ -136,7 +136,7 @@ def test_a_log_is_shown_under_the_name_of_its_service() -> None:
 
 def test_openings_are_shown_by_outcome() -> None:
     before = metrics.resumes.get("trimmed", 0)
-    metrics.count_resume("trimmed")
+    metrics.count_resumes("trimmed")
     text = prometheus_text().decode()
     assert f'snorky_resumes_total{{outcome="trimmed"}} {float(before + 1)}' in text
 
