@@ -169,7 +169,7 @@ async def test_an_answer_that_waits_in_the_socket_is_read_first(serve: Serve) ->
     await site.poll(sid)
     assert await site.poll(sid) == "2"
     answer = asyncio.create_task(site.post(sid, "3"))
-    await asyncio.sleep(0.01)  # it is on its way
+    await asyncio.sleep(0.05)  # it is on its way
     time.sleep(0.8)  # noqa: ASYNC251  # what a slow service does
     session = site.engine.sockets[sid]
     assert await session.check_ping_timeout()
