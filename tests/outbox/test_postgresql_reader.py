@@ -351,3 +351,34 @@ def test_keys_are_those_of_the_transaction(
     with other.transaction():
         other.execute("SET TRANSACTION READ ONLY")
         assert keys(other) == []
+
+
+def test_rows_that_were_told_and_are_back_are_not_told_again(tasks: PostgresqlDatabase) -> None:
+    """As after the database's machine failed, and lost our last commits."""
+    reader = tasks.reader()
+    begun(reader)
+    tasks.execute("INSERT INTO task VALUES (1, 0)")
+    tasks.execute("CREATE TABLE back AS SELECT * FROM snorky_outbox")
+    assert numbers(deltas(told(reader))) == [[1]]
+    tasks.execute("INSERT INTO snorky_outbox_rows OVERRIDING SYSTEM VALUE SELECT * FROM back")
+
+    again = tasks.reader(place=reader.place)
+    begun(again)
+    tasks.execute("INSERT INTO task VALUES (2, 0)")
+    assert numbers(deltas(told(again))) == [[2]]
+    assert tasks.execute("SELECT count(*) FROM snorky_outbox") == [(0,)]
+
+
+def test_deletions_reach_the_disk_before_the_log_forgets_their_keys(
+    tasks: PostgresqlDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_reader, "ENTRIES_BETWEEN_FLUSHES", 3)
+    reader = tasks.reader()
+    begun(reader)
+    for number in range(4):
+        tasks.execute(f"INSERT INTO task VALUES ({number}, 0)")
+    assert numbers(deltas(told(reader))) == [[0], [1], [2], [3]]
+    assert reader._not_flushed == 0
+    tasks.execute("INSERT INTO task VALUES (4, 0)")
+    assert numbers(deltas(told(reader))) == [[4]]
+    assert reader._not_flushed == 1

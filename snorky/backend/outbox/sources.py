@@ -160,6 +160,8 @@ class PostgresqlSource(Source):
             "SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off;"
             " SET plan_cache_mode = force_generic_plan"
         )
+        # What is deleted need not be on the disk at once: the log knows the keys of what is back.
+        connection.execute("SET synchronous_commit = off")
         self._check_address(connection)
         connection.add_notify_handler(self._note)
         connection.execute(f"LISTEN {CHANNEL}")
