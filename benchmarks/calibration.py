@@ -52,8 +52,8 @@ COSTS = {
         "us, a page connects and resumes three lists",
         "comeback.json",
         ("comeback", "own", "CPU us per client"),
-        470.0,
-        "comeback.py, on a busy machine",
+        351.0,
+        "comeback.py",
     ),
     "idle": Known(
         "ms, an hour of a page that does nothing",
