@@ -96,6 +96,7 @@ def test_all_are_completed_at_once_filtered_and_cleared(one: Page, two: Page) ->
     one.get_by_role("checkbox", name="All completed").click()
     expect(one.get_by_text("Nothing completed yet.")).to_be_visible()
 
+    expect(two.get_by_text("3 todos left")).to_be_visible()
     two.get_by_role("checkbox", name="Fold").click()
     two.get_by_role("button", name="Clear completed").click()
     expect(titles(two)).to_have_text(["Wash", "Iron"])

@@ -9,6 +9,7 @@ import socket
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -49,10 +50,10 @@ class Jobs(RPCService):
 
 
 class Site:
-    def __init__(self, listen: Callable[..., int], **options: Any) -> None:
+    def __init__(self, listen: Callable[..., int], limits: Limits = SMALL, **options: Any) -> None:
         self.echo = Echo()
         self.jobs = Jobs("jobs")
-        self.registry = ServiceRegistry([self.echo, self.jobs], limits=SMALL)
+        self.registry = ServiceRegistry([self.echo, self.jobs], limits=limits)
         self.route = SnorkySocketIOHandler.get_route(self.registry, **options)
         self.engine = self.route[2]["engine"]
         self.port = listen(Application([self.route]))
@@ -287,7 +288,10 @@ async def test_a_session_that_connects_to_nothing_ends(site: Site, polling: Poll
     await until(lambda: site.engine.sockets == {})
 
 
-async def test_sessions_are_counted_and_too_many_are_refused(site: Site, expect_log: Any) -> None:
+async def test_sessions_are_counted_and_too_many_are_refused(
+    listen: Callable[..., int], expect_log: Any
+) -> None:
+    site = Site(listen, replace(SMALL, handshake_timeout=patient(1.5)))
     async with httpx2.AsyncClient(trust_env=False) as http:
         url = f"http://127.0.0.1:{site.port}/socket.io/?EIO=4&transport=polling"
         answers = [(await http.get(url)).status_code for _ in range(22)]
@@ -416,7 +420,7 @@ async def test_sessions_nobody_knows_are_refused(
 
 
 async def test_a_peer_that_answers_no_pings_has_gone(listen: Callable[..., int]) -> None:
-    site = Site(listen, ping_interval=0.05, ping_timeout=0.1)
+    site = Site(listen, ping_interval=patient(0.2), ping_timeout=patient(0.5))
     silent = await HandPeer.connect(site.port)
     poller = PollingPeer(site.port)
     await poller.connect()
