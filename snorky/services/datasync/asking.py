@@ -6,18 +6,10 @@ from typing import Any, NamedTuple
 
 from snorky.brokers.log import Position
 from snorky.services.base import Request
-from snorky.services.datasync.dealers import Dealer
+from snorky.services.datasync.dealing import Dealt
 from snorky.services.datasync.items import Item
 from snorky.services.datasync.selection import Described
 from snorky.services.datasync.tokens import Token
-
-
-class Refused(Exception):
-    """An opening that is refused, with its reason."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Wanted:
@@ -67,21 +59,3 @@ class ToldAt(NamedTuple):
     """Those up to this one are in the older half of what is."""
     now: float
     """Seconds since 1970."""
-
-
-class Dealt:
-    """Who deals in the items of a token, while no dealer comes or goes."""
-
-    __slots__ = ("_items", "_models", "each", "found", "version")
-
-    def __init__(self, version: int, each: list[tuple[Dealer, Any, str, frozenset[str]]]) -> None:
-        self.version = version
-        self.each = each
-        """Dealer, query, its key and its models."""
-        self.found: tuple[Item, ...] = ()
-        """The items, as long as they are matched."""
-        self._items = frozenset([(dealer.name, key) for dealer, _, key, _ in each])
-        self._models = frozenset[str]().union(*(models for _, _, _, models in each))
-
-    def described(self, subject: str | None) -> Described:
-        return Described(subject, self._items, self._models)

@@ -8,30 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Collection, Iterator
 from math import ceil
-from operator import attrgetter
 from time import monotonic, time
 from typing import Any
 
 from snorky.brokers.log import BrokerUnavailable, Position, PositionLost
 from snorky.client import Peer
 from snorky.limits import Limits
-from snorky.log import snorky_log
 from snorky.metrics import metrics
 from snorky.services.base import Request, RPCError
 from snorky.services.datasync.acquisitions import Acquisitions
-from snorky.services.datasync.asking import Asking, Dealt, Refused, ToldAt, Wanted
+from snorky.services.datasync.asking import Asking, ToldAt, Wanted
 from snorky.services.datasync.catching_up import CatchingUp, TooMuch
-from snorky.services.datasync.dealers import BadQuery, Dealer
-from snorky.services.datasync.directory import Directory, models_of, query_key
+from snorky.services.datasync.dealing import Dealing, Refused
+from snorky.services.datasync.directory import Directory
 from snorky.services.datasync.items import Item
 from snorky.services.datasync.log import ChangeLog
 from snorky.services.datasync.notices import Renewals
 from snorky.services.datasync.pages import Opened, Pages, spread_ms
 from snorky.services.datasync.passes import Passes
 from snorky.services.datasync.selection import Selections, subject_text
+from snorky.services.datasync.slow_lists import SlowLists
 from snorky.services.datasync.tokens import RESUME, BadToken, Token, TokenItems, Tokens
 from snorky.topics import awaited, forget
 
@@ -46,14 +45,6 @@ SECONDS_TO_REACH = 5.0
 
 SECONDS_BETWEEN_ATTEMPTS = 0.25
 """How often an engine that is away is asked again where its log is."""
-
-SECONDS_BETWEEN_SLOW = 60.0
-"""Who is closed for being slow twice within so long fetches once instead of catching up."""
-
-MAX_SLOW_LISTS = 10_000
-
-_IS_MATCHED = attrgetter("alone")
-"""Whether the notes of an item go on: it is empty once that was forgotten."""
 
 
 class Openings:
@@ -74,7 +65,7 @@ class Openings:
         self.refreshes = Selections()
         self.renewals = Renewals(changes, pages, self.resume_token, resume_ttl)
         self._changes = changes
-        self._directory = directory
+        self._dealing = Dealing(directory, pages)
         self._pages = pages
         self._passes = passes
         self._classic = classic
@@ -82,8 +73,7 @@ class Openings:
         self._resume_ttl = resume_ttl
         self._asking: deque[Asking] = deque()
         self._calls: dict[Any, int] = {}
-        self._slow: OrderedDict[str, float] = OrderedDict()
-        self._fetching: OrderedDict[str, None] = OrderedDict()
+        self._slow = SlowLists()
         self._catching_up = CatchingUp()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -119,7 +109,7 @@ class Openings:
         """A client has gone; ``slow``: it was closed because it did not read."""
         for opened in self._pages.left(client):
             if slow:
-                self._was_slow(opened.origin)
+                self._slow.add(opened.origin)
 
     def resume_token(self, opened: Opened) -> str:
         """A token for the subscription from here on."""
@@ -305,8 +295,8 @@ class Openings:
         assert token.items is not None
         try:
             subject = self._check_subject(token, client)
-            dealt = self._deal(token.items)
-        except (Refused, BadQuery):
+            dealt = self._dealing.deal(token.items)
+        except Refused:
             return False
         return not self.revocations.match_after(token.start.seq, dealt.described(subject))
 
@@ -317,22 +307,6 @@ class Openings:
             raise Refused("subject")
         return subject
 
-    def _deal(self, items: TokenItems) -> Dealt:
-        """Who deals in the items of a token. Raises BadQuery."""
-        dealt: Dealt | None = items.dealt
-        if dealt is None or dealt.version != self._directory.version:
-            dealt = items.dealt = self._find_dealers(items)
-        return dealt
-
-    def _find_dealers(self, items: TokenItems) -> Dealt:
-        each = []
-        for name, query in items:
-            dealer = self._directory.get(name)
-            if dealer is None:
-                raise Refused("invalid")
-            each.append((dealer, query, query_key(dealer, query), models_of(dealer, query)))
-        return Dealt(self._directory.version, each)
-
     def _check_token(self, asking: Asking, wanted: Wanted) -> None:
         token = wanted.token
         assert token is not None
@@ -342,43 +316,18 @@ class Openings:
             raise Refused("expired")
         if token.subject is not None:
             wanted.subject = self._check_subject(token, asking.request.client)
-        try:
-            wanted.dealt = dealt = self._deal(token.items)
-        except BadQuery:
-            raise Refused("invalid") from None
+        wanted.dealt = dealt = self._dealing.deal(token.items)
         start = token.start.seq
         if self.revocations.newest > start and self.revocations.match_after(
             start, wanted.described
         ):
             raise Refused("revoked")
-        wanted.items = self._items(dealt)
+        wanted.items = self._dealing.items(dealt)
         since, resets = wanted.since.seq, self._changes.resets
         if resets.newest > since and resets.after(since, wanted.items):
             raise Refused("reset")
-        if self._fetching and self._fetching.pop(token.origin, self) is None:
+        if self._slow.must_fetch(token.origin):
             raise Refused("slow")
-
-    def _items(self, dealt: Dealt) -> tuple[Item, ...]:
-        found = dealt.found
-        if found and all(map(_IS_MATCHED, found)):
-            return found
-        if len(dealt.each) == 1:
-            items = self._item(*dealt.each[0]).alone
-        else:
-            items = tuple(dict.fromkeys([self._item(*each) for each in dealt.each]))
-            if len({item.refetches for item in items}) > 1:
-                raise Refused("invalid")
-        dealt.found = items
-        return items
-
-    def _item(self, dealer: Dealer, query: Any, key: str, models: frozenset[str]) -> Item:
-        try:
-            return self._pages.item(dealer, query, key, models)
-        except BadQuery:
-            raise Refused("invalid") from None
-        except Exception as error:
-            snorky_log.exception('Dealer "%s" failed to add an item', dealer.name)
-            raise Refused("invalid") from error
 
     # The answer
 
@@ -481,19 +430,6 @@ class Openings:
         ):
             return min(now, token.expires - ttl), token.text
         return now, self._resume_token(opened, token.items)
-
-    # Slow clients
-
-    def _was_slow(self, origin: str) -> None:
-        now = monotonic()
-        before = self._slow.pop(origin, None)
-        if before is not None and now - before < SECONDS_BETWEEN_SLOW:
-            self._fetching[origin] = None
-        else:
-            self._slow[origin] = now
-        for table in (self._slow, self._fetching):
-            while len(table) > MAX_SLOW_LISTS:
-                table.popitem(last=False)
 
     def _call_ended(self, client: Peer) -> None:
         left = self._calls[client] - 1

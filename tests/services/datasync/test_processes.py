@@ -76,6 +76,13 @@ async def frame(page: WirePage) -> Any:
     return first
 
 
+async def read(site: Site, position: str) -> None:
+    """Wait until a process has read what another one has appended."""
+    async with asyncio.timeout(patient(10)):
+        while str(site.service.changes.processed) != position:
+            await asyncio.sleep(0.005)
+
+
 async def test_a_list_moves_from_process_to_process_and_misses_nothing(process: Process) -> None:
     one, two, three = [await process() for _ in range(3)]
     page = two.page()
@@ -86,10 +93,11 @@ async def test_a_list_moves_from_process_to_process_and_misses_nothing(process: 
     assert [change["key"] for change in told["changes"]] == [1]
     assert told["position"] == position
     page.leave()
-    await two.async_call("publishDeltas", deltas=[insert(task(2))])
+    position = await two.async_call("publishDeltas", deltas=[insert(task(2))], key="b")
+    await read(three, position)
 
     page = three.page()
-    again = await open_one(page, opened["token"], since=position, live=True)
+    again = await open_one(page, opened["token"], since=told["position"], live=True)
     assert (again["recovered"], again["live"]) == (True, True)
     assert [change["key"] for change in again["changes"]] == [2]
     await three.async_call("publishDeltas", deltas=[insert(task(3))])

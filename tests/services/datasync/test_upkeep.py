@@ -9,7 +9,7 @@ import pytest
 
 from snorky import close_codes
 from snorky.brokers import Entry, Position
-from snorky.services.datasync import openings
+from snorky.services.datasync import slow_lists
 from snorky.wire import encode
 from tests.patience import patient
 from tests.services.datasync.wire import Site, WirePage, having, insert, task
@@ -186,7 +186,7 @@ def test_who_is_slow_twice_within_a_minute_fetches_once(site: Site) -> None:
 
 
 def test_who_is_slow_now_and_then_catches_up(site: Site, monkeypatch: Any) -> None:
-    monkeypatch.setattr(openings, "SECONDS_BETWEEN_SLOW", 0)
+    monkeypatch.setattr(slow_lists, "SECONDS_BETWEEN_SLOW", 0)
     page = site.page()
     answer = page.open_one(site.token())
     for _ in range(3):
@@ -205,12 +205,12 @@ def test_who_left_otherwise_is_not_slow(site: Site) -> None:
 
 
 def test_the_slow_ones_that_are_remembered_are_bounded(site: Site, monkeypatch: Any) -> None:
-    monkeypatch.setattr(openings, "MAX_SLOW_LISTS", 3)
+    monkeypatch.setattr(slow_lists, "MAX_SLOW_LISTS", 3)
     for _ in range(10):
         page = site.page()
         page.open_one(site.token())
         closed_for_being_slow(page)
-    assert len(site.service.openings._slow) == 3
+    assert len(site.service.openings._slow._closed) == 3
 
 
 # The log begins anew
